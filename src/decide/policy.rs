@@ -1,0 +1,1 @@
+//! The checked policy, and which of its rules a request falls to.

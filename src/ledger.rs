@@ -1,0 +1,135 @@
+//! Where operations are remembered: compare and swap, nothing else.
+//!
+//! A record is opaque here; every decision is the pure state machine's
+//! ([`decide::operation`](crate::decide::operation)). A ledger may forget: the keys that payonce
+//! derives keep a forgotten operation safe. It must never show one writer's record as another's.
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+pub mod embedded;
+pub mod memory;
+
+/// The id under which an operation's record is kept: an operation id, as bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordId(pub [u8; 32]);
+
+impl fmt::Display for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RecordId({self})")
+    }
+}
+
+/// A digest of an upstream or client key, by which a person can look an operation up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyDigest(pub [u8; 16]);
+
+/// Which write of a record this is; a later write has a greater version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(pub u64);
+
+/// What is written: the record, and the hints that let people find it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The encoded record. JSON, readable by a person; never a body.
+    pub record: Bytes,
+    /// How long it is kept from now on.
+    pub ttl: Duration,
+    /// Whether it belongs on the list of open operations.
+    pub open: bool,
+    /// The key digests by which it can be found. Bounded by the writer.
+    pub keys: Vec<KeyDigest>,
+}
+
+/// A record as the ledger holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The id it was found under.
+    pub id: RecordId,
+    /// Which write of it this is.
+    pub version: Version,
+    /// The encoded record.
+    pub record: Bytes,
+}
+
+/// What a claim found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    /// Nothing stood under any of the ids; the fresh record now stands under the first.
+    Fresh(Version),
+    /// A record stands already (the first of the ids that has one); nothing was written.
+    Found(Held),
+}
+
+/// What a compare-and-swap did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    /// The version matched and the write happened. `None` after a removal.
+    Done(Option<Version>),
+    /// Somebody else wrote meanwhile, or the record is gone; nothing was written.
+    Moved(Option<Held>),
+}
+
+/// Why a ledger did not answer. Whether a write happened is unknown for [`Self::Unavailable`].
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// It cannot be reached, is overloaded or did not answer in time: a write may have happened.
+    #[error("the ledger did not answer: {0}")]
+    Unavailable(String),
+    /// It answered what cannot be: a damaged file, a value in an unknown form.
+    #[error("the ledger holds what cannot be read: {0}")]
+    Damaged(String),
+}
+
+/// A store of records, by compare and swap.
+///
+/// Every operation is atomic, and a write that was answered is durable as far as the kind of
+/// ledger promises. An expired record is absent.
+pub trait Ledger: Send + Sync + 'static {
+    /// Puts `fresh` under `ids[0]` unless a record stands under any of `ids` (the others are older
+    /// ids of the same operation). `ids` must not be empty.
+    fn claim(
+        &self,
+        ids: &[RecordId],
+        fresh: Entry,
+    ) -> impl Future<Output = Result<Claimed, LedgerError>> + Send;
+
+    /// Writes `entry` under `id` if the record there still has version `seen`.
+    fn replace(
+        &self,
+        id: RecordId,
+        seen: Version,
+        entry: Entry,
+    ) -> impl Future<Output = Result<Replaced, LedgerError>> + Send;
+
+    /// Removes the record under `id` if it still has version `seen`.
+    fn remove(
+        &self,
+        id: RecordId,
+        seen: Version,
+    ) -> impl Future<Output = Result<Replaced, LedgerError>> + Send;
+
+    /// Reads the record under `id`.
+    fn get(&self, id: RecordId) -> impl Future<Output = Result<Option<Held>, LedgerError>> + Send;
+
+    /// At most `limit` records whose last write said `open`, in no order. A hint for people.
+    fn open(&self, limit: usize) -> impl Future<Output = Result<Vec<Held>, LedgerError>> + Send;
+
+    /// The record last written with this key digest. A hint for people.
+    fn by_key(
+        &self,
+        key: KeyDigest,
+    ) -> impl Future<Output = Result<Option<Held>, LedgerError>> + Send;
+
+    /// Whether this process alone writes here (so that a record of another owner is a dead one's).
+    fn exclusive(&self) -> bool;
+}

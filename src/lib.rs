@@ -1,0 +1,23 @@
+//! payonce.
+pub mod admin;
+pub mod cli;
+pub mod clock;
+pub mod decide;
+pub mod delivery;
+pub mod demo;
+pub mod exchange;
+pub mod forward;
+pub mod inflight;
+pub mod ledger;
+pub mod metrics;
+pub mod passthrough;
+pub mod policy_file;
+pub mod recent;
+pub mod refusal;
+pub mod request;
+pub mod respond;
+pub mod sandbox;
+pub mod server;
+pub mod settings;
+pub mod telemetry;
+pub mod upstream;

@@ -1,0 +1,2 @@
+//! payonce: the binary.
+fn main() {}
