@@ -1,1 +1,418 @@
-//! .
+//! Which operation a request is: scope, identity, operation id, fingerprint (DESIGN §2).
+//!
+//! Everything here is a keyed digest, so that nothing that leaves this room tells what was asked.
+
+use std::fmt;
+
+use hkdf::Hkdf;
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::canonical::{Canonical, Field};
+use super::key::{Chosen, IdempotencyKey};
+use super::path::Target;
+use super::policy::{IdentityRule, Merge, Otherwise, Rule};
+use crate::ledger::{KeyDigest, RecordId};
+
+/// Serialises a digest as hex text, so that a person can read a record.
+macro_rules! hex_serde {
+    ($name:ident, $size:literal) => {
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(&hex::encode(self.0))
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(from)?;
+                let mut bytes = [0; $size];
+                hex::decode_to_slice(text, &mut bytes).map_err(serde::de::Error::custom)?;
+                Ok(Self(bytes))
+            }
+        }
+    };
+}
+
+/// Who asks: a digest of the API key, `Stripe-Account` and `Stripe-Context`. Absent is not empty.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Scope([u8; 32]);
+
+impl Scope {
+    /// The scope of a request that bears these.
+    #[must_use]
+    pub fn of(api_key: &[u8], account: Option<&[u8]>, context: Option<&[u8]>) -> Self {
+        let mut digest = Sha256::new();
+        absorb(&mut digest, b"payonce scope 1");
+        absorb(&mut digest, api_key);
+        for part in [account, context] {
+            digest.update([u8::from(part.is_some())]);
+            absorb(&mut digest, part.unwrap_or_default());
+        }
+        Self(digest.finalize().into())
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scope(…)")
+    }
+}
+
+/// What keys the digests: the configured secret, or one made of the request's API key.
+///
+/// Never generated, so there is nothing to lose.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<[u8; 64]>);
+
+impl Secret {
+    /// From what the settings hold.
+    #[must_use]
+    pub fn configured(bytes: &[u8]) -> Self {
+        Self::expand(b"payonce configured secret 1", bytes)
+    }
+
+    /// From the API key of a request, where no secret is configured.
+    #[must_use]
+    pub fn of_api_key(api_key: &[u8]) -> Self {
+        Self::expand(b"payonce api key secret 1", api_key)
+    }
+
+    fn expand(salt: &[u8], from: &[u8]) -> Self {
+        let mut key = Zeroizing::new([0; 64]); // one block of SHA-256, so HMAC takes it as it is
+        let expanded = Hkdf::<Sha256>::new(Some(salt), from).expand(b"payonce", key.as_mut_slice());
+        debug_assert!(expanded.is_ok(), "64 bytes is a valid length for HKDF-SHA256");
+        Self(key)
+    }
+
+    /// HMAC-SHA256 over `parts`, each length-prefixed.
+    #[must_use]
+    pub fn digest(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut mac = Hmac::<Sha256>::new(&(*self.0).into());
+        for part in parts {
+            mac.update(&length(part));
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+
+    fn short<const N: usize>(&self, parts: &[&[u8]]) -> [u8; N] {
+        let mut short = [0; N];
+        for (to, from) in short.iter_mut().zip(self.digest(parts)) {
+            *to = from;
+        }
+        short
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+fn length(part: &[u8]) -> [u8; 8] {
+    u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes()
+}
+
+fn absorb(digest: &mut Sha256, part: &[u8]) {
+    digest.update(length(part));
+    digest.update(part);
+}
+
+/// The digest by which people look an operation up by its key.
+#[must_use]
+pub fn key_digest(key: &str) -> KeyDigest {
+    let mut digest = Sha256::new();
+    absorb(&mut digest, b"payonce key look-up 1");
+    absorb(&mut digest, key.as_bytes());
+    let mut short = [0; 16];
+    for (to, from) in short.iter_mut().zip(digest.finalize()) {
+        *to = from;
+    }
+    KeyDigest(short)
+}
+
+/// What makes two requests the same operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The `Payonce-Operation` header.
+    Header,
+    /// The rule's identity fields.
+    Fields,
+    /// A key that the application chose.
+    OwnKey,
+    /// The canonical content.
+    Content,
+    /// Nothing: every call is its own operation.
+    Call,
+}
+
+impl Kind {
+    /// The name in logs and digests.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Header => "header",
+            Self::Fields => "fields",
+            Self::OwnKey => "own_key",
+            Self::Content => "content",
+            Self::Call => "call",
+        }
+    }
+}
+
+/// HMAC-SHA256 of what an operation *is*.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OperationId(pub [u8; 32]);
+
+impl OperationId {
+    /// The id under which the ledger keeps it.
+    #[must_use]
+    pub const fn record(self) -> RecordId {
+        RecordId(self.0)
+    }
+}
+
+impl fmt::Display for OperationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for OperationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OperationId({self})")
+    }
+}
+
+/// What a critical request says that bears on its identity.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Where the provider is: part of the operation, so that a sandbox never meets live records.
+    pub provider: &'a str,
+    /// The method, in upper case.
+    pub method: &'a str,
+    /// The target.
+    pub target: &'a Target,
+    /// The value of `Payonce-Operation`.
+    pub header: Option<&'a str>,
+    /// The client's key, and who chose it.
+    pub client_key: Option<(&'a IdempotencyKey, Chosen)>,
+    /// What it says.
+    pub content: &'a Canonical,
+    /// Random bytes: what tells one call without a key from another.
+    pub nonce: [u8; 16],
+}
+
+/// A recognised request.
+#[derive(Clone, Debug)]
+pub struct Identified {
+    /// What it was recognised by.
+    pub kind: Kind,
+    /// Which operation it is; for a call, which call.
+    pub operation: OperationId,
+    /// What must match when it is asked for again.
+    pub fingerprint: Fingerprint,
+    /// Its client key with its content, hashed.
+    pub client_key: Option<ClientKeyDigest>,
+    /// Its client key with everything that it may not be moved to, hashed: I2 hangs on it.
+    pub call: Option<CallDigest>,
+    /// Whether it may share a live or freshly delivered answer (`merge = "twins"`).
+    pub twins: bool,
+}
+
+/// The rule wants something that the request does not have; nothing is sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unidentified {
+    /// `otherwise = "refuse"`.
+    #[error("the policy wants {0:?} in this request, each with one value")]
+    FieldsMissing(Vec<String>),
+    /// `client_key = "required"`.
+    #[error("the policy wants an Idempotency-Key of the application's own for this request")]
+    OwnKeyRequired,
+}
+
+/// Says which operation `request` is under `rule`.
+///
+/// # Errors
+/// [`Unidentified`], where the rule refuses what it cannot recognise.
+pub fn identify(
+    secret: &Secret,
+    scope: &Scope,
+    request: &Request<'_>,
+    rule: &Rule,
+) -> Result<Identified, Unidentified> {
+    let own = match request.client_key {
+        Some((key, Chosen::ByApplication)) => Some(key),
+        Some((_, Chosen::BySdk { .. })) | None => None,
+    };
+    if own.is_none() && rule.client_key == super::policy::ClientKey::Required {
+        return Err(Unidentified::OwnKeyRequired);
+    }
+    let (kind, identity) = recognise(request, rule, own)?;
+    let fingerprint = Fingerprint::of(secret, scope, request.content);
+    // No decoded segment holds a slash, so joining them loses nothing.
+    let path = request.target.segments().join("/");
+    let identity: Vec<&[u8]> = identity.iter().map(Vec::as_slice).collect();
+    let operation = secret.digest(&[
+        b"payonce operation 1",
+        request.provider.as_bytes(),
+        &scope.0,
+        request.method.as_bytes(),
+        path.as_bytes(),
+        kind.as_str().as_bytes(),
+        &secret.digest(&identity),
+    ]);
+    let uuid4 = matches!(request.client_key, Some((_, Chosen::BySdk { uuid4: true })));
+    Ok(Identified {
+        kind,
+        operation: OperationId(operation),
+        client_key: request.client_key.map(|(key, _)| {
+            ClientKeyDigest(secret.short(&[
+                b"payonce client key 1",
+                key.as_str().as_bytes(),
+                &fingerprint.whole.0,
+            ]))
+        }),
+        call: request.client_key.map(|(key, _)| {
+            CallDigest(secret.short(&[
+                b"payonce call 1",
+                request.provider.as_bytes(),
+                &scope.0,
+                request.method.as_bytes(),
+                path.as_bytes(),
+                key.as_str().as_bytes(),
+                &fingerprint.whole.0,
+            ]))
+        }),
+        fingerprint,
+        twins: rule.merge == Merge::Twins && !uuid4,
+    })
+}
+
+/// The kind of identity, and what it consists of: the first that applies.
+fn recognise(
+    request: &Request<'_>,
+    rule: &Rule,
+    own: Option<&IdempotencyKey>,
+) -> Result<(Kind, Vec<Vec<u8>>), Unidentified> {
+    if let Some(header) = request.header {
+        return Ok((Kind::Header, vec![header.as_bytes().to_vec()]));
+    }
+    let mut by_content = false;
+    match &rule.identity {
+        IdentityRule::Call => {}
+        IdentityRule::Content => by_content = true,
+        IdentityRule::Fields { names, otherwise } => {
+            let value = |name: &str| request.content.get(name).filter(|value| !value.is_empty());
+            let missing: Vec<String> = names
+                .iter()
+                .map(super::canonical::FieldPattern::as_str)
+                .filter(|name| value(name).is_none())
+                .map(str::to_owned)
+                .collect();
+            if missing.is_empty() {
+                let pairs =
+                    names.iter().map(super::canonical::FieldPattern::as_str).flat_map(|name| {
+                        [name.as_bytes().to_vec(), value(name).unwrap_or_default().to_vec()]
+                    });
+                return Ok((Kind::Fields, pairs.collect()));
+            }
+            match otherwise {
+                Otherwise::Content => by_content = true,
+                Otherwise::Call => {}
+                Otherwise::Refuse if own.is_some() => {}
+                Otherwise::Refuse => return Err(Unidentified::FieldsMissing(missing)),
+            }
+        }
+    }
+    if let Some(key) = own {
+        return Ok((Kind::OwnKey, vec![key.as_str().as_bytes().to_vec()]));
+    }
+    if by_content && rule.distinguishes.iter().any(|field| request.content.has(field)) {
+        return Ok((Kind::Content, vec![request.content.whole().to_vec()]));
+    }
+    let call = request.client_key.map(|(key, _)| key.as_str().as_bytes().to_vec());
+    Ok((Kind::Call, vec![call.unwrap_or_else(|| request.nonce.to_vec())]))
+}
+
+/// A client key together with the content that it bore, hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientKeyDigest(pub [u8; 16]);
+hex_serde!(ClientKeyDigest, 16);
+
+/// A client key together with its scope, method, path and content, hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CallDigest(pub [u8; 16]);
+
+/// A digest of a whole request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WholeDigest(pub [u8; 16]);
+hex_serde!(WholeDigest, 16);
+
+/// A digest of one field's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FieldDigest(pub [u8; 8]);
+hex_serde!(FieldDigest, 8);
+
+/// Digests of a request's fields, one by one and as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// Of everything: what must match.
+    pub whole: WholeDigest,
+    /// Of the first [`Self::MAX_FIELDS`] fields by name: what tells which one did not.
+    pub fields: Vec<(String, FieldDigest)>,
+}
+
+impl Fingerprint {
+    /// How many fields are told apart; the others count in the whole.
+    pub const MAX_FIELDS: usize = 64;
+    const MAX_NAME: usize = 100;
+    /// How many differing fields are named at most.
+    const MAX_NAMED: usize = 16;
+
+    /// The fingerprint of `content`.
+    #[must_use]
+    pub fn of(secret: &Secret, scope: &Scope, content: &Canonical) -> Self {
+        let field = |field: &Field| {
+            let name = field.name.chars().take(Self::MAX_NAME).collect();
+            let parts: [&[u8]; 4] =
+                [b"payonce field 1", &scope.0, field.name.as_bytes(), &field.value];
+            (name, FieldDigest(secret.short(&parts)))
+        };
+        Self {
+            whole: WholeDigest(secret.short(&[b"payonce request 1", &scope.0, content.whole()])),
+            fields: content.fields().iter().take(Self::MAX_FIELDS).map(field).collect(),
+        }
+    }
+
+    /// Whether both are of the same request.
+    #[must_use]
+    pub fn matches(&self, other: &Self) -> bool {
+        self.whole == other.whole
+    }
+
+    /// The names of the fields that differ, present in one alone or with other values.
+    #[must_use]
+    pub fn differing(&self, other: &Self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for (here, there) in [(self, other), (other, self)] {
+            for entry in &here.fields {
+                let count = |side: &Self| side.fields.iter().filter(|one| *one == entry).count();
+                if names.len() < Self::MAX_NAMED
+                    && !names.contains(&entry.0)
+                    && count(here) != count(there)
+                {
+                    names.push(entry.0.clone());
+                }
+            }
+        }
+        names
+    }
+}
+
+#[cfg(test)]
+mod tests;

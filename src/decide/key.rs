@@ -1,1 +1,212 @@
-//! .
+//! Idempotency keys: parsed, told apart by who chose them, derived.
+//!
+//! What the key of a request *means* for its identity is [`identity`](super::identity)'s room.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+use super::identity::{OperationId, Secret};
+use super::policy::Uuid4Keys;
+
+/// Stripe's limit on a key, in characters (FACTS §2).
+pub const MAX_KEY_LENGTH: usize = 255;
+
+/// A well-formed `Idempotency-Key`. Its `Debug` never shows it (I8).
+#[derive(Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct IdempotencyKey(String);
+
+/// Why a value is no idempotency key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadKey {
+    /// It is empty.
+    #[error("the Idempotency-Key is empty")]
+    Empty,
+    /// It is longer than Stripe takes.
+    #[error("the Idempotency-Key has {0} characters; Stripe takes at most {MAX_KEY_LENGTH}")]
+    TooLong(usize),
+    /// It holds something else than visible ASCII characters and inner spaces.
+    #[error("the Idempotency-Key holds a character that is not printable ASCII")]
+    NotPrintable,
+}
+
+impl IdempotencyKey {
+    /// Reads a header value.
+    ///
+    /// # Errors
+    /// [`BadKey`] says which rule it breaks, never what it was.
+    pub fn parse(value: &[u8]) -> Result<Self, BadKey> {
+        if value.is_empty() {
+            return Err(BadKey::Empty);
+        }
+        if value.len() > MAX_KEY_LENGTH {
+            return Err(BadKey::TooLong(value.len()));
+        }
+        if !value.iter().all(|byte| (0x20..0x7f).contains(byte)) {
+            return Err(BadKey::NotPrintable);
+        }
+        String::from_utf8(value.to_vec()).map(Self).map_err(|_bytes| BadKey::NotPrintable)
+    }
+
+    /// The key as it goes on the wire.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A key for one call that came without one, from 16 random bytes.
+    #[must_use]
+    pub fn minted(random: [u8; 16]) -> Self {
+        Self(uuid::Builder::from_random_bytes(random).into_uuid().to_string())
+    }
+
+    /// The upstream key of one occurrence of an operation: the same for everyone who derives it.
+    #[must_use]
+    pub fn derived(
+        secret: &Secret,
+        operation: &OperationId,
+        at: super::operation::Occurrence,
+    ) -> Self {
+        let digest = secret.digest(&[
+            b"payonce upstream key 1",
+            &operation.0,
+            &at.n.to_be_bytes(),
+            &at.epoch.to_be_bytes(),
+        ]);
+        let mut bytes = [0; 16];
+        for (to, from) in bytes.iter_mut().zip(digest) {
+            *to = from;
+        }
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string())
+    }
+}
+
+impl fmt::Debug for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IdempotencyKey({} characters)", self.0.len())
+    }
+}
+
+/// Who chose a client's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Chosen {
+    /// The application: an own key.
+    ByApplication,
+    /// The SDK, for one call.
+    BySdk {
+        /// It is a UUIDv4, which an application might have chosen as well.
+        uuid4: bool,
+    },
+}
+
+/// Tells who chose `key`, from its shape and the SDK that the `User-Agent` names (DESIGN §2).
+///
+/// In doubt it is the application's: an own key is never merged with anything by content.
+#[must_use]
+pub fn chosen(key: &IdempotencyKey, user_agent: Option<&str>, uuid4_keys: Uuid4Keys) -> Chosen {
+    let sdk = user_agent.and_then(Sdk::from_user_agent);
+    let (minted, uuid4) = match sdk.as_ref().map(|sdk| &sdk.name) {
+        Some(SdkName::Node) => (is_node_key(key.as_str()), false),
+        Some(SdkName::Go) => (is_go_key(key.as_str()), false),
+        Some(SdkName::Python) if sdk.as_ref().is_some_and(|sdk| sdk.version >= (15, 4)) => {
+            let by_chance = is_uuid4(key.as_str());
+            (is_python_key(key.as_str()) || by_chance, by_chance)
+        }
+        Some(SdkName::Python | SdkName::MintsUuid4) => (is_uuid4(key.as_str()), true),
+        None => (false, false),
+    };
+    match (minted, uuid4, uuid4_keys) {
+        (true, true, Uuid4Keys::Own) | (false, _, _) => Chosen::ByApplication,
+        (true, uuid4, _) => Chosen::BySdk { uuid4 },
+    }
+}
+
+/// An official SDK and its version, as the `User-Agent` says (FACTS §1.8).
+#[derive(Debug, PartialEq, Eq)]
+struct Sdk {
+    name: SdkName,
+    version: (u32, u32),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum SdkName {
+    Node,
+    Go,
+    Python,
+    /// Ruby, PHP, .NET, Java, Rust: their own keys are UUIDv4.
+    MintsUuid4,
+}
+
+impl Sdk {
+    /// `Stripe/v1 PythonBindings/16.1.0 …`, whatever its case.
+    fn from_user_agent(agent: &str) -> Option<Self> {
+        let mut words = agent.split(' ');
+        let product = words.next()?;
+        if !product.eq_ignore_ascii_case("stripe/v1") && !product.eq_ignore_ascii_case("stripe/v2")
+        {
+            return None;
+        }
+        let (language, version) = words.next()?.split_once('/')?;
+        let language = language.to_ascii_lowercase();
+        let name = match language.strip_suffix("bindings")? {
+            "node" => SdkName::Node,
+            "go" => SdkName::Go,
+            "python" => SdkName::Python,
+            "ruby" | "php" | ".net" | "java" | "rust" => SdkName::MintsUuid4,
+            _unknown => return None,
+        };
+        let mut numbers = version.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0));
+        Some(Self { name, version: (numbers.next()?, numbers.next().unwrap_or(0)) })
+    }
+}
+
+fn is_node_key(key: &str) -> bool {
+    key.strip_prefix("stripe-node-retry-").is_some_and(is_uuid4)
+}
+
+/// `^\d{19}_[A-Za-z0-9_-]{6}$`: nanoseconds and six base64url characters.
+fn is_go_key(key: &str) -> bool {
+    key.split_once('_').is_some_and(|(nanos, rest)| {
+        nanos.len() == 19
+            && nanos.bytes().all(|byte| byte.is_ascii_digit())
+            && rest.len() == 6
+            && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+    })
+}
+
+/// Lower-case hyphenated hex, as every SDK writes it. Anything else the application wrote.
+fn hyphenated(key: &str) -> Option<Uuid> {
+    let uuid = Uuid::try_parse(key).ok()?;
+    (uuid.hyphenated().to_string() == key).then_some(uuid)
+}
+
+fn is_uuid4(key: &str) -> bool {
+    hyphenated(key).is_some_and(|uuid| {
+        uuid.get_variant() == uuid::Variant::RFC4122 && uuid.get_version_num() == 4
+    })
+}
+
+/// 16 random bytes in hex, which Python has minted since 15.4.
+///
+/// One in eight looks like a valid UUID by chance. An application may choose a UUID of its own, so
+/// those that it can have made stay its own: hashed (v3, v5) and custom ones (v8), and time-based
+/// ones (v1, v6, v7) whose time lies in this century. What is left unrecognised is 3 keys in 64
+/// and a few in ten thousand.
+fn is_python_key(key: &str) -> bool {
+    let Some(uuid) = hyphenated(key) else { return false };
+    if uuid.get_variant() != uuid::Variant::RFC4122 {
+        return true;
+    }
+    match uuid.get_version_num() {
+        3 | 4 | 5 | 8 => false,
+        1 | 6 | 7 => !uuid.get_timestamp().is_some_and(|time| {
+            let (seconds, _nanos) = time.to_unix();
+            (946_684_800..4_102_444_800).contains(&seconds)
+        }),
+        _never_chosen => true,
+    }
+}
+
+#[cfg(test)]
+mod tests;

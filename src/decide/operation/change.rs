@@ -1,0 +1,300 @@
+//! How a record moves on: claimed, advanced, settled, put back, resolved by a person.
+
+use std::time::Duration;
+
+use super::Retention;
+use super::record::{
+    About, Claim, ClientKeySeen, FORMAT, MAX_CLIENT_KEYS, Outcome, Past, Record, Resolved, Settled,
+    Standing,
+};
+use super::table::{Ask, Send, Way};
+use crate::clock::Timestamp;
+use crate::decide::identity::{ClientKeyDigest, Kind, OperationId};
+use crate::decide::key::IdempotencyKey;
+use crate::decide::outcome::Conclusion;
+use crate::decide::path::Api;
+
+/// How many occurrences one request may pass over because the provider already holds a decline.
+pub const MAX_ADVANCES: u32 = 8;
+
+/// What a claim writes besides what it found.
+#[derive(Clone, Debug)]
+pub struct Claiming {
+    /// Who works on it.
+    pub claim: Claim,
+    /// The upstream key of the occurrence that is to be sent.
+    pub key: IdempotencyKey,
+    /// What was asked, for people.
+    pub request: String,
+    /// The API generation.
+    pub api: Api,
+    /// What people want to know.
+    pub about: About,
+}
+
+/// The record with which `send` is claimed over `found`.
+#[must_use]
+pub fn claimed(found: Option<&Record>, ask: &Ask<'_>, send: Send, with: Claiming) -> Record {
+    let mut record = match found {
+        Some(found) if found.occurrence == send.occurrence => {
+            Record { claim: Some(with.claim), last_sent: ask.now, ..found.clone() }
+        }
+        found => Record {
+            format: FORMAT,
+            kind: ask.kind,
+            request: with.request,
+            api: with.api,
+            claim: Some(with.claim),
+            standing: Standing::Begun,
+            occurrence: send.occurrence,
+            key: with.key,
+            fingerprint: ask.fingerprint.clone(),
+            first_sent: ask.now,
+            last_sent: ask.now,
+            attempts: 0,
+            first_delivered: None,
+            client_keys: found.map(|found| found.client_keys.clone()).unwrap_or_default(),
+            past: found.map(with_past).unwrap_or_default(),
+            about: with.about,
+        },
+    };
+    if let Some(key) = ask.client_key {
+        remember(&mut record, key);
+    }
+    record
+}
+
+/// Passes over the current occurrence, which the provider answered with a replayed decline.
+#[must_use]
+pub fn advanced(record: &Record, epoch: u64, key: IdempotencyKey, now: Timestamp) -> Record {
+    let over = Record {
+        standing: Standing::Settled(Settled {
+            result: Outcome::Declined,
+            spent: true,
+            delivered: true,
+        }),
+        ..record.clone()
+    };
+    let mut next = Record {
+        occurrence: record.occurrence.next(epoch),
+        key,
+        standing: Standing::Begun,
+        first_sent: now,
+        last_sent: now,
+        first_delivered: None,
+        past: with_past(&over),
+        ..over
+    };
+    // Whoever asked for the occurrence that is passed over asks for this one.
+    for seen in &mut next.client_keys {
+        if seen.occurrence == record.occurrence {
+            seen.occurrence = next.occurrence;
+        }
+    }
+    trim(&mut next);
+    next
+}
+
+/// The earlier occurrences, with the current one of `record` among them.
+fn with_past(record: &Record) -> Vec<Past> {
+    let spent = match record.standing {
+        Standing::Settled(settled) => settled.spent,
+        Standing::Begun | Standing::InDoubt { .. } => false,
+    };
+    let mut past = record.past.clone();
+    past.push(Past {
+        occurrence: record.occurrence,
+        key: record.key.clone(),
+        spent,
+        first_sent: record.first_sent,
+    });
+    past
+}
+
+fn remember(record: &mut Record, key: ClientKeyDigest) {
+    let seen = ClientKeySeen { digest: key, occurrence: record.occurrence };
+    if !record.client_keys.contains(&seen) {
+        record.client_keys.push(seen);
+    }
+    trim(record);
+}
+
+fn trim(record: &mut Record) {
+    let surplus = record.client_keys.len().saturating_sub(MAX_CLIENT_KEYS);
+    record.client_keys.drain(..surplus);
+    let Record { past, client_keys, .. } = record;
+    past.retain(|past| client_keys.iter().any(|seen| seen.occurrence == past.occurrence));
+}
+
+/// What an exchange learnt.
+#[derive(Clone, Debug)]
+pub struct Learnt {
+    /// What became of the occurrence.
+    pub conclusion: Conclusion,
+    /// How many attempts this exchange made.
+    pub attempts: u32,
+    /// Stripe's id of what was made.
+    pub object: Option<String>,
+    /// Stripe's id of the last answer.
+    pub request_id: Option<String>,
+    /// When the last attempt began.
+    pub last_sent: Timestamp,
+}
+
+/// Settles `record` with what was learnt; `joined` are the client keys that shared the answer.
+///
+/// Not for [`Conclusion::NotExecuted`], after which what the claim found is put back.
+#[must_use]
+pub fn settled(
+    mut record: Record,
+    learnt: &Learnt,
+    delivered: bool,
+    joined: &[ClientKeyDigest],
+    now: Timestamp,
+) -> Record {
+    record.standing = match (learnt.conclusion, record.standing) {
+        (Conclusion::Succeeded, _) => {
+            Standing::Settled(Settled { result: Outcome::Succeeded, spent: true, delivered })
+        }
+        (Conclusion::Declined { spent }, _) => {
+            Standing::Settled(Settled { result: Outcome::Declined, spent, delivered })
+        }
+        // Settled never regresses to unknown; this asker just has not got the answer.
+        (Conclusion::InDoubt { .. } | Conclusion::NotExecuted, Standing::Settled(settled)) => {
+            Standing::Settled(Settled { delivered: false, ..settled })
+        }
+        (Conclusion::InDoubt { saved_500 }, Standing::Begun | Standing::InDoubt { .. }) => {
+            Standing::InDoubt { saved_500 }
+        }
+        (Conclusion::NotExecuted, standing @ (Standing::Begun | Standing::InDoubt { .. })) => {
+            standing
+        }
+    };
+    let success = learnt.conclusion == Conclusion::Succeeded;
+    if success && delivered && record.first_delivered.is_none() {
+        record.first_delivered = Some(now);
+    }
+    record.claim = None;
+    record.attempts = record.attempts.saturating_add(learnt.attempts);
+    record.last_sent = learnt.last_sent;
+    record.about.object = learnt.object.clone().or(record.about.object);
+    record.about.request_id = learnt.request_id.clone().or(record.about.request_id);
+    for key in joined {
+        remember(&mut record, *key);
+    }
+    record
+}
+
+/// What is written back where nothing of an exchange was executed: what its claim found, free.
+#[must_use]
+pub fn put_back(found: Option<Record>) -> Option<Record> {
+    found.map(|found| Record {
+        // Whoever held a claim here was judged to be gone, without an answer delivered.
+        standing: found.settled().map_or(found.standing, Standing::Settled),
+        claim: None,
+        ..found
+    })
+}
+
+/// What follows from an answer, besides settling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows {
+    /// Nothing.
+    Settle,
+    /// The provider held a success that the ledger did not know: handed on, counted *forgotten*.
+    Forgotten,
+    /// A saved answer was asked for, and a fresh one came: the provider forgot the key early.
+    Alarm,
+    /// The provider held a decline of an earlier occurrence: the next one is sent.
+    Advance,
+}
+
+/// Says what follows from `conclusion`. `replayed`: the answer was marked `Idempotent-Replayed`.
+/// `first`: it answered the first attempt, so what is replayed is not of this exchange.
+#[must_use]
+pub fn follows(
+    record: &Record,
+    way: Way,
+    conclusion: Conclusion,
+    replayed: bool,
+    first: bool,
+    advances: u32,
+) -> Follows {
+    let may_advance = record.kind != Kind::OwnKey && advances < MAX_ADVANCES;
+    let stale = replayed && first;
+    match (way, conclusion) {
+        (Way::New { .. }, Conclusion::Declined { .. }) if stale && may_advance => Follows::Advance,
+        (Way::New { .. }, Conclusion::Succeeded) if stale => Follows::Forgotten,
+        (Way::TakeOver { next_if_replayed: true }, Conclusion::Declined { .. })
+            if replayed && may_advance =>
+        {
+            Follows::Advance
+        }
+        // v2 may not mark its replays, and an unspent decline is executed again.
+        (Way::Replay, Conclusion::Succeeded)
+            if !replayed && record.api == Api::V1 && spent(record) =>
+        {
+            Follows::Alarm
+        }
+        (
+            Way::New { .. } | Way::TakeOver { .. } | Way::Replay,
+            Conclusion::Succeeded
+            | Conclusion::Declined { .. }
+            | Conclusion::InDoubt { .. }
+            | Conclusion::NotExecuted,
+        ) => Follows::Settle,
+    }
+}
+
+const fn spent(record: &Record) -> bool {
+    matches!(record.standing, Standing::Settled(Settled { spent: true, .. }))
+}
+
+/// How long a record is kept from `now` on.
+#[must_use]
+pub fn kept(record: &Record, operation: &OperationId, now: Timestamp) -> Duration {
+    let retention = Retention::of(record.api);
+    let named = record.kind != Kind::Content;
+    let until = match record.standing {
+        Standing::Begun | Standing::InDoubt { .. } => record.first_sent.plus(retention.open()),
+        Standing::Settled(Settled { result: Outcome::Succeeded, .. }) if named => {
+            record.last_sent.plus(Retention::done())
+        }
+        Standing::Settled(_) => retention
+            .epoch_end(operation, record.occurrence.epoch)
+            .max(record.last_sent.plus(retention.after_send)),
+    };
+    until.since(now).max(Duration::from_secs(1))
+}
+
+/// What a person says of an open operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// It happened; this is what it made, if known.
+    Succeeded(Option<String>),
+    /// It did not happen, and may be asked for again with the same key.
+    Declined,
+}
+
+/// Settles `record` on a person's word.
+#[must_use]
+pub fn resolved(mut record: Record, resolution: Resolution, word: Resolved) -> Record {
+    let (result, spent) = match resolution {
+        Resolution::Succeeded(object) => {
+            record.about.object = object.or(record.about.object);
+            (Outcome::Succeeded, true)
+        }
+        Resolution::Declined => (Outcome::Declined, false),
+    };
+    record.standing = Standing::Settled(Settled { result, spent, delivered: false });
+    record.claim = None;
+    record.about.resolved = Some(word);
+    record
+}
+
+/// Of two records of one operation, the one that got further: what a store that stepped back
+/// forgot, a process may remember. A tie is the first's.
+#[must_use]
+pub fn further<'a>(one: &'a Record, other: &'a Record) -> &'a Record {
+    if one.occurrence >= other.occurrence { one } else { other }
+}
