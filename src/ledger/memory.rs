@@ -180,7 +180,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_ledger_refuses_and_drops_nothing() {
         let ledger = Memory::new(Clock::System, 2);
-        let day = Duration::from_secs(86_400);
+        let day = Duration::from_hours(24);
         for id in [1, 2] {
             ledger.claim(&[RecordId([id; 32])], entry(day)).await.unwrap();
         }

@@ -2,6 +2,7 @@
 //!
 //! What stands in its tables is in [`tables`](super::tables).
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -152,19 +153,20 @@ fn database(file: File, path: &Path, cache_bytes: usize) -> Result<Database, Ope
         tables::prepare(&store).map_err(|form| bad_form(path, form))?;
         Ok(store)
     }));
-    opened.unwrap_or_else(|_panic| Err(damaged(path, "its pages contradict each other")))
+    opened.unwrap_or_else(|_panic| Err(damaged(path, &"its pages contradict each other")))
 }
 
 fn refused(path: &Path, error: DatabaseError) -> OpenError {
     if matches!(error, DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch) {
         return OpenError::Locked { path: path.to_owned() };
     }
-    match error {
-        DatabaseError::Storage(StorageError::Io(source)) if !shows_damage(&source) => {
-            OpenError::Io { path: path.to_owned(), source }
+    if let DatabaseError::Storage(StorageError::Io(source)) = error {
+        if shows_damage(&source) {
+            return damaged(path, &source);
         }
-        error => damaged(path, error),
+        return OpenError::Io { path: path.to_owned(), source };
     }
+    damaged(path, &error)
 }
 
 /// redb says so of a file without its magic number, and of one that ends too early.
@@ -177,14 +179,14 @@ fn bad_form(path: &Path, form: BadForm) -> OpenError {
         BadForm::Newer(found) => {
             OpenError::NewerFormat { path: path.to_owned(), found, known: FORMAT }
         }
-        BadForm::Foreign => damaged(path, "it is a redb file of another program"),
+        BadForm::Foreign => damaged(path, &"it is a redb file of another program"),
         BadForm::Unreadable(redb::Error::Io(source)) => {
             OpenError::Io { path: path.to_owned(), source }
         }
-        BadForm::Unreadable(error) => damaged(path, error),
+        BadForm::Unreadable(error) => damaged(path, &error),
     }
 }
 
-fn damaged(path: &Path, why: impl ToString) -> OpenError {
+fn damaged(path: &Path, why: &dyn fmt::Display) -> OpenError {
     OpenError::Damaged { path: path.to_owned(), why: why.to_string() }
 }

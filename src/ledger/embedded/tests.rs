@@ -11,7 +11,7 @@ use redb::{Builder, StorageBackend};
 use super::*;
 use crate::clock::Timestamp;
 
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 /// A disk that can be told to fail its writes or to panic.
 #[derive(Debug)]
