@@ -10,8 +10,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+mod any;
 pub mod embedded;
 pub mod memory;
+mod value;
+
+pub use any::AnyLedger;
+
+/// The largest record that a ledger takes, in bytes. Far above what the codec writes: it bounds
+/// what a batch of writes holds in memory.
+pub const MAX_RECORD_BYTES: usize = 1024 * 1024;
 
 /// The id under which an operation's record is kept: an operation id, as bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,7 +41,10 @@ impl fmt::Debug for RecordId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyDigest(pub [u8; 16]);
 
-/// Which write of a record this is; a later write has a greater version.
+/// Which write this is; a later write has a greater version.
+///
+/// A ledger never gives one version twice, not even to a record that comes again after its removal
+/// or its expiry: who holds the version of a record that is gone can never match its successor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u64);
 
@@ -46,7 +57,7 @@ pub struct Entry {
     pub ttl: Duration,
     /// Whether it belongs on the list of open operations.
     pub open: bool,
-    /// The key digests by which it can be found. Bounded by the writer.
+    /// The key digests by which it can be found from this write on. Bounded by the writer.
     pub keys: Vec<KeyDigest>,
 }
 
@@ -59,6 +70,19 @@ pub struct Held {
     pub version: Version,
     /// The encoded record.
     pub record: Bytes,
+}
+
+impl Entry {
+    /// Refuses a record that is too large for any ledger.
+    fn check(&self) -> Result<(), LedgerError> {
+        if self.record.len() <= MAX_RECORD_BYTES {
+            return Ok(());
+        }
+        Err(LedgerError::Unavailable(format!(
+            "a record of {} bytes is over the limit of {MAX_RECORD_BYTES}; nothing was written",
+            self.record.len()
+        )))
+    }
 }
 
 /// What a claim found.
@@ -132,4 +156,14 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Whether this process alone writes here (so that a record of another owner is a dead one's).
     fn exclusive(&self) -> bool;
+}
+
+fn no_id() -> LedgerError {
+    LedgerError::Unavailable("a claim without an id; nothing was written".to_owned())
+}
+
+fn full(max_records: impl fmt::Display) -> LedgerError {
+    LedgerError::Unavailable(format!(
+        "it is full: {max_records} records, none of them expired; nothing was written"
+    ))
 }
