@@ -3,6 +3,19 @@
 //! Nothing here retries. The one thing an upstream must get right besides HTTP is the evidence
 //! that a request never left ([`NeverSent`]); whatever it cannot prove is [`SendError::Unknown`].
 
+mod body;
+pub mod config;
+mod connect;
+pub mod direct;
+mod head;
+pub mod headers;
+pub mod origin;
+mod pool;
+pub mod proxy;
+pub mod routes;
+mod tls;
+mod wire;
+
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
@@ -10,12 +23,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty};
+
+pub use config::{BuildError, Config, Origins};
+pub use direct::Direct;
+pub use origin::Origin;
+pub use proxy::EgressProxy;
 
 /// Why a body broke off.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A request or answer body, streamed or held.
 pub type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+/// A body of nothing.
+#[must_use]
+pub fn empty_body() -> Body {
+    Body::new(Empty::new().map_err(|never| match never {}))
+}
 
 /// The provider's hosts; a path decides which (FACTS §1.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

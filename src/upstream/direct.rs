@@ -1,0 +1,168 @@
+//! The way to the provider over connections of our own: each request is written once.
+//!
+//! Retrying is not here, with one exception that is none: a request that a stale connection hands
+//! back was never written, so it goes to another connection as if nothing had happened.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+
+use super::body::Held;
+use super::config::{BuildError, Config};
+use super::connect::Connector;
+use super::origin::Origin;
+use super::pool::{Claim, Lease, Pool};
+use super::{Body, Cause, Host, NeverSent, SendError, Upstream, tls, wire};
+use crate::clock::{Clock, Elapsed, Timestamp};
+
+/// Connections that one request is offered to before it is given back as never sent.
+const OFFERS: usize = 3;
+
+/// Connections to the provider's four hosts. A clone shares them.
+#[derive(Clone)]
+pub struct Direct {
+    hosts: Arc<Hosts>,
+    clock: Clock,
+}
+
+struct Hosts {
+    api: Arc<Pool>,
+    files: Arc<Pool>,
+    connect: Arc<Pool>,
+    meter_events: Arc<Pool>,
+}
+
+impl Direct {
+    /// Checks `config` and reads the trusted roots; nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`BuildError`] names the setting at fault.
+    pub fn new(config: &Config, clock: Clock) -> Result<Self, BuildError> {
+        config.check()?;
+        let tls = tls::connector(config.ca_file.as_deref(), config.http2)?;
+        let pool = |origin: &Origin| {
+            let connector = Connector::new(origin.clone(), &tls, config, &clock)?;
+            Ok::<_, BuildError>(Arc::new(Pool::new(connector, config, &clock)))
+        };
+        let hosts = Hosts {
+            api: pool(&config.origins.api)?,
+            files: pool(&config.origins.files)?,
+            connect: pool(&config.origins.connect)?,
+            meter_events: pool(&config.origins.meter_events)?,
+        };
+        Ok(Self { hosts: Arc::new(hosts), clock })
+    }
+
+    fn pool(&self, host: Host) -> &Arc<Pool> {
+        match host {
+            Host::Api => &self.hosts.api,
+            Host::Files => &self.hosts.files,
+            Host::Connect => &self.hosts.connect,
+            Host::MeterEvents => &self.hosts.meter_events,
+        }
+    }
+
+    async fn offer_until_taken(
+        &self,
+        host: Host,
+        mut request: Request<Body>,
+        until: Timestamp,
+    ) -> Result<Response<Body>, SendError> {
+        let pool = self.pool(host);
+        for offer in 0..OFFERS {
+            let lease = self.lease(pool, offer > 0, until).await?;
+            match self.offer(pool, lease, request, self.left(until)).await {
+                Offered::Answered(answer) => return Ok(*answer),
+                Offered::HandedBack(unwritten) => request = *unwritten,
+                Offered::Unknown(cause) => return Err(SendError::Unknown(cause)),
+            }
+        }
+        Err(SendError::NeverSent(NeverSent::proven(), Cause::Closed))
+    }
+
+    async fn lease(
+        &self,
+        pool: &Arc<Pool>,
+        fresh: bool,
+        until: Timestamp,
+    ) -> Result<Lease, SendError> {
+        let lease = self.clock.timeout(self.left(until), pool.checkout(fresh)).await;
+        let lease = lease.unwrap_or(Err(Cause::ConnectTimeout));
+        // No connection has seen the request yet.
+        lease.map_err(|cause| SendError::NeverSent(NeverSent::proven(), cause))
+    }
+
+    /// Offers the request to one connection.
+    async fn offer(
+        &self,
+        pool: &Arc<Pool>,
+        lease: Lease,
+        mut request: Request<Body>,
+        left: Duration,
+    ) -> Offered {
+        let destination = pool.connector().destination();
+        match lease {
+            Lease::Single(mut single, place) => {
+                destination.http1(&mut request);
+                let sending = single.sender.try_send_request(request);
+                let claim = || pool.give_back(single, place);
+                judge(self.clock.timeout(left, sending).await, claim)
+            }
+            Lease::Shared(mut sender, claim) => {
+                destination.http2(&mut request);
+                let sending = sender.try_send_request(request);
+                judge(self.clock.timeout(left, sending).await, || claim)
+            }
+        }
+    }
+
+    fn left(&self, until: Timestamp) -> Duration {
+        until.since(self.clock.now())
+    }
+}
+
+impl Upstream for Direct {
+    /// As the trait says. A body's trailers are handed on as frames, and written only where the
+    /// version of HTTP lets them. [`SendError::Unknown`] also where an HTTP/2 server claims not to
+    /// have processed a stream: its word is no evidence.
+    async fn send(
+        &self,
+        host: Host,
+        request: Request<Body>,
+        within: Duration,
+    ) -> Result<Response<Body>, SendError> {
+        let until = self.clock.now().plus(within);
+        self.offer_until_taken(host, request, until).await
+    }
+}
+
+/// What became of a request that was offered to a connection.
+enum Offered {
+    Answered(Box<Response<Body>>),
+    HandedBack(Box<Request<Body>>),
+    Unknown(Cause),
+}
+
+type Tried = Result<Result<Response<Incoming>, TrySendError<Request<Body>>>, Elapsed>;
+
+/// `claim` is called for an answer alone; in all other cases the connection is let go of.
+fn judge(tried: Tried, claim: impl FnOnce() -> Claim) -> Offered {
+    match tried {
+        // Nothing that payonce forwards asks for an upgrade; this is no answer.
+        Ok(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Offered::Unknown(Cause::Protocol)
+        }
+        Ok(Ok(answer)) => {
+            let claim = claim();
+            Offered::Answered(Box::new(answer.map(|body| Body::new(Held::new(body, claim)))))
+        }
+        Ok(Err(mut error)) => match error.take_message() {
+            Some(unwritten) => Offered::HandedBack(Box::new(unwritten)),
+            None => Offered::Unknown(wire::cause(error.error())),
+        },
+        Err(Elapsed) => Offered::Unknown(Cause::AnswerTimeout),
+    }
+}

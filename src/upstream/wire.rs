@@ -1,0 +1,125 @@
+//! HTTP on a connected stream: hyper's client connections, each with the task that drives it.
+//!
+//! The legacy client of hyper-util is deliberately absent: it pools and resends on its own.
+//!
+//! hyper 1.12 as it is depended on here, read in its source and tried in `tests/it/upstream.rs`:
+//! - `try_send_request` hands the request back only if its connection task never took it from the
+//!   queue (`client::dispatch::Envelope`): then not a byte of it was encoded. Once taken, an error
+//!   comes without the request, be it written or not. So a request in hand is proof.
+//! - The task of an HTTP/1.1 connection reads before it takes a request, so the end of an idle
+//!   connection is seen first.
+//! - Dropping the future of `try_send_request` closes an HTTP/1.1 connection, and resets an HTTP/2
+//!   stream. Neither sends anything again.
+//! - 1xx answers other than 101 are skipped. At most 100 fields an answer (`max_headers`).
+//! - Without a timer HTTP/2 sends no pings; there is one here.
+
+use std::time::Duration;
+
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::AbortHandle;
+
+use super::connect::Link;
+use super::{Body, Cause};
+
+/// Longest answer head, in bytes.
+const MAX_HEAD: usize = 64 * 1024;
+/// [`MAX_HEAD`] as HTTP/2 counts it.
+const MAX_HEADER_LIST: u32 = 64 * 1024;
+/// Most bytes read ahead, or held unwritten, on one HTTP/1.1 connection.
+const MAX_BUFFER: usize = 128 * 1024;
+/// Bytes of answers that may be under way, on one stream and on one HTTP/2 connection.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// Most bytes of one request body that HTTP/2 holds unwritten.
+const MAX_SEND_BUFFER: usize = 256 * 1024;
+/// A connection without an answer to a ping for so long is dead.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_LIMIT: Duration = Duration::from_secs(10);
+
+/// An HTTP/1.1 connection: one request at a time.
+pub(super) struct Single {
+    pub(super) sender: http1::SendRequest<Body>,
+    pub(super) driver: AbortHandle,
+}
+
+/// An HTTP/2 connection: a handle, of which there can be many.
+pub(super) type Shared = http2::SendRequest<Body>;
+
+/// What a connected stream turned out to speak.
+pub(super) enum Opened {
+    Single(Single),
+    Shared(Shared),
+}
+
+/// Starts HTTP on `link`, as ALPN said.
+pub(super) async fn open(link: Link) -> Result<Opened, Cause> {
+    let h2 = link.speaks_h2();
+    match link {
+        Link::Plain(tcp) => single(tcp).await,
+        Link::Tls(tls) if h2 => shared(*tls).await,
+        Link::Tls(tls) => single(*tls).await,
+    }
+}
+
+async fn single<S>(stream: S) -> Result<Opened, Cause>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::Builder::new()
+        .preserve_header_case(true)
+        .max_header_size(MAX_HEAD)
+        .max_buf_size(MAX_BUFFER)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|_hyper| Cause::Connect)?;
+    Ok(Opened::Single(Single { sender, driver: drive(connection) }))
+}
+
+async fn shared<S>(stream: S) -> Result<Opened, Cause>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_LIMIT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(MAX_SEND_BUFFER)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|_hyper| Cause::Connect)?;
+    drive(connection);
+    Ok(Opened::Shared(sender))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a connection outlives its exchanges; shutdown waits for those, not for idle sockets"
+)]
+fn drive<C>(connection: C) -> AbortHandle
+where
+    C: Future<Output = hyper::Result<()>> + Send + 'static,
+{
+    let task = tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "an upstream connection ended");
+        }
+    });
+    task.abort_handle()
+}
+
+/// What an error of hyper's means; none of its texts hold fields or bodies.
+pub(super) fn cause(error: &hyper::Error) -> Cause {
+    if error.is_parse() {
+        Cause::Protocol
+    } else if error.is_user() {
+        Cause::RequestBody
+    } else {
+        Cause::Closed
+    }
+}
