@@ -1,1 +1,197 @@
 //! The checked policy, and which of its rules a request falls to.
+//!
+//! Pure: text in, a [`Policy`] or every [`Problem`] out. Reading the file and watching it is
+//! [`policy_file`](crate::policy_file)'s. What a rule means for an operation is not decided here
+//! but by [`identity`](super::identity) and [`operation`](super::operation).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use sha2::{Digest, Sha256};
+
+use self::routes::Routes;
+use super::canonical::FieldPattern;
+use super::path::{Api, Target};
+
+pub use self::problem::Problem;
+pub use self::template::Pattern;
+pub use self::words::{
+    Class, ClientKey, Indeterminate, Merge, Mode, Otherwise, StoreDown, Uuid4Keys,
+};
+
+mod document;
+mod duration;
+mod expect;
+mod problem;
+mod routes;
+mod rule;
+mod table;
+mod template;
+#[cfg(test)]
+mod tests;
+mod words;
+
+/// A policy without a mistake that payonce can see. Shared behind an `Arc`.
+#[derive(Debug)]
+pub struct Policy {
+    mode: Mode,
+    uuid4_keys: Uuid4Keys,
+    version: String,
+    rules: Vec<Arc<Rule>>,
+    routes: Routes,
+    default_writes: Arc<Rule>,
+    not_critical: Arc<Rule>,
+    tests: usize,
+}
+
+impl Policy {
+    /// Reads a policy file's text, checks it, and runs its tests.
+    ///
+    /// # Errors
+    /// Every problem of the file, in its order; never an empty list.
+    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        document::read(text)
+    }
+
+    /// The first rule of the file that matches; else `default_writes` for a write (POST and all
+    /// methods but GET, HEAD, OPTIONS and, outside of v2, DELETE: FACTS §2), else `not_critical`.
+    ///
+    /// Does not allocate.
+    #[must_use]
+    pub fn judge(&self, method: &Method, target: &Target) -> &Arc<Rule> {
+        let first = self.routes.first(method, target.segments());
+        first.and_then(|index| self.rules.get(index)).unwrap_or_else(|| {
+            let v2 = matches!(target.api(), Api::V2);
+            if template::is_write(method, v2) { &self.default_writes } else { &self.not_critical }
+        })
+    }
+
+    /// Whether anything is done, or only reported.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Who a `UUIDv4` key is taken to come from.
+    #[must_use]
+    pub const fn uuid4_keys(&self) -> Uuid4Keys {
+        self.uuid4_keys
+    }
+
+    /// The first 12 hexadecimal digits of the SHA-256 of the file's bytes.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The rules of the file, in its order; without the built-in ones.
+    #[must_use]
+    pub fn rules(&self) -> &[Arc<Rule>] {
+        &self.rules
+    }
+
+    /// How many `[[test]]`s the file has; all of them held.
+    #[must_use]
+    pub const fn tests(&self) -> usize {
+        self.tests
+    }
+
+    /// The first rule that recognises operations by content or fields, whose occurrences two
+    /// processes with a store each would count apart (DESIGN §5).
+    #[must_use]
+    pub fn needs_one_store(&self) -> Option<&Arc<Rule>> {
+        self.rules.iter().find(|rule| rule.recognises())
+    }
+}
+
+/// The version of a policy file with these bytes: see [`Policy::version`].
+#[must_use]
+pub fn version_of(bytes: &[u8]) -> String {
+    let mut digits = hex::encode(Sha256::digest(bytes));
+    digits.truncate(12);
+    digits
+}
+
+/// What becomes of the requests that a rule matches, and how their operations are recognised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Its name: unique in the file, fit for logs and metric labels.
+    pub name: String,
+    /// What becomes of the requests. Whatever follows is for [`Class::Critical`] alone.
+    pub class: Class,
+    /// Whether the application must choose a key.
+    pub client_key: ClientKey,
+    /// What makes two requests the same operation, beside header and own key.
+    pub identity: IdentityRule,
+    /// Content is an identity only where one of these fields is present.
+    pub distinguishes: Vec<FieldPattern>,
+    /// With whom a request may be merged by content.
+    pub merge: Merge,
+    /// How long after the first delivery a twin is still the same operation; at most 22 hours.
+    pub repeat_window: Duration,
+    /// What to do while the store does not answer.
+    pub store_down: StoreDown,
+    /// What to do after a saved 500.
+    pub indeterminate: Indeterminate,
+    /// What it matches; empty for a built-in rule.
+    pub patterns: Vec<Pattern>,
+    /// The line of the file on which it begins, from 1; 0 for a built-in rule.
+    pub line: usize,
+}
+
+impl Rule {
+    /// A rule by call, with every default.
+    fn call(name: String, class: Class) -> Self {
+        Self {
+            name,
+            class,
+            client_key: ClientKey::Optional,
+            identity: IdentityRule::Call,
+            distinguishes: Vec::new(),
+            merge: Merge::Lost,
+            repeat_window: Duration::ZERO,
+            store_down: StoreDown::Derive,
+            indeterminate: Indeterminate::Hold,
+            patterns: Vec::new(),
+            line: 0,
+        }
+    }
+
+    /// Whether an operation can come to be recognised by its content.
+    #[must_use]
+    pub const fn uses_content(&self) -> bool {
+        match &self.identity {
+            IdentityRule::Content | IdentityRule::Fields { otherwise: Otherwise::Content, .. } => {
+                true
+            }
+            IdentityRule::Call
+            | IdentityRule::Fields { otherwise: Otherwise::Call | Otherwise::Refuse, .. } => false,
+        }
+    }
+
+    /// Whether it recognises operations without the application's help: by content or fields.
+    #[must_use]
+    pub const fn recognises(&self) -> bool {
+        match &self.identity {
+            IdentityRule::Content | IdentityRule::Fields { .. } => true,
+            IdentityRule::Call => false,
+        }
+    }
+}
+
+/// What makes two requests the same operation, where neither header nor own key says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IdentityRule {
+    /// Nothing: every call is an operation of its own.
+    Call,
+    /// The content, where one of the rule's `distinguishes` is present.
+    Content,
+    /// The values of these fields.
+    Fields {
+        /// Their exact names.
+        names: Vec<FieldPattern>,
+        /// What a request without all of them is judged by.
+        otherwise: Otherwise,
+    },
+}

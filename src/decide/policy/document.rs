@@ -1,0 +1,153 @@
+//! The whole file: what stands at its top level, and what its rules are to each other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::problem::{Problem, Report};
+use super::routes::Routes;
+use super::table::{Table, wrong_type};
+use super::{Class, Mode, Policy, Rule, Uuid4Keys, expect, rule};
+
+/// Comparing every rule with all before it is quadratic; this keeps a reload well under a second.
+const MOST_PATTERNS: usize = 5_000;
+
+const KEYS: [&str; 6] = ["version", "mode", "default_writes", "uuid4_keys", "rule", "test"];
+
+/// Keys and tables whose feature a later version has.
+const LATER_KEYS: [&str; 5] = ["client", "scope", "guard", "record", "signature"];
+
+/// Reads a policy file's text.
+pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
+    let mut report = Report::new(text);
+    let (root, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        // What else seems wrong may be wrong only because of these.
+        for error in errors {
+            let at = error.span().unwrap_or(0..0);
+            let what = format!("this is not TOML: {}", error.message());
+            report.add(
+                at,
+                what,
+                "see https://toml.io for how tables, keys and strings are written",
+            );
+        }
+        return Err(report.finish());
+    }
+    let root = Table::new("the policy file", 0..0, root.get_ref());
+    root.allow(&mut report, &KEYS, &LATER_KEYS);
+    version(&root, &mut report);
+    let mode = root.choice(&mut report, "mode", &Mode::NAMES).unwrap_or_default();
+    let uuid4_keys = root.choice(&mut report, "uuid4_keys", &Uuid4Keys::NAMES).unwrap_or_default();
+    let writes = root.choice(&mut report, "default_writes", &Class::NAMES);
+    let rules = rules(&root, &mut report);
+    let tests = expect::read(&root, &mut report);
+    let policy = assemble(text, mode, uuid4_keys, writes.unwrap_or(Class::Critical), rules);
+    // Of rules that are not what their author meant, no test says anything.
+    if report.is_clean() {
+        expect::run(&policy, &tests, &mut report);
+    }
+    if report.is_clean() {
+        Ok(Policy { tests: tests.len(), ..policy })
+    } else {
+        Err(report.finish())
+    }
+}
+
+fn version(root: &Table<'_, '_>, report: &mut Report<'_>) {
+    const MEND: &str = "write version = 1";
+    let Some(value) = root.get("version") else {
+        return root.missing(report, "version", MEND);
+    };
+    match value.get_ref().as_integer().map(ToString::to_string) {
+        Some(number) if number == "1" => {}
+        Some(number) => {
+            let what = format!("this payonce reads version 1 of the policy format, not {number}");
+            report.add(value.span(), what, MEND);
+        }
+        None => wrong_type(report, "`version`", "the integer 1", value),
+    }
+}
+
+fn rules(root: &Table<'_, '_>, report: &mut Report<'_>) -> Vec<Rule> {
+    let tables = root.tables(report, "rule", "a [[rule]]");
+    let mut names: HashMap<String, usize> = HashMap::new();
+    let mut rules: Vec<Rule> = Vec::with_capacity(tables.len());
+    let mut patterns = 0;
+    for table in &tables {
+        let read = rule::read(table, report);
+        patterns += read.patterns.len();
+        if patterns > MOST_PATTERNS {
+            let what = format!("the file matches more than {MOST_PATTERNS} templates");
+            report.add(table.span.clone(), what, "use `{id}` and `/**` to say more with fewer");
+            return rules;
+        }
+        match names.get(&read.name) {
+            Some(line) if !read.name.is_empty() => {
+                let at = table.get("name").map_or_else(|| table.span.clone(), Spanned::span);
+                let what = format!("a rule named `{}` stands on line {line} already", read.name);
+                report.add(at, what, "give this one another name");
+            }
+            Some(_) | None => {
+                names.insert(read.name.clone(), read.line);
+            }
+        }
+        shadowed(table, report, &rules, &read);
+        rules.push(read);
+    }
+    rules
+}
+
+/// Notes what of `rule` can never match, because it comes after something that matches it all.
+fn shadowed(table: &Table<'_, '_>, report: &mut Report<'_>, earlier: &[Rule], rule: &Rule) {
+    const MEND: &str = "put the narrower rule before the wider one, or remove it";
+    let covering: Vec<Option<&Rule>> = rule
+        .patterns
+        .iter()
+        .map(|pattern| {
+            let covers = |other: &&Rule| other.patterns.iter().any(|p| p.covers(pattern));
+            earlier.iter().find(covers)
+        })
+        .collect();
+    let all = covering.iter().all(Option::is_some);
+    for (pattern, first) in rule.patterns.iter().zip(&covering) {
+        let Some(first) = first else { continue };
+        let (dead, it) = if all {
+            (format!("rule `{}`", rule.name), format!("\"{pattern}\""))
+        } else {
+            (format!("\"{pattern}\""), "it".to_owned())
+        };
+        let what = format!(
+            "{dead} can never match: `{}` on line {} comes first and matches {it} as well",
+            first.name, first.line
+        );
+        report.add(rule::span_of(table, pattern), what, MEND);
+    }
+}
+
+fn assemble(
+    text: &str,
+    mode: Mode,
+    uuid4_keys: Uuid4Keys,
+    default_writes: Class,
+    rules: Vec<Rule>,
+) -> Policy {
+    let mut routes = Routes::default();
+    for (index, rule) in rules.iter().enumerate() {
+        for pattern in &rule.patterns {
+            routes.add(pattern, index);
+        }
+    }
+    Policy {
+        mode,
+        uuid4_keys,
+        version: super::version_of(text.as_bytes()),
+        rules: rules.into_iter().map(Arc::new).collect(),
+        routes,
+        default_writes: Arc::new(Rule::call("default_writes".to_owned(), default_writes)),
+        not_critical: Arc::new(Rule::call("not_critical".to_owned(), Class::Pass)),
+        tests: 0,
+    }
+}

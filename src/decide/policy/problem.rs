@@ -1,0 +1,146 @@
+//! What is wrong in a policy file: where, what, and how to mend it.
+//!
+//! A [`Report`] gathers every problem of one file, so that its author mends all of them at once.
+//! Nothing here knows what a rule is.
+
+use std::fmt;
+use std::ops::Range;
+
+/// More problems than this help nobody; the rest are counted.
+const MOST: usize = 100;
+
+/// The widest piece of a source line that is shown, in characters.
+const WIDEST: usize = 120;
+
+/// One thing that is wrong in a policy file. [`fmt::Display`] shows the line with a caret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The line it is on, from 1.
+    pub line: usize,
+    /// The column it begins at, in characters, from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub what: String,
+    /// How to mend it.
+    pub mend: String,
+    /// The line as it stands in the file, control characters replaced.
+    pub source: String,
+    /// How many characters of the line it concerns; at least 1.
+    pub width: usize,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gutter = self.line.to_string();
+        let blank = " ".repeat(gutter.len());
+        // A very long line is shown from shortly before the place.
+        let skipped = if self.column > WIDEST { self.column - WIDEST / 2 } else { 0 };
+        let shown: String = self.source.chars().skip(skipped).take(WIDEST).collect();
+        let pad = self.column.saturating_sub(skipped + 1);
+        let carets = self.width.min(WIDEST.saturating_sub(pad)).max(1);
+        writeln!(f, "line {}, column {}: {}", self.line, self.column, self.what)?;
+        writeln!(f, " {blank} |")?;
+        writeln!(f, " {gutter} | {shown}")?;
+        writeln!(f, " {blank} | {}{}", " ".repeat(pad), "^".repeat(carets))?;
+        write!(f, " {blank} = {}", self.mend)
+    }
+}
+
+/// Every problem found so far in one text.
+#[derive(Debug)]
+pub(super) struct Report<'t> {
+    text: &'t str,
+    problems: Vec<Problem>,
+    unlisted: usize,
+}
+
+impl<'t> Report<'t> {
+    /// No problem yet.
+    pub(super) fn new(text: &'t str) -> Self {
+        Self { text, problems: Vec::new(), unlisted: 0 }
+    }
+
+    /// Notes that `what` is wrong at the bytes `span`, and how to `mend` it.
+    pub(super) fn add(
+        &mut self,
+        span: Range<usize>,
+        what: impl Into<String>,
+        mend: impl Into<String>,
+    ) {
+        if self.problems.len() >= MOST {
+            self.unlisted += 1;
+            return;
+        }
+        let (line, before, rest) = self.place(span.start);
+        let column = before.chars().count() + 1;
+        let end = span.end.saturating_sub(span.start).min(rest.len());
+        let width = rest.char_indices().take_while(|(at, _)| *at < end).count().max(1);
+        let source = printable(before).chain(printable(rest)).collect();
+        let (what, mend) = (what.into(), mend.into());
+        self.problems.push(Problem { line, column, what, mend, source, width });
+    }
+
+    /// The line, from 1, on which the byte at `offset` stands.
+    pub(super) fn line(&self, offset: usize) -> usize {
+        self.place(offset).0
+    }
+
+    /// Whether nothing is wrong so far.
+    pub(super) fn is_clean(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// All problems, in the order of the file; none if nothing is wrong.
+    pub(super) fn finish(mut self) -> Vec<Problem> {
+        self.problems.sort_by_key(|problem| (problem.line, problem.column));
+        if let (Some(last), 1..) = (self.problems.last_mut(), self.unlisted) {
+            last.mend = format!("{} (and {} more problems)", last.mend, self.unlisted);
+        }
+        self.problems
+    }
+
+    /// Line number, the line before `offset`, the line from there on.
+    fn place(&self, offset: usize) -> (usize, &'t str, &'t str) {
+        let offset = (0..=offset.min(self.text.len()))
+            .rev()
+            .find(|at| self.text.is_char_boundary(*at))
+            .unwrap_or(0);
+        let (head, tail) = self.text.split_at(offset);
+        let line = head.matches('\n').count() + 1;
+        let before = head.rsplit('\n').next().unwrap_or_default();
+        let rest = tail.split('\n').next().unwrap_or_default();
+        (line, before, rest.trim_end_matches('\r'))
+    }
+}
+
+/// A tab would move the caret away, and a control character could rewrite the reader's terminal.
+fn printable(text: &str) -> impl Iterator<Item = char> {
+    text.chars().map(|c| match c {
+        '\t' => ' ',
+        control if control.is_control() => '\u{fffd}',
+        other => other,
+    })
+}
+
+/// ` (did you mean "critical"?)`, where one of `known` is close to `given`; `quote` is put around
+/// it, as the author would write it.
+pub(super) fn did_you_mean(given: &str, known: &[&str], quote: char) -> String {
+    let given = given.to_ascii_lowercase();
+    known
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(&given, &name.to_ascii_lowercase()), name))
+        .filter(|(distance, name)| *distance <= 2.max(name.len() / 4) && *distance < name.len())
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| format!(" (did you mean {quote}{name}{quote}?)"))
+        .unwrap_or_default()
+}
+
+/// "a", "b" or "c", each within `quote`.
+pub(super) fn one_of(names: &[&str], quote: char) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("{quote}{name}{quote}")).collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
