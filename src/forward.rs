@@ -1,1 +1,270 @@
-//! .
+//! The attempts of one exchange: send, read the answer whole, judge it, pause, send again.
+//!
+//! What an answer means is [`decide::outcome`](crate::decide::outcome)'s, whether to ask again
+//! [`decide::retry`](crate::decide::retry)'s. Nothing below retries behind our back, and every send
+//! here bears the same key.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderValue};
+use http::{Extensions, HeaderMap, Method, Request, Response, Uri};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, Timestamp};
+use crate::decide::key::IdempotencyKey;
+use crate::decide::outcome::{self, Conclusion, ErrorBody, Meaning, Signals, Tally};
+use crate::decide::path::Api;
+use crate::decide::retry::{self, Budget, Next, Situation, Why};
+use crate::inflight::Table;
+use crate::metrics::Metrics;
+use crate::request::rejoin;
+use crate::respond::{Answer, Held, full};
+use crate::upstream::{Body, BoxError, Cause, Host, SendError, Upstream, headers};
+
+/// `Idempotency-Key`.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// What is sent, however often.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Whither.
+    pub host: Host,
+    /// Its method.
+    pub method: Method,
+    /// Its target, byte for byte as the client sent it.
+    pub uri: Uri,
+    /// Its end-to-end fields, without a key.
+    pub headers: HeaderMap,
+    /// How the client spelled them.
+    pub extensions: Extensions,
+    /// Its body.
+    pub body: Bytes,
+    /// The API generation.
+    pub api: Api,
+    /// When the request arrived: the deadline counts from here.
+    pub arrived: Timestamp,
+}
+
+impl Message {
+    fn request(&self, key: &IdempotencyKey) -> Request<Body> {
+        let mut request = Request::new(full(self.body.clone()));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.extensions_mut() = self.extensions.clone();
+        let headers = request.headers_mut();
+        headers.clone_from(&self.headers);
+        // The answer's error code decides about the operation, and nothing is decompressed here.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(self.body.len()));
+        if let Ok(value) = HeaderValue::from_str(key.as_str()) {
+            headers.insert(IDEMPOTENCY_KEY, value);
+        }
+        request
+    }
+}
+
+/// What came of all attempts.
+#[derive(Debug)]
+pub struct Exchanged {
+    /// What became of the occurrence.
+    pub conclusion: Conclusion,
+    /// The last answer, if the last attempt was answered.
+    pub answer: Option<Answer>,
+    /// What the last attempt meant.
+    pub meaning: Meaning,
+    /// The last answer was marked as replayed.
+    pub replayed: bool,
+    /// Why the last attempt was not answered.
+    pub cause: Option<Cause>,
+    /// Any byte left.
+    pub sent: bool,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// When the last one began.
+    pub last_sent: Timestamp,
+    /// Why there was no other.
+    pub why: Why,
+}
+
+/// Sends, within limits.
+#[derive(Debug)]
+pub struct Forwarder<U> {
+    upstream: U,
+    clock: Clock,
+    limits: retry::Limits,
+    answer_bytes: usize,
+    budget: Mutex<Budget>,
+    closing: CancellationToken,
+    metrics: Metrics,
+}
+
+/// What one attempt brought.
+struct Attempt {
+    meaning: Meaning,
+    signals: Signals,
+    answer: Option<Answer>,
+    cause: Option<Cause>,
+}
+
+impl<U: Upstream> Forwarder<U> {
+    /// A forwarder; `closing` tells when no new attempts are to be made.
+    pub fn new(
+        upstream: U,
+        clock: Clock,
+        limits: retry::Limits,
+        answer_bytes: usize,
+        budget: Budget,
+        closing: CancellationToken,
+        metrics: Metrics,
+    ) -> Self {
+        Self { upstream, clock, limits, answer_bytes, budget: Mutex::new(budget), closing, metrics }
+    }
+
+    /// The way to the provider, for what is not critical.
+    pub const fn upstream(&self) -> &U {
+        &self.upstream
+    }
+
+    /// The limits on one exchange.
+    pub const fn limits(&self) -> &retry::Limits {
+        &self.limits
+    }
+
+    /// Sends `message` with `key` until there is an outcome or a reason to stop.
+    ///
+    /// `safe_until` is when the key becomes too old to be sent (I6), looked at before every
+    /// attempt; `askers` are those who wait: without any, no new attempt is made (I11).
+    pub async fn run(
+        &self,
+        message: &Message,
+        key: &IdempotencyKey,
+        safe_until: Option<Timestamp>,
+        askers: &Table,
+    ) -> Exchanged {
+        self.budget().deposit();
+        let mut tally = Tally::default();
+        let mut attempts = 0;
+        let mut indeterminate = 0;
+        loop {
+            attempts += 1;
+            let began = self.clock.now();
+            let attempt = self.attempt(message, key, began).await;
+            tally.add(attempt.meaning);
+            self.metrics.row(attempt.meaning.row().as_str());
+            if matches!(attempt.meaning, Meaning::Indeterminate { .. }) {
+                indeterminate += 1;
+            }
+            let situation = Situation {
+                attempts,
+                elapsed: self.clock.now().since(message.arrived),
+                meaning: attempt.meaning,
+                signals: attempt.signals,
+                indeterminate,
+                wanted: askers.wanted(),
+                closing: self.closing.is_cancelled(),
+                key_is_safe: safe_until.is_none_or(|until| self.clock.now() < until),
+            };
+            let why = match self.next(&situation, safe_until, askers).await {
+                Ok(()) => continue,
+                Err(why) => why,
+            };
+            return Exchanged {
+                conclusion: tally.conclusion(),
+                answer: attempt.answer,
+                meaning: attempt.meaning,
+                replayed: attempt.signals.replayed,
+                cause: attempt.cause,
+                sent: tally.sent(),
+                attempts,
+                last_sent: began,
+                why,
+            };
+        }
+    }
+
+    /// Pauses before the next attempt, or says why there is none.
+    async fn next(
+        &self,
+        situation: &Situation,
+        safe_until: Option<Timestamp>,
+        askers: &Table,
+    ) -> Result<(), Why> {
+        let pause = match retry::after(&self.limits, situation, rand::random()) {
+            Next::Stop(why) => return Err(why),
+            Next::Resend(pause) => pause,
+        };
+        if !self.budget().withdraw(self.clock.now()) {
+            return Err(Why::Budget);
+        }
+        tokio::select! {
+            () = self.clock.sleep(pause) => {}
+            () = askers.unwanted() => return Err(Why::Unwanted),
+            () = self.closing.cancelled() => return Err(Why::Shutdown),
+        }
+        if safe_until.is_some_and(|until| self.clock.now() >= until) {
+            return Err(Why::Retention);
+        }
+        self.metrics.retry(situation.meaning.row().as_str());
+        Ok(())
+    }
+
+    async fn attempt(&self, message: &Message, key: &IdempotencyKey, began: Timestamp) -> Attempt {
+        let left = self.limits.deadline.saturating_sub(began.since(message.arrived));
+        let within = self.limits.attempt.min(left);
+        let sent = self.upstream.send(message.host, message.request(key), within).await;
+        let left = within.saturating_sub(self.clock.now().since(began));
+        match sent {
+            Ok(response) => self.read(response, message.api, left).await,
+            Err(SendError::NeverSent(_proof, cause)) => Attempt::failed(Meaning::NotSent, cause),
+            Err(SendError::Unknown(cause)) => Attempt::failed(Meaning::Unknown, cause),
+        }
+    }
+
+    async fn read(&self, response: Response<Body>, api: Api, within: Duration) -> Attempt {
+        let (head, body) = response.into_parts();
+        let signals = Signals::of(&head.headers);
+        let headers = headers::toward_client(&head.headers);
+        let read = self.clock.timeout(within, read_whole(body, self.answer_bytes)).await;
+        let held = match read {
+            Ok(Ok(held)) => held,
+            Ok(Err(_broken)) => return Attempt::failed(Meaning::Unknown, Cause::Closed),
+            Err(_elapsed) => return Attempt::failed(Meaning::Unknown, Cause::AnswerTimeout),
+        };
+        let error = match &held {
+            Held::Whole(bytes) if !head.status.is_success() => ErrorBody::read(bytes),
+            Held::Whole(_) | Held::Stream(_) => None,
+        };
+        let meaning = outcome::read(head.status, signals, error.as_ref(), api);
+        let answer = Some(Answer { status: head.status, headers, body: held });
+        Attempt { meaning, signals, answer, cause: None }
+    }
+
+    fn budget(&self) -> std::sync::MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Attempt {
+    fn failed(meaning: Meaning, cause: Cause) -> Self {
+        Self { meaning, signals: Signals::default(), answer: None, cause: Some(cause) }
+    }
+}
+
+/// Reads a body whole; one over `limit` bytes comes back as a stream of all of it.
+async fn read_whole(mut body: Body, limit: usize) -> Result<Held, BoxError> {
+    let mut bytes = BytesMut::with_capacity(
+        usize::try_from(body.size_hint().lower()).unwrap_or(limit).min(limit),
+    );
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        bytes.extend_from_slice(&data);
+        if bytes.len() > limit {
+            return Ok(Held::Stream(Mutex::new(Some(rejoin(bytes.freeze(), body)))));
+        }
+    }
+    Ok(Held::Whole(bytes.freeze()))
+}

@@ -18,7 +18,8 @@ pub struct Target {
 }
 
 /// Which of Stripe's API generations a path belongs to; they treat keys differently (FACTS §2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Api {
     /// `/v1/…` and everything that is not v2.
     V1,

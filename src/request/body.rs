@@ -177,6 +177,12 @@ fn join(mut read: VecDeque<Bytes>, length: usize) -> Bytes {
     whole.freeze()
 }
 
+/// A body that begins with what was read of it already.
+#[must_use]
+pub fn rejoin(read: Bytes, rest: Body) -> Body {
+    Replay { read: VecDeque::from([read]), _share: Share::default(), body: rest }.boxed_unsync()
+}
+
 /// What was read of a body, then the remainder. It keeps its share while it is sent.
 struct Replay {
     read: VecDeque<Bytes>,
