@@ -1,0 +1,38 @@
+//! What is wrong with a setting, and where it was set. Never shows a secret's value.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where a setting's value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The default that payonce is built with.
+    Default,
+    /// The settings file.
+    File(PathBuf),
+    /// An environment variable, by name.
+    Variable(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("the default"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Variable(name) => f.write_str(name),
+        }
+    }
+}
+
+/// One thing that is wrong with the settings. Prints as
+/// `retry.max_attempts: must be at least 1, is 0 (from payonce.toml)`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {what} (from {origin})")]
+pub struct Problem {
+    /// Which setting, dotted; the variable's or the file's own name if there is no such setting.
+    pub path: String,
+    /// Where its value came from.
+    pub origin: Origin,
+    /// What is wrong, and what would be right.
+    pub what: String,
+}
