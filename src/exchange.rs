@@ -1,1 +1,334 @@
-//! .
+//! The journey of a request, told in one place.
+//!
+//! ```text
+//! accept ─ classify ─ buffer ─ identify ─ claim ─ forward (retry…) ─ settle ─ respond ─ delivered
+//! ```
+//!
+//! [`Exchange::handle`] names the steps that every request takes in the client's own task, which
+//! ends when the client hangs up. From the claim on an operation has a task of its own
+//! ([`drive`]), which shutdown waits for. What is decided on the way is decided in
+//! [`decide`](crate::decide).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{Request, Response};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::clock::{Clock, Timestamp};
+use crate::decide::identity::{Kind, Secret};
+use crate::decide::operation::table::{Owner, Refused, Then, judge};
+use crate::decide::path::Api;
+use crate::decide::policy::{Class, Mode, Policy, Rule};
+use crate::forward::Forwarder;
+use crate::inflight::{Entered, Inflight, NoSeat, Seat, Standing, Table, Turn};
+use crate::ledger::Ledger;
+use crate::metrics::Metrics;
+use crate::notes::Notes;
+use crate::recent::Recent;
+use crate::refusal::Refusal;
+use crate::request::{Head, InFlightBytes};
+use crate::respond::{Held, Told};
+use crate::server::{Connection, Serve, Tasks};
+use crate::upstream::{Body, Upstream};
+
+mod asked;
+mod claim;
+mod drive;
+mod pass;
+
+pub use asked::Asked;
+
+/// Where the policy in force comes from.
+pub trait Policies: Send + Sync + 'static {
+    /// The policy that a request which begins now keeps.
+    fn current(&self) -> Arc<Policy>;
+}
+
+/// What an exchange is told at start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The provider's host, part of every operation id.
+    pub provider: String,
+    /// The configured secret; without one, it is made of each request's API key.
+    pub secret: Option<Secret>,
+    /// This process, in claims.
+    pub owner: String,
+    /// How long a claim holds without being renewed.
+    pub lease: Duration,
+    /// The largest request body that is held, in bytes.
+    pub body_bytes: usize,
+    /// Everything passes, but what is open or recent keeps its key.
+    pub bypass: bool,
+    /// The ledger is known not to forget, so that v2 requests may be recognised by content.
+    pub never_forgets: bool,
+}
+
+/// The rooms that a journey passes.
+pub struct Rooms<L, U> {
+    /// Where operations are remembered.
+    pub ledger: L,
+    /// The way to the provider.
+    pub forwarder: Forwarder<U>,
+    /// The policy.
+    pub policies: Box<dyn Policies>,
+    /// What this process remembers.
+    pub recent: Recent,
+    /// What this process works on.
+    pub inflight: Inflight,
+    /// What shutdown waits for.
+    pub tasks: Tasks,
+    /// When shutdown has begun.
+    pub closing: CancellationToken,
+    /// What all bodies together may hold.
+    pub bytes: InFlightBytes,
+    /// Calls that people should check.
+    pub notes: Notes,
+    /// The time.
+    pub clock: Clock,
+    /// The counters.
+    pub metrics: Metrics,
+    /// The settings.
+    pub config: Config,
+}
+
+/// Answers requests by the policy. Clones share everything.
+pub struct Exchange<L, U>(Arc<Rooms<L, U>>);
+
+impl<L, U> Clone for Exchange<L, U> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<L, U> std::ops::Deref for Exchange<L, U> {
+    type Target = Rooms<L, U>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<L: Ledger, U: Upstream> Serve for Exchange<L, U> {
+    async fn call(&self, request: Request<Body>, conn: Connection) -> Response<Body> {
+        let arrived = self.clock.now();
+        let _in_flight = self.metrics.in_flight();
+        let method = request.method().clone();
+        let (parts, body) = request.into_parts();
+        let response = match Box::pin(self.handle(parts, body, &conn, arrived)).await {
+            Ok(response) => response,
+            Err(refusal) => self.refuse(&refusal),
+        };
+        self.metrics.request(&method, response.status(), self.clock.now().since(arrived));
+        response
+    }
+}
+
+/// What a visit to a table in flight came to.
+enum Visit {
+    Answered(Response<Body>),
+    /// The turn there is over: ask again.
+    Over,
+}
+
+impl<L: Ledger, U: Upstream> Exchange<L, U> {
+    /// An exchange of these rooms.
+    pub fn new(rooms: Rooms<L, U>) -> Self {
+        Self(Arc::new(rooms))
+    }
+
+    async fn handle(
+        &self,
+        parts: Parts,
+        body: Body,
+        conn: &Connection,
+        arrived: Timestamp,
+    ) -> Result<Response<Body>, Refusal> {
+        let head = Head::check(parts)?;
+        let policy = self.policies.current();
+        let rule = Arc::clone(policy.judge(&head.method, &head.target));
+        match rule.class {
+            Class::Refuse => return Err(Refusal::ByPolicy { rule: rule.name.clone() }),
+            Class::Pass => return self.pass(head, body).await,
+            Class::Critical => {}
+        }
+        let Some(credentials) = asked::Credentials::of(&head.headers) else {
+            // I7: without a scope nothing is joined, recorded or replayed.
+            return self.pass(head, body).await;
+        };
+        let body = match self.buffer(body).await {
+            Ok(body) => body,
+            Err(asked::Unbuffered::Refused(refusal)) => return Err(refusal),
+            Err(asked::Unbuffered::TooLarge(rest)) => {
+                return self.stream_once(head, rest, &rule, arrived).await;
+            }
+        };
+        let mut asked = self.identify(head, body, &credentials, &policy, rule, arrived)?;
+        let recalled = self.recall(&mut asked);
+        let off = self.config.bypass || policy.mode() == Mode::Observe;
+        if off && !recalled && !self.is_open(&asked).await {
+            return self.pass_unchanged(asked).await;
+        }
+        let asked = Arc::new(asked);
+        match asked.identified.kind {
+            Kind::Call => self.call_alone(asked, conn).await,
+            Kind::Header | Kind::Fields | Kind::OwnKey | Kind::Content => {
+                self.operation(asked, conn).await
+            }
+        }
+    }
+
+    /// A single call: nothing to claim, nothing to record.
+    async fn call_alone(
+        &self,
+        asked: Arc<Asked>,
+        conn: &Connection,
+    ) -> Result<Response<Body>, Refusal> {
+        let turn = self.inflight.alone();
+        let seat = sit(turn.table(), &asked)?;
+        self.tasks.spawn(drive::call(self.clone(), turn, asked));
+        self.take_answer(seat, conn, false).await.ok_or(Refusal::Internal)
+    }
+
+    /// An operation: one turn at a time in this process, the others wait or share.
+    async fn operation(
+        &self,
+        asked: Arc<Asked>,
+        conn: &Connection,
+    ) -> Result<Response<Body>, Refusal> {
+        let deadline = self.forwarder.limits().deadline;
+        loop {
+            match self.inflight.enter(asked.record()) {
+                Entered::Full => return Err(self.busy("operations in flight")),
+                Entered::Turn(turn) => {
+                    let seat = sit(turn.table(), &asked)?;
+                    self.tasks.spawn(drive::operation(self.clone(), turn, Arc::clone(&asked)));
+                    if let Some(response) = self.take_answer(seat, conn, false).await {
+                        return Ok(response);
+                    }
+                }
+                Entered::Busy(table) => {
+                    let left = deadline.saturating_sub(self.clock.now().since(asked.arrived()));
+                    match self.clock.timeout(left, self.visit(&table, &asked, conn)).await {
+                        Err(_elapsed) => return Err(Refusal::StillInFlight),
+                        Ok(visit) => match visit? {
+                            Visit::Answered(response) => return Ok(response),
+                            Visit::Over => {}
+                        },
+                    }
+                }
+            }
+        }
+    }
+
+    /// Comes to an operation in flight: shares its answer, waits until it is over, or is refused.
+    async fn visit(
+        &self,
+        table: &Arc<Table>,
+        asked: &Arc<Asked>,
+        conn: &Connection,
+    ) -> Result<Visit, Refusal> {
+        let Standing::Claimed { record, told } = table.standing().await else {
+            table.over().await;
+            return Ok(Visit::Over);
+        };
+        let verdict = judge(Some(&record), Owner::Alive, &self.ask(asked));
+        self.metrics.row(verdict.row.as_str());
+        match verdict.then {
+            Then::Wait { share: true } if shareable(told.as_deref()) => {
+                match table.sit(asked.identified.client_key) {
+                    Ok(seat) => {
+                        self.metrics.merge("joined");
+                        if let Some(response) = self.take_answer(seat, conn, true).await {
+                            return Ok(Visit::Answered(response));
+                        }
+                    }
+                    Err(NoSeat::Full) => return Err(self.busy("askers of one operation")),
+                    Err(NoSeat::Ending) => {}
+                }
+            }
+            Then::ReplayEarlier(past) => {
+                let turn = self.inflight.alone();
+                let seat = sit(turn.table(), asked)?;
+                self.tasks.spawn(drive::earlier(self.clone(), turn, Arc::clone(asked), past));
+                let answer = self.take_answer(seat, conn, false).await;
+                return answer.map(Visit::Answered).ok_or(Refusal::Internal);
+            }
+            // It is answered already, and how it is settled decides about other content.
+            Then::Refuse(Refused::Conflict(_)) if told.is_some() => {}
+            Then::Refuse(refused) => return Err(refusal_of(refused, &record)),
+            Then::Wait { .. } | Then::Send(_) => {}
+        }
+        table.over().await;
+        Ok(Visit::Over)
+    }
+
+    /// Awaits the answer and hands it on; `None` if there is none to be had at this table.
+    async fn take_answer(
+        &self,
+        seat: Seat,
+        conn: &Connection,
+        joined: bool,
+    ) -> Option<Response<Body>> {
+        let told = seat.answer().await?;
+        let (response, receipt) = conn.watch.track(told.response(joined)?);
+        seat.handed(receipt);
+        Some(response)
+    }
+
+    fn busy(&self, limit: &'static str) -> Refusal {
+        self.metrics.limit_reached(limit);
+        Refusal::Busy(limit)
+    }
+
+    fn refuse(&self, refusal: &Refusal) -> Response<Body> {
+        self.metrics.refusal(refusal.code());
+        let answer = refusal.answer(&request_id());
+        warn!(code = refusal.code(), status = answer.status.as_u16(), "refused");
+        let Held::Whole(body) = answer.body else {
+            return Response::new(crate::upstream::empty_body());
+        };
+        let mut response = Response::new(crate::respond::full(body));
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = answer.headers;
+        response
+    }
+}
+
+/// The first seat at a table of one's own.
+fn sit(table: &Arc<Table>, asked: &Asked) -> Result<Seat, Refusal> {
+    table.sit(asked.identified.client_key).map_err(|_no_seat| Refusal::Internal)
+}
+
+/// A joiner shares an answer that is still to come, or a success. A decline that was answered is
+/// judged again once its delivery is known, so that the next attempt is not answered with the last.
+fn shareable(told: Option<&Told>) -> bool {
+    match told {
+        None => true,
+        Some(told) => told.succeeded && matches!(told.answer.body, Held::Whole(_)),
+    }
+}
+
+fn refusal_of(refused: Refused, record: &crate::decide::operation::record::Record) -> Refusal {
+    match refused {
+        Refused::Superseded => Refusal::Superseded,
+        Refused::WindowElapsed => Refusal::WindowElapsed,
+        Refused::AlreadyDone => {
+            Refusal::AlreadyDone { object: record.about.object.clone(), at: record.first_sent }
+        }
+        Refused::Conflict(fields) => Refusal::Conflict { fields },
+    }
+}
+
+/// payonce's own `Request-Id`.
+fn request_id() -> String {
+    format!("req_payonce_{}", hex::encode(rand::random::<[u8; 8]>()))
+}
+
+/// Whether `rule` can be kept while the ledger does not answer.
+fn derives_without_ledger(rule: &Rule, kind: Kind, api: Api) -> bool {
+    let content_v2 = kind == Kind::Content && api == Api::V2;
+    rule.store_down == crate::decide::policy::StoreDown::Derive && !content_v2
+}

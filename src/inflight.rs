@@ -236,6 +236,14 @@ impl Table {
         self.change(|state| state.told = Some(told));
     }
 
+    /// Lets nobody join any more. Returns the client keys of all who sat here.
+    pub fn close(&self) -> Vec<ClientKeyDigest> {
+        self.change(|state| {
+            state.phase = Phase::Closed;
+            state.client_keys.clone()
+        })
+    }
+
     /// How the operation stands, once the store was asked.
     pub async fn standing(&self) -> Standing {
         self.until(|state| match (state.phase, &state.record) {

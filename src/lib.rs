@@ -10,6 +10,7 @@ pub mod forward;
 pub mod inflight;
 pub mod ledger;
 pub mod metrics;
+pub mod notes;
 pub mod passthrough;
 pub mod policy_file;
 pub mod recent;

@@ -23,7 +23,7 @@ pub enum Refusal {
     /// Not origin-form, CONNECT or TRACE.
     BadRequest(&'static str),
     /// A field that decides about money stands twice.
-    RepeatedHeader(&'static str),
+    RepeatedHeader(String),
     /// The `Idempotency-Key` is ill-formed.
     BadKey(BadKey),
     /// The `Payonce-Operation` is ill-formed.

@@ -1,0 +1,284 @@
+//! From a request to what is asked: its scope, body, key, identity.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, Uri};
+use zeroize::Zeroizing;
+
+use super::Exchange;
+use crate::clock::Timestamp;
+use crate::decide::canonical;
+use crate::decide::identity::{self, Identified, Kind, Scope, Secret, Unidentified};
+use crate::decide::key::{self, Chosen, IdempotencyKey};
+use crate::decide::operation::Occurrence;
+use crate::decide::operation::record::About;
+use crate::decide::operation::table::Ask;
+use crate::decide::operation::Retention;
+use crate::decide::path::Api;
+use crate::decide::policy::{Indeterminate, Policy, Rule};
+use crate::forward::{IDEMPOTENCY_KEY, Message};
+use crate::ledger::{Ledger, RecordId};
+use crate::refusal::Refusal;
+use crate::request::{BadHead, BodyError, Buffered, Head, buffer};
+use crate::upstream::{Body, Upstream, headers, routes};
+
+/// Who asks, as the request says.
+pub(super) struct Credentials {
+    api_key: Zeroizing<Vec<u8>>,
+    scope: Scope,
+}
+
+impl Credentials {
+    /// `None` without an `Authorization`.
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+        let field = |name: &str| headers.get(name).map(http::HeaderValue::as_bytes);
+        let api_key = api_key(headers.get(AUTHORIZATION)?.as_bytes());
+        let scope = Scope::of(&api_key, field("stripe-account"), field("stripe-context"));
+        Some(Self { api_key, scope })
+    }
+}
+
+/// The API key, alike for `Basic` (its user name) and `Bearer` (RFC 7617, RFC 6750). Whatever else
+/// stands there is taken as it is.
+fn api_key(authorization: &[u8]) -> Zeroizing<Vec<u8>> {
+    let text = std::str::from_utf8(authorization).unwrap_or_default().trim();
+    let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Zeroizing::new(rest.trim().as_bytes().to_vec());
+    }
+    if scheme.eq_ignore_ascii_case("basic")
+        && let Ok(pair) =
+            STANDARD.decode(rest.trim()).or_else(|_| STANDARD_NO_PAD.decode(rest.trim()))
+    {
+        let pair = Zeroizing::new(pair);
+        let user = pair.split(|byte| *byte == b':').next().unwrap_or_default();
+        return Zeroizing::new(user.to_vec());
+    }
+    Zeroizing::new(authorization.to_vec())
+}
+
+/// A critical request, recognised.
+#[derive(Debug)]
+pub struct Asked {
+    /// The rule that it fell to.
+    pub rule: Arc<Rule>,
+    /// What it was recognised as.
+    pub identified: Identified,
+    /// What is sent for it.
+    pub message: Message,
+    /// The key that it came with.
+    pub client_key: Option<IdempotencyKey>,
+    /// What people want to know.
+    pub about: About,
+    pub(super) secret: Secret,
+    nonce: [u8; 16],
+    _body: Buffered,
+}
+
+impl Asked {
+    /// The id of its record.
+    #[must_use]
+    pub const fn record(&self) -> RecordId {
+        self.identified.operation.record()
+    }
+
+    /// When it arrived.
+    #[must_use]
+    pub const fn arrived(&self) -> Timestamp {
+        self.message.arrived
+    }
+
+    /// What was asked, for people.
+    #[must_use]
+    pub fn request(&self) -> String {
+        const LONGEST: usize = 200;
+        let path: String = self.message.uri.path().chars().take(LONGEST).collect();
+        format!("{} {path}", self.message.method)
+    }
+
+    /// The upstream key of a single call: the client's, else one minted for it.
+    #[must_use]
+    pub fn call_key(&self) -> IdempotencyKey {
+        self.client_key.clone().unwrap_or_else(|| IdempotencyKey::minted(self.nonce))
+    }
+
+    /// The upstream key of one occurrence.
+    #[must_use]
+    pub fn key(&self, at: Occurrence) -> IdempotencyKey {
+        match (&self.client_key, self.identified.kind) {
+            (Some(own), Kind::OwnKey) => own.clone(),
+            (_, Kind::Call) => self.call_key(),
+            (_, Kind::Header | Kind::Fields | Kind::OwnKey | Kind::Content) => {
+                IdempotencyKey::derived(&self.secret, &self.identified.operation, at)
+            }
+        }
+    }
+}
+
+/// Why a body is not held.
+pub(super) enum Unbuffered {
+    Refused(Refusal),
+    TooLarge(Body),
+}
+
+impl<L: Ledger, U: Upstream> Exchange<L, U> {
+    pub(super) async fn buffer(&self, body: Body) -> Result<Buffered, Unbuffered> {
+        buffer(body, self.config.body_bytes, &self.bytes).await.map_err(|error| match error {
+            BodyError::TooLarge { rest, .. } => Unbuffered::TooLarge(rest),
+            BodyError::TooSlow => Unbuffered::Refused(Refusal::BodyTooSlow),
+            BodyError::ClientGone | BodyError::Malformed => {
+                Unbuffered::Refused(Refusal::BodyBroken)
+            }
+            BodyError::Busy => Unbuffered::Refused(self.busy("bytes in flight")),
+        })
+    }
+
+    /// Recognises a request.
+    pub(super) fn identify(
+        &self,
+        head: Head,
+        body: Buffered,
+        credentials: &Credentials,
+        policy: &Policy,
+        rule: Arc<Rule>,
+        arrived: Timestamp,
+    ) -> Result<Asked, Refusal> {
+        let text = |name: http::HeaderName| head.headers.get(name).and_then(|it| it.to_str().ok());
+        let client_key = client_key(&head.headers)?;
+        let operation = operation_header(&head.headers)?;
+        let secret = self
+            .config
+            .secret
+            .clone()
+            .unwrap_or_else(|| Secret::of_api_key(&credentials.api_key));
+        let content = canonical::read(
+            text(CONTENT_TYPE),
+            text(CONTENT_ENCODING),
+            head.target.query(),
+            body.bytes(),
+        );
+        let nonce = rand::random();
+        let chosen = |key: &IdempotencyKey| -> Chosen {
+            key::chosen(key, text(USER_AGENT), policy.uuid4_keys())
+        };
+        let request = identity::Request {
+            provider: &self.config.provider,
+            method: head.method.as_str(),
+            target: &head.target,
+            header: operation.as_deref(),
+            client_key: client_key.as_ref().map(|key| (key, chosen(key))),
+            content: &content,
+            nonce,
+        };
+        let identified = identity::identify(&secret, &credentials.scope, &request, &rule)
+            .map_err(|why| unidentified(why, &rule))?;
+        let api = head.target.api();
+        if identified.kind == Kind::Content && api == Api::V2 && !self.config.never_forgets {
+            return Err(Refusal::StoreForgets);
+        }
+        let short = |name: &str| {
+            let value = content.get(name).and_then(|value| std::str::from_utf8(value).ok());
+            value.map(|value| value.chars().take(32).collect())
+        };
+        let about = About {
+            rule: rule.name.clone(),
+            policy: policy.version().to_owned(),
+            amount: short("amount"),
+            currency: short("currency"),
+            caller: caller(&head.headers),
+            ..About::default()
+        };
+        let message = message(head, body.bytes().clone(), arrived)?;
+        Ok(Asked { rule, identified, message, client_key, about, secret, nonce, _body: body })
+    }
+
+    /// What the table looks at, now.
+    pub(super) fn ask<'a>(&self, asked: &'a Asked) -> Ask<'a> {
+        let now = self.clock.now();
+        let retention = Retention::of(asked.message.api);
+        Ask {
+            kind: asked.identified.kind,
+            fingerprint: &asked.identified.fingerprint,
+            client_key: asked.identified.client_key,
+            twins: asked.identified.twins,
+            repeat_window: asked.rule.repeat_window,
+            next_after_saved_500: asked.rule.indeterminate == Indeterminate::Next,
+            epoch: retention.epoch_at(&asked.identified.operation, now),
+            now,
+        }
+    }
+}
+
+/// The message that goes upstream, without a key.
+pub(super) fn message(
+    head: Head,
+    body: bytes::Bytes,
+    arrived: Timestamp,
+) -> Result<Message, Refusal> {
+    let api = head.target.api();
+    let host = routes::host(&head.method, head.target.segments());
+    let mut fields = headers::toward_upstream(&head.headers);
+    fields.remove(IDEMPOTENCY_KEY);
+    let uri = uri(&head)?;
+    let Head { method, extensions, .. } = head;
+    Ok(Message { host, method, uri, headers: fields, extensions, body, api, arrived })
+}
+
+/// Path and query, byte for byte (I10).
+pub(super) fn uri(head: &Head) -> Result<Uri, Refusal> {
+    let path = head.target.raw_path();
+    let text = match head.target.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    text.parse().map_err(|_bad: http::uri::InvalidUri| {
+        Refusal::BadRequest("The request target cannot be forwarded as it is")
+    })
+}
+
+/// The client's key, if it bears one.
+pub(super) fn client_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Refusal> {
+    headers
+        .get(IDEMPOTENCY_KEY)
+        .map(|value| IdempotencyKey::parse(value.as_bytes()).map_err(Refusal::BadKey))
+        .transpose()
+}
+
+/// `Payonce-Operation`: the application's own name for the operation.
+pub(super) fn operation_header(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let Some(value) = headers.get("payonce-operation") else { return Ok(None) };
+    let text = value.to_str().map_err(|_not_ascii| Refusal::BadOperation)?;
+    if text.is_empty() || text.len() > 255 {
+        return Err(Refusal::BadOperation);
+    }
+    Ok(Some(text.to_owned()))
+}
+
+/// `Payonce-Caller`: who asks, for people.
+fn caller(headers: &HeaderMap) -> Option<String> {
+    const LONGEST: usize = 64;
+    let text = headers.get("payonce-caller")?.to_str().ok()?;
+    Some(text.chars().take(LONGEST).collect())
+}
+
+fn unidentified(why: Unidentified, rule: &Rule) -> Refusal {
+    let rule = rule.name.clone();
+    match why {
+        Unidentified::FieldsMissing(fields) => Refusal::FieldsMissing { rule, fields },
+        Unidentified::OwnKeyRequired => Refusal::OwnKeyRequired { rule },
+    }
+}
+
+impl From<BadHead> for Refusal {
+    fn from(bad: BadHead) -> Self {
+        match bad {
+            BadHead::Method(_) => Self::BadRequest("CONNECT and TRACE are not served"),
+            BadHead::NotOriginForm => Self::BadRequest("The request target must be a path"),
+            BadHead::Path(why) => Self::BadTarget(why),
+            BadHead::Repeated(name) => Self::RepeatedHeader(name.as_str().to_owned()),
+        }
+    }
+}

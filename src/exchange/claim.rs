@@ -1,0 +1,264 @@
+//! The claim: one awaited round trip for a fresh operation, one more for a known one.
+//!
+//! The ledger swaps, the table judges; a lost race is judged again. What this process remembers
+//! helps where the ledger is down or has forgotten: the occurrence that got further wins.
+
+use std::time::Duration;
+
+use tracing::{error, warn};
+
+use super::{Asked, Exchange, derives_without_ledger, refusal_of};
+use crate::clock::Timestamp;
+use crate::decide::identity::key_digest;
+use crate::decide::operation::change::{Claiming, claimed, further, kept};
+use crate::decide::operation::codec::{decode, encode};
+use crate::decide::operation::record::{Claim, Past, Record};
+use crate::decide::operation::table::{Ask, Owner, Row, Send, Then, Way, judge};
+use crate::inflight::Table;
+use crate::ledger::{Claimed as Found, Entry, Held, Ledger, LedgerError, Replaced, Version};
+use crate::refusal::Refusal;
+use crate::upstream::Upstream;
+
+/// The first pause while another process works on the operation, doubling to [`LONGEST_LOOK`].
+const FIRST_LOOK: Duration = Duration::from_millis(20);
+const LONGEST_LOOK: Duration = Duration::from_millis(500);
+
+/// A claim that was won.
+#[derive(Debug)]
+pub(super) struct Holding {
+    /// What it found, to be put back if nothing is executed.
+    pub(super) found: Option<Record>,
+    /// What stands in the ledger for it.
+    pub(super) record: Record,
+    /// The version of that; `None` if the ledger did not answer, so that it may not stand there.
+    pub(super) version: Option<Version>,
+    /// Why its key is sent.
+    pub(super) way: Way,
+    /// The row that decided.
+    pub(super) row: Row,
+}
+
+/// What came of asking for a claim.
+#[derive(Debug)]
+pub(super) enum Claimed {
+    /// It is won.
+    Held(Box<Holding>),
+    /// The key of an earlier occurrence is to be sent again, without a claim.
+    Earlier(Past),
+    /// It is answered without asking the provider.
+    Refused(Refusal),
+    /// Nobody waits any more.
+    Unwanted,
+}
+
+impl<L: Ledger, U: Upstream> Exchange<L, U> {
+    /// Claims the operation, or says why not.
+    pub(super) async fn claim(&self, asked: &Asked, table: &Table) -> Claimed {
+        let until = asked.arrived().plus(self.forwarder.limits().deadline);
+        let mut look = FIRST_LOOK;
+        loop {
+            match self.look(asked).await {
+                Ok(Some(claimed)) => return claimed,
+                // A lost race, or another process works on it.
+                Ok(None) => {}
+                Err(failed) => return self.without_ledger(asked, &failed),
+            }
+            if self.clock.now().plus(look) >= until {
+                return Claimed::Refused(Refusal::StillInFlight);
+            }
+            tokio::select! {
+                () = self.clock.sleep(look.mul_f64(rand::random())) => {}
+                () = table.unwanted() => return Claimed::Unwanted,
+            }
+            look = look.saturating_mul(2).min(LONGEST_LOOK);
+        }
+    }
+
+    /// One look at the ledger; `None` to look again.
+    async fn look(&self, asked: &Asked) -> Result<Option<Claimed>, LedgerError> {
+        let ask = self.ask(asked);
+        let remembered = self.recent.operation(asked.record(), ask.now);
+        let held = match self.candidate(asked, remembered.as_ref(), &ask) {
+            None => self.ledger.get(asked.record()).await?,
+            Some(candidate) => {
+                let entry = self.entry(asked, &candidate.record, ask.now)?;
+                let began = self.clock.now();
+                let found = self.ledger.claim(&[asked.record()], entry).await?;
+                self.metrics.ledger_round_trip("claim", self.clock.now().since(began));
+                match found {
+                    Found::Fresh(version) => {
+                        if candidate.found.is_some() {
+                            self.metrics.alarm("ledger_forgot");
+                        }
+                        self.metrics.row(candidate.row.as_str());
+                        let version = Some(version);
+                        return Ok(Some(Claimed::Held(Box::new(Holding { version, ..candidate }))));
+                    }
+                    Found::Found(held) => Some(held),
+                }
+            }
+        };
+        self.judged(asked, &ask, held, remembered).await
+    }
+
+    /// Judges what stands in the ledger, or what is remembered if that got further.
+    async fn judged(
+        &self,
+        asked: &Asked,
+        ask: &Ask<'_>,
+        held: Option<Held>,
+        remembered: Option<Record>,
+    ) -> Result<Option<Claimed>, LedgerError> {
+        let stored = held
+            .as_ref()
+            .map(|held| decode(&held.record))
+            .transpose()
+            .map_err(|unreadable| LedgerError::Damaged(unreadable.to_string()))?;
+        let found = match (stored, remembered) {
+            (Some(stored), Some(remembered)) => Some(further(&stored, &remembered).clone()),
+            (stored, remembered) => stored.or(remembered),
+        };
+        let owner = found.as_ref().map_or(Owner::Gone, |found| self.owner_of(found, ask.now));
+        let verdict = judge(found.as_ref(), owner, ask);
+        let send = match verdict.then {
+            Then::Wait { .. } => return Ok(None),
+            Then::ReplayEarlier(past) => {
+                self.metrics.row(verdict.row.as_str());
+                return Ok(Some(Claimed::Earlier(past)));
+            }
+            Then::Refuse(refused) => {
+                self.metrics.row(verdict.row.as_str());
+                // Nothing is refused where nothing was found.
+                let refusal =
+                    found.as_ref().map_or(Refusal::Internal, |it| refusal_of(refused, it));
+                return Ok(Some(Claimed::Refused(refusal)));
+            }
+            Then::Send(send) => send,
+        };
+        let Some(held) = held else { return Ok(None) };
+        let holding = self.holding(asked, found, ask, send, verdict.row);
+        let entry = self.entry(asked, &holding.record, ask.now)?;
+        match self.ledger.replace(held.id, held.version, entry).await? {
+            Replaced::Done(version) => {
+                self.metrics.row(verdict.row.as_str());
+                Ok(Some(Claimed::Held(Box::new(Holding { version, ..holding }))))
+            }
+            Replaced::Moved(_) => Ok(None),
+        }
+    }
+
+    /// What is claimed if the ledger holds nothing; `None` if memory says not to send.
+    fn candidate(
+        &self,
+        asked: &Asked,
+        remembered: Option<&Record>,
+        ask: &Ask<'_>,
+    ) -> Option<Holding> {
+        let verdict = judge(remembered, Owner::Gone, ask);
+        match verdict.then {
+            Then::Send(send) => {
+                Some(self.holding(asked, remembered.cloned(), ask, send, verdict.row))
+            }
+            Then::ReplayEarlier(_) | Then::Wait { .. } | Then::Refuse(_) => None,
+        }
+    }
+
+    fn holding(
+        &self,
+        asked: &Asked,
+        found: Option<Record>,
+        ask: &Ask<'_>,
+        send: Send,
+        row: Row,
+    ) -> Holding {
+        let with = Claiming {
+            claim: Claim {
+                owner: self.config.owner.clone(),
+                token: hex::encode(rand::random::<[u8; 8]>()),
+                lease: ask.now.plus(self.config.lease),
+            },
+            key: asked.key(send.occurrence),
+            request: asked.request(),
+            api: asked.message.api,
+            about: asked.about.clone(),
+        };
+        let record = claimed(found.as_ref(), ask, send, with);
+        Holding { found, record, version: None, way: send.way, row }
+    }
+
+    /// Whether the owner of a record still works on it. This process holds the turn, so a claim of
+    /// its own is a left one.
+    fn owner_of(&self, record: &Record, now: Timestamp) -> Owner {
+        match &record.claim {
+            Some(claim)
+                if !self.ledger.exclusive()
+                    && claim.owner != self.config.owner
+                    && claim.lease > now =>
+            {
+                Owner::Alive
+            }
+            Some(_) | None => Owner::Gone,
+        }
+    }
+
+    /// What is written for `record`.
+    pub(super) fn entry(
+        &self,
+        asked: &Asked,
+        record: &Record,
+        now: Timestamp,
+    ) -> Result<Entry, LedgerError> {
+        let bytes =
+            encode(record).map_err(|unreadable| LedgerError::Damaged(unreadable.to_string()))?;
+        let client_key = asked.client_key.as_ref();
+        Ok(Entry {
+            record: bytes,
+            ttl: kept(record, &asked.identified.operation, now),
+            open: record.open(),
+            keys: client_key
+                .into_iter()
+                .chain([&record.key])
+                .map(|key| key_digest(key.as_str()))
+                .collect(),
+        })
+    }
+
+    /// `store_down`: go on with what can be derived and is remembered, or refuse.
+    fn without_ledger(&self, asked: &Asked, failed: &LedgerError) -> Claimed {
+        let operation = asked.identified.operation;
+        match failed {
+            LedgerError::Damaged(what) => {
+                self.metrics.ledger_error("damaged");
+                error!(%operation, %what, "the store's record cannot be read; nothing was sent");
+                return Claimed::Refused(Refusal::StoreUnreadable);
+            }
+            LedgerError::Unavailable(what) => {
+                self.metrics.ledger_error("unavailable");
+                warn!(%operation, %what, "the store did not answer");
+            }
+        }
+        if !derives_without_ledger(&asked.rule, asked.identified.kind, asked.message.api) {
+            return Claimed::Refused(Refusal::StoreDown);
+        }
+        self.metrics.degraded("store");
+        let ask = self.ask(asked);
+        let remembered = self.recent.operation(asked.record(), ask.now);
+        let verdict = judge(remembered.as_ref(), Owner::Gone, &ask);
+        self.metrics.row(verdict.row.as_str());
+        match verdict.then {
+            Then::Send(send) => Claimed::Held(Box::new(self.holding(
+                asked,
+                remembered,
+                &ask,
+                send,
+                verdict.row,
+            ))),
+            Then::ReplayEarlier(past) => Claimed::Earlier(past),
+            Then::Refuse(refused) => Claimed::Refused(
+                remembered.as_ref().map_or(Refusal::Internal, |it| refusal_of(refused, it)),
+            ),
+            // Nobody is alive in what only this process remembers.
+            Then::Wait { .. } => Claimed::Refused(Refusal::StillInFlight),
+        }
+    }
+}
