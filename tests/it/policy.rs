@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
 use payonce::cli::check;
 use payonce::clock::Clock;
-use payonce::decide::policy::{Policy, version_of};
+use payonce::decide::path::Target;
+use payonce::decide::policy::{Class, Mode, Policy, version_of};
 use payonce::policy_file::{PolicyFile, Reloaded, SHIPPED, Status, Why};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -185,6 +187,33 @@ async fn a_reload_says_what_it_did() {
     assert_eq!(file.reload().await, Reloaded::Taken);
 }
 
+/// What an editor that writes in place has written so far may be a sound policy, and a laxer one.
+#[tokio::test]
+async fn half_a_policy_is_never_in_force() {
+    const HALF: &str = "version = 1\nmode = \"observe\"\n";
+    const WHOLE: &str = "version = 1\nmode = \"observe\"\ndefault_writes = \"refuse\"\n";
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("policy.toml");
+    fs::write(&path, ONE).unwrap();
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let list = Arc::clone(&seen);
+    let accept = Box::new(move |policy: &Policy| {
+        list.lock().unwrap().push(policy.version().to_owned());
+        Ok(())
+    });
+    let file = PolicyFile::load(&path, Clock::System, accept).unwrap();
+    fs::write(&path, HALF).unwrap();
+    let writes_the_rest = async {
+        // Due before the second look, and polled first: never late, however slow the machine.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        fs::write(&path, WHOLE).unwrap();
+    };
+    let ((), reloaded) = tokio::join!(biased; writes_the_rest, file.reload());
+    assert_eq!(reloaded, Reloaded::Taken);
+    let expected = [ONE, WHOLE].map(|text| version_of(text.as_bytes()));
+    assert_eq!(*seen.lock().unwrap(), expected);
+}
+
 #[tokio::test]
 async fn a_request_keeps_the_policy_it_began_with() {
     let directory = TempDir::new().unwrap();
@@ -202,7 +231,7 @@ async fn a_request_keeps_the_policy_it_began_with() {
 async fn a_policy_that_the_process_cannot_serve_is_refused_at_start_and_at_reload() {
     let no_observing = || {
         Box::new(|policy: &Policy| {
-            let observes = policy.mode() == payonce::decide::policy::Mode::Observe;
+            let observes = policy.mode() == Mode::Observe;
             if observes { Err("this process enforces".to_owned()) } else { Ok(()) }
         })
     };
@@ -271,4 +300,28 @@ fn the_shipped_policy_is_in_order_without_a_warning() {
     let (good, said) = checked(&path);
     assert!(good && !said.contains("warning"), "{said}");
     assert_eq!(fs::read_to_string(path).unwrap(), SHIPPED);
+}
+
+/// The table of who falls to what, for people to review when the policy changes.
+#[test]
+fn every_write_that_stripe_has_falls_to_a_named_rule_of_the_shipped_policy() {
+    let policy = Policy::parse(SHIPPED).unwrap();
+    let mut judged = Vec::new();
+    for line in include_str!("../../config/operations.tsv").lines().skip(1) {
+        let mut columns = line.split('\t');
+        let (method, path) = (columns.next().unwrap(), columns.next().unwrap());
+        let sent = path.replace(['{', '}'], "_");
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let rule = policy.judge(&method, &Target::parse(&sent).unwrap());
+        let write = method == Method::POST || path.starts_with("/v2/") && method != Method::GET;
+        assert_eq!(rule.name == "not_critical", !write, "{line}");
+        assert_ne!(rule.name, "default_writes", "{line}");
+        if write {
+            let how = if rule.uses_content() { "content" } else { "call" };
+            let how = if rule.class == Class::Critical { how } else { "" };
+            judged.push(format!("{:<26} {:<8} {how:<8} {method} {path}", rule.name, rule.class));
+        }
+    }
+    judged.sort();
+    insta::assert_snapshot!(judged.join("\n"));
 }
