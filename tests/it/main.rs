@@ -4,3 +4,4 @@
 
 mod ledger_contract;
 mod ledger_embedded;
+mod policy;

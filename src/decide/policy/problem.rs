@@ -50,6 +50,8 @@ impl fmt::Display for Problem {
 #[derive(Debug)]
 pub(super) struct Report<'t> {
     text: &'t str,
+    /// Where each line begins: every pattern asks for its line.
+    lines: Vec<usize>,
     problems: Vec<Problem>,
     unlisted: usize,
 }
@@ -57,7 +59,9 @@ pub(super) struct Report<'t> {
 impl<'t> Report<'t> {
     /// No problem yet.
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, problems: Vec::new(), unlisted: 0 }
+        let later = text.match_indices('\n').map(|(at, _)| at + 1);
+        let lines = std::iter::once(0).chain(later).collect();
+        Self { text, lines, problems: Vec::new(), unlisted: 0 }
     }
 
     /// Notes that `what` is wrong at the bytes `span`, and how to `mend` it.
@@ -82,7 +86,7 @@ impl<'t> Report<'t> {
 
     /// The line, from 1, on which the byte at `offset` stands.
     pub(super) fn line(&self, offset: usize) -> usize {
-        self.place(offset).0
+        self.lines.partition_point(|start| *start <= offset)
     }
 
     /// Whether nothing is wrong so far.
@@ -106,7 +110,7 @@ impl<'t> Report<'t> {
             .find(|at| self.text.is_char_boundary(*at))
             .unwrap_or(0);
         let (head, tail) = self.text.split_at(offset);
-        let line = head.matches('\n').count() + 1;
+        let line = self.line(offset);
         let before = head.rsplit('\n').next().unwrap_or_default();
         let rest = tail.split('\n').next().unwrap_or_default();
         (line, before, rest.trim_end_matches('\r'))

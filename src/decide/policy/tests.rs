@@ -316,9 +316,7 @@ mod complaining {
             critical("identity = 1"),
             critical("identity = \"content\""),
             critical("identity = \"content\"\ndistinguishes = []"),
-            critical(
-                "identity = \"content\"\ndistinguishes = [\"customer\", \"metadata[\", \"customer\"]",
-            ),
+            critical("identity = \"content\"\ndistinguishes = [\"customer\", \"customer\"]"),
             critical(
                 "identity = \"content\"\ndistinguishes = [\"customer\"]\nclient_key = \"required\"",
             ),
@@ -385,11 +383,24 @@ mod complaining {
             test(
                 "request = \"POST /v1/refunds\"\nexpect = { role = \"narrow\", class = \"passed\" }",
             ),
-            test("request = \"POST /v1//refunds\"\nexpect = { rule = \"narrow\" }"),
             test("request = \"/v1/refunds\"\nexpect = { rule = \"narrow\" }"),
             test("expect = { rule = \"narrow\" }\nexpects = 1"),
         ];
         insta::assert_snapshot!(cases.join("\n\n----\n\n"));
+    }
+
+    #[test]
+    fn a_field_or_a_path_that_is_ill_formed_is_told_with_the_reason_of_whoever_reads_it() {
+        let reason = FieldPattern::parse("metadata[").unwrap_err();
+        let said =
+            critical("identity = \"content\"\ndistinguishes = [\"customer\", \"metadata[\"]");
+        let expected = format!("line 7, column 30: \"metadata[\" is no field: {reason}\n");
+        assert!(said.starts_with(&expected), "{said}");
+        let reason = Target::parse("/v1//refunds").unwrap_err();
+        let test = "[[test]]\nrequest = \"POST /v1//refunds\"\nexpect = { class = \"pass\" }";
+        let said = refused(&format!("version = 1\n{test}"));
+        let expected = format!("line 3, column 11: \"/v1//refunds\" would be refused: {reason}\n");
+        assert!(said.starts_with(&expected), "{said}");
     }
 
     #[test]
