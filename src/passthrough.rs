@@ -116,3 +116,117 @@ fn toward_client(mut answer: Response<Body>) -> Response<Body> {
     *answer.headers_mut() = headers::toward_client(answer.headers());
     answer
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    use http::header::HeaderValue;
+    use http_body_util::{BodyExt, Full};
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::upstream::NeverSent;
+
+    /// Fails as told, then answers; remembers what it was asked.
+    #[derive(Default)]
+    struct Scripted {
+        failures: Mutex<VecDeque<SendError>>,
+        seen: Mutex<Vec<String>>,
+    }
+
+    impl Upstream for Scripted {
+        async fn send(
+            &self,
+            _host: Host,
+            request: Request<Body>,
+            _within: Duration,
+        ) -> Result<Response<Body>, SendError> {
+            let line = format!("{} {}", request.method(), request.uri());
+            self.seen.lock().unwrap().push(line);
+            match self.failures.lock().unwrap().pop_front() {
+                Some(failure) => Err(failure),
+                None => Ok(Response::new(empty_body())),
+            }
+        }
+    }
+
+    fn never(cause: Cause) -> SendError {
+        SendError::NeverSent(NeverSent::proven(), cause)
+    }
+
+    fn request(method: Method, body: &'static str) -> Request<Body> {
+        let body = Body::new(Full::from(body).map_err(|never| match never {}));
+        Request::builder().method(method).uri("/v1/x?a=1").body(body).unwrap()
+    }
+
+    /// How often it was tried, and whether it was answered.
+    async fn tried(
+        request: Request<Body>,
+        failures: impl IntoIterator<Item = SendError>,
+    ) -> (usize, bool) {
+        let failures = Mutex::new(failures.into_iter().collect());
+        let upstream = Scripted { failures, seen: Mutex::default() };
+        // An hour in 3.6 s: the pauses are rules, not waits.
+        let clock = Clock::driven(Timestamp::default(), 1000);
+        let within = Duration::from_hours(1);
+        let answer = forward(&upstream, &clock, request, Host::Api, within).await;
+        let seen = upstream.seen.into_inner().unwrap();
+        assert!(seen.iter().all(|line| *line == seen[0]), "{seen:?}");
+        (seen.len(), answer.is_ok())
+    }
+
+    #[tokio::test]
+    async fn a_read_survives_two_failures_of_any_evidence() {
+        let failures = || [SendError::Unknown(Cause::Closed), never(Cause::Connect)];
+        assert_eq!(tried(request(Method::GET, ""), failures()).await, (3, true));
+        assert_eq!(tried(request(Method::HEAD, ""), failures()).await, (3, true));
+    }
+
+    #[tokio::test]
+    async fn three_tries_are_all_there_are() {
+        let failures = (0..9).map(|_| never(Cause::Connect));
+        assert_eq!(tried(request(Method::GET, ""), failures).await, (3, false));
+    }
+
+    #[tokio::test]
+    async fn a_delete_is_tried_again_with_proof_alone() {
+        let delete = || request(Method::DELETE, "");
+        assert_eq!(tried(delete(), [never(Cause::Connect)]).await, (2, true));
+        assert_eq!(tried(delete(), [SendError::Unknown(Cause::Closed)]).await, (1, false));
+    }
+
+    #[tokio::test]
+    async fn a_request_with_a_body_is_tried_once() {
+        let post = request(Method::POST, "a=b");
+        assert_eq!(tried(post, [never(Cause::Connect)]).await, (1, false));
+    }
+
+    #[tokio::test]
+    async fn what_time_does_not_mend_is_not_tried_again() {
+        let get = || request(Method::GET, "");
+        assert_eq!(tried(get(), [never(Cause::Tls)]).await, (1, false));
+        assert_eq!(tried(get(), [never(Cause::Busy)]).await, (1, false));
+        assert_eq!(tried(get(), [SendError::Unknown(Cause::AnswerTimeout)]).await, (1, false));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_tried_after_the_deadline() {
+        let upstream = Scripted::default();
+        upstream.failures.lock().unwrap().push_back(never(Cause::Connect));
+        let get = request(Method::GET, "");
+        let answer = forward(&upstream, &Clock::System, get, Host::Api, Duration::ZERO).await;
+        assert!(answer.is_err());
+        assert_eq!(upstream.seen.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn answers_lose_what_was_for_one_connection() {
+        let mut answer = Response::new(empty_body());
+        answer.headers_mut().insert("keep-alive", HeaderValue::from_static("timeout=5"));
+        answer.headers_mut().insert("request-id", HeaderValue::from_static("req_1"));
+        let answer = toward_client(answer);
+        assert_eq!(answer.headers().len(), 1);
+    }
+}

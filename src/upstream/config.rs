@@ -52,6 +52,8 @@ pub struct Config {
     /// Limit for name, TCP, proxy and TLS together, and likewise for the wait for a free
     /// connection. 5 s is usual.
     pub connect_timeout: Duration,
+    /// Longest silence within an answer's body, after which it breaks off.
+    pub body_timeout: Duration,
     /// How long an unused connection is kept.
     pub idle_timeout: Duration,
     /// Most HTTP/1.1 connections to one host, in use and idle together. At least 1.
@@ -69,6 +71,7 @@ impl Config {
             ca_file: None,
             egress_proxy: None,
             connect_timeout: Duration::from_secs(5),
+            body_timeout: Duration::from_mins(1),
             idle_timeout: Duration::from_secs(55),
             max_connections_per_host: 128,
             http2: true,
@@ -84,6 +87,7 @@ impl Config {
         }
         for (setting, time) in [
             ("upstream.connect_timeout", self.connect_timeout),
+            ("upstream.body_timeout", self.body_timeout),
             ("upstream.idle_timeout", self.idle_timeout),
         ] {
             if time.is_zero() {

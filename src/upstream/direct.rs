@@ -26,6 +26,7 @@ const OFFERS: usize = 3;
 pub struct Direct {
     hosts: Arc<Hosts>,
     clock: Clock,
+    body_timeout: Duration,
 }
 
 struct Hosts {
@@ -53,7 +54,7 @@ impl Direct {
             connect: pool(&config.origins.connect)?,
             meter_events: pool(&config.origins.meter_events)?,
         };
-        Ok(Self { hosts: Arc::new(hosts), clock })
+        Ok(Self { hosts: Arc::new(hosts), clock, body_timeout: config.body_timeout })
     }
 
     fn pool(&self, host: Host) -> &Arc<Pool> {
@@ -63,24 +64,6 @@ impl Direct {
             Host::Connect => &self.hosts.connect,
             Host::MeterEvents => &self.hosts.meter_events,
         }
-    }
-
-    async fn offer_until_taken(
-        &self,
-        host: Host,
-        mut request: Request<Body>,
-        until: Timestamp,
-    ) -> Result<Response<Body>, SendError> {
-        let pool = self.pool(host);
-        for offer in 0..OFFERS {
-            let lease = self.lease(pool, offer > 0, until).await?;
-            match self.offer(pool, lease, request, self.left(until)).await {
-                Offered::Answered(answer) => return Ok(*answer),
-                Offered::HandedBack(unwritten) => request = *unwritten,
-                Offered::Unknown(cause) => return Err(SendError::Unknown(cause)),
-            }
-        }
-        Err(SendError::NeverSent(NeverSent::proven(), Cause::Closed))
     }
 
     async fn lease(
@@ -109,14 +92,37 @@ impl Direct {
                 destination.http1(&mut request);
                 let sending = single.sender.try_send_request(request);
                 let claim = || pool.give_back(single, place);
-                judge(self.clock.timeout(left, sending).await, claim)
+                self.judge(self.clock.timeout(left, sending).await, claim)
             }
             Lease::Shared(mut sender, claim) => {
                 destination.http2(&mut request);
                 let sending = sender.try_send_request(request);
-                judge(self.clock.timeout(left, sending).await, || claim)
+                self.judge(self.clock.timeout(left, sending).await, || claim)
             }
         }
+    }
+
+    /// `claim` is called for an answer alone; in all other cases the connection is let go of.
+    fn judge(&self, tried: Tried, claim: impl FnOnce() -> Claim) -> Offered {
+        match tried {
+            // Nothing that payonce forwards asks for an upgrade; this is no answer.
+            Ok(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                Offered::Unknown(Cause::Protocol)
+            }
+            Ok(Ok(answer)) => {
+                let claim = claim();
+                Offered::Answered(Box::new(answer.map(|body| self.held(body, claim))))
+            }
+            Ok(Err(mut error)) => match error.take_message() {
+                Some(unwritten) => Offered::HandedBack(Box::new(unwritten)),
+                None => Offered::Unknown(wire::cause(error.error())),
+            },
+            Err(Elapsed) => Offered::Unknown(Cause::AnswerTimeout),
+        }
+    }
+
+    fn held(&self, body: Incoming, claim: Claim) -> Body {
+        Body::new(Held::new(body, claim, &self.clock, self.body_timeout))
     }
 
     fn left(&self, until: Timestamp) -> Duration {
@@ -131,11 +137,25 @@ impl Upstream for Direct {
     async fn send(
         &self,
         host: Host,
-        request: Request<Body>,
+        mut request: Request<Body>,
         within: Duration,
     ) -> Result<Response<Body>, SendError> {
         let until = self.clock.now().plus(within);
-        self.offer_until_taken(host, request, until).await
+        let pool = self.pool(host);
+        for offer in 0..OFFERS {
+            let lease = self.lease(pool, offer > 0, until).await?;
+            let left = self.left(until);
+            if left.is_zero() {
+                return Err(SendError::NeverSent(NeverSent::proven(), Cause::ConnectTimeout));
+            }
+            match self.offer(pool, lease, request, left).await {
+                Offered::Answered(answer) => return Ok(*answer),
+                Offered::HandedBack(unwritten) => request = *unwritten,
+                Offered::Unknown(cause) => return Err(SendError::Unknown(cause)),
+            }
+        }
+        // Each time the request itself came back.
+        Err(SendError::NeverSent(NeverSent::proven(), Cause::Closed))
     }
 }
 
@@ -147,22 +167,3 @@ enum Offered {
 }
 
 type Tried = Result<Result<Response<Incoming>, TrySendError<Request<Body>>>, Elapsed>;
-
-/// `claim` is called for an answer alone; in all other cases the connection is let go of.
-fn judge(tried: Tried, claim: impl FnOnce() -> Claim) -> Offered {
-    match tried {
-        // Nothing that payonce forwards asks for an upgrade; this is no answer.
-        Ok(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            Offered::Unknown(Cause::Protocol)
-        }
-        Ok(Ok(answer)) => {
-            let claim = claim();
-            Offered::Answered(Box::new(answer.map(|body| Body::new(Held::new(body, claim)))))
-        }
-        Ok(Err(mut error)) => match error.take_message() {
-            Some(unwritten) => Offered::HandedBack(Box::new(unwritten)),
-            None => Offered::Unknown(wire::cause(error.error())),
-        },
-        Err(Elapsed) => Offered::Unknown(Cause::AnswerTimeout),
-    }
-}

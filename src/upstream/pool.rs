@@ -11,7 +11,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Cause;
 use super::config::Config;
@@ -92,22 +93,51 @@ pub(super) enum Lease {
 
 /// What an answer's body holds until it ends.
 pub(super) enum Claim {
-    /// Its end is awaited by the task that puts the connection back.
-    Single { _ended: oneshot::Sender<()> },
+    /// The connection itself.
+    Single { _back: Back },
     /// A stream's place, on the host and on its connection.
     Shared { _place: OwnedSemaphorePermit, _stream: Arc<()> },
+}
+
+/// A connection that goes back when this is dropped.
+pub(super) struct Back {
+    pool: Arc<Pool>,
+    connection: Option<(Single, OwnedSemaphorePermit)>,
+}
+
+impl Drop for Back {
+    /// At once if it is ready, so that the next request finds it; else it is waited for, for a
+    /// while. One whose answer was not read to its end is closed by hyper, and never gets ready.
+    fn drop(&mut self) {
+        let Some((single, place)) = self.connection.take() else { return };
+        if single.sender.is_ready() {
+            self.pool.put(single);
+        } else if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(put_when_ready(Arc::clone(&self.pool), single, place));
+        }
+    }
+}
+
+async fn put_when_ready(pool: Arc<Pool>, mut single: Single, place: OwnedSemaphorePermit) {
+    match pool.clock.timeout(LINGER, single.sender.ready()).await {
+        Ok(Ok(())) => pool.put(single),
+        Ok(Err(_closed)) => {}
+        Err(_elapsed) => single.driver.abort(),
+    }
+    drop(place);
 }
 
 impl Pool {
     pub(super) fn new(connector: Connector, config: &Config, clock: &Clock) -> Self {
         let clear = connector.origin().scheme() == Scheme::Http;
+        let most = config.max_connections_per_host.min(Semaphore::MAX_PERMITS);
         let speaks = if clear || !config.http2 { Speaks::Http1 } else { Speaks::Unknown };
         Self {
             connector,
             clock: clock.clone(),
             wait: config.connect_timeout,
             idle_timeout: config.idle_timeout,
-            slots: Arc::new(Semaphore::new(config.max_connections_per_host)),
+            slots: Arc::new(Semaphore::new(most)),
             streams: Arc::new(Semaphore::new(SHARED * STREAMS)),
             gate: tokio::sync::Mutex::new(()),
             state: Mutex::new(State {
@@ -154,30 +184,13 @@ impl Pool {
         opened
     }
 
-    /// Puts an HTTP/1.1 connection back once its answer was read and it is ready; else closes it.
-    /// The claim goes with the answer's body.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "ends with its connection; the exchange itself is already over"
-    )]
+    /// Takes an HTTP/1.1 connection back when the answer's body, with which the claim goes, ends.
     pub(super) fn give_back(
         self: &Arc<Self>,
-        mut single: Single,
+        single: Single,
         place: OwnedSemaphorePermit,
     ) -> Claim {
-        let (ended, reading) = oneshot::channel();
-        let pool = Arc::clone(self);
-        tokio::spawn(async move {
-            // Nothing is ever sent: the sender's drop is the message.
-            let _dropped = reading.await;
-            match pool.clock.timeout(LINGER, single.sender.ready()).await {
-                Ok(Ok(())) => pool.put(single),
-                Ok(Err(_closed)) => {}
-                Err(_elapsed) => single.driver.abort(),
-            }
-            drop(place);
-        });
-        Claim::Single { _ended: ended }
+        Claim::Single { _back: Back { pool: Arc::clone(self), connection: Some((single, place)) } }
     }
 
     async fn place(&self) -> Result<OwnedSemaphorePermit, Cause> {
@@ -212,7 +225,9 @@ impl Pool {
     }
 
     async fn open(self: &Arc<Self>, place: OwnedSemaphorePermit) -> Result<Lease, Cause> {
-        match wire::open(self.connector.connect().await?).await? {
+        // Boxed, for it is rare and large: requests that find a connection need not carry it.
+        let opened = Box::pin(async { wire::open(self.connector.connect().await?).await });
+        match opened.await? {
             Opened::Single(single) => {
                 self.state().speaks = Speaks::Http1;
                 Ok(Lease::Single(single, place))
@@ -245,15 +260,15 @@ impl Pool {
     }
 
     /// Starts the one task that closes what is unused for too long; it ends with the last
-    /// connection, or with the pool.
-    #[expect(clippy::disallowed_methods, reason = "holds no exchange; ends with its pool")]
+    /// connection, or with the pool. No exchange hangs on it, so shutdown need not wait for it.
     fn sweep_later(self: &Arc<Self>) {
+        let Ok(runtime) = Handle::try_current() else { return };
         if std::mem::replace(&mut self.state().sweeping, true) {
             return;
         }
         let (pool, clock, pause) =
             (Arc::downgrade(self), self.clock.clone(), self.idle_timeout / 2);
-        tokio::spawn(async move {
+        runtime.spawn(async move {
             loop {
                 clock.sleep(pause).await;
                 let Some(pool) = pool.upgrade() else { return };

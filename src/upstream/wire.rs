@@ -123,3 +123,55 @@ pub(super) fn cause(error: &hyper::Error) -> Cause {
         Cause::Closed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+    use crate::upstream::empty_body;
+
+    fn request() -> Request<Body> {
+        Request::post("/v1/a").header("host", "x").body(empty_body()).unwrap()
+    }
+
+    async fn connection() -> (http1::SendRequest<Body>, DuplexStream) {
+        let (ours, theirs) = duplex(4096);
+        let Opened::Single(single) = single(ours).await.unwrap() else { panic!("not HTTP/1.1") };
+        (single.sender, theirs)
+    }
+
+    #[tokio::test]
+    async fn a_request_that_meets_an_ended_connection_comes_back_unwritten() {
+        let (mut sender, mut theirs) = connection().await;
+        theirs.shutdown().await.unwrap();
+        // Nothing else runs on this thread, so the connection's task finds both: end and request.
+        let mut error = sender.try_send_request(request()).await.unwrap_err();
+        assert_eq!(error.take_message().unwrap().uri().path(), "/v1/a");
+        let mut written = Vec::new();
+        theirs.read_to_end(&mut written).await.unwrap();
+        assert!(written.is_empty(), "{written:?}");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_meets_a_stray_answer_comes_back_unwritten() {
+        let (mut sender, mut theirs) = connection().await;
+        theirs.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
+        let mut error = sender.try_send_request(request()).await.unwrap_err();
+        assert!(error.take_message().is_some());
+        let mut written = Vec::new();
+        theirs.read_to_end(&mut written).await.unwrap();
+        assert!(written.is_empty(), "{written:?}");
+    }
+
+    #[tokio::test]
+    async fn a_request_of_which_bytes_left_never_comes_back() {
+        let (mut sender, mut theirs) = connection().await;
+        let answer = tokio::join!(sender.try_send_request(request()), async {
+            theirs.read_u8().await.unwrap();
+            drop(theirs);
+        });
+        assert!(answer.0.unwrap_err().take_message().is_none());
+    }
+}

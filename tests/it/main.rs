@@ -5,3 +5,4 @@
 mod ledger_contract;
 mod ledger_embedded;
 mod policy;
+mod upstream;
