@@ -1,4 +1,11 @@
 //! What a client does with its answer, and what payonce makes of it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper of tests may fail the test"
+)]
 
 use std::process::Stdio;
 use std::time::Duration;

@@ -3,4 +3,6 @@
 #![allow(missing_docs, clippy::missing_panics_doc, reason = "test names are the documentation")]
 
 mod delivery;
+mod drain;
+mod server;
 mod serving;

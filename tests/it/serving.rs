@@ -1,4 +1,11 @@
 //! A server under test on a free port, what it serves by path, and a raw client.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper of tests may fail the test"
+)]
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -91,6 +98,15 @@ impl Serve for Paths {
                 let mut response = text("closing".into());
                 response.headers_mut().insert("connection", "close".parse().unwrap());
                 self.tracked(response, &conn)
+            }
+            "/spelled" => {
+                let mut response = text(Vec::new());
+                let names = head.headers.iter().filter(|(name, _)| *name != "host");
+                response
+                    .headers_mut()
+                    .extend(names.map(|(name, value)| (name.clone(), value.clone())));
+                *response.extensions_mut() = head.extensions;
+                response
             }
             "/none" => self.tracked(status(204, ""), &conn),
             "/broken" => {
@@ -235,6 +251,10 @@ impl Served {
     pub(crate) fn socket(&self) -> PathBuf {
         let Local::Unix(path) = &self.local[1] else { panic!("no Unix socket") };
         path.clone()
+    }
+
+    pub(crate) fn paths_clock(&self) -> &Clock {
+        &self.paths.clock
     }
 
     pub(crate) async fn tcp(&self) -> Raw<TcpStream> {
