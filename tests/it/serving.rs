@@ -270,10 +270,15 @@ impl Served {
         tokio::time::timeout(limit, self.events.recv()).await.ok().flatten()
     }
 
-    /// The verdict over one answer, which must come sooner than silence would bring it.
+    /// The verdict over one answer. A *yes* must come sooner than silence alone would bring it.
     pub(crate) async fn verdict(&mut self) -> Delivery {
-        match self.event(Duration::from_millis(1_500)).await {
-            Some(Event::Delivered(delivery)) => delivery,
+        let asked = std::time::Instant::now();
+        match self.event(Duration::from_secs(20)).await {
+            Some(Event::Delivered(Delivery::Lost)) => Delivery::Lost,
+            Some(Event::Delivered(Delivery::Yes)) => {
+                assert!(asked.elapsed() < Duration::from_millis(1_900), "silence decided");
+                Delivery::Yes
+            }
             other => panic!("expected a verdict, got {other:?}"),
         }
     }
