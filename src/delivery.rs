@@ -25,8 +25,11 @@
 //!
 //! **What this cannot see.** A client on another machine whose FIN crosses the answer on the wire:
 //! its RST comes a round trip later, perhaps after the connection was let go. A client that sends
-//! its next request before it reads the answer (pipelining; no SDK does). An answer that was read
-//! and then not committed by the application (DESIGN §1).
+//! its next request before it reads the answer (pipelining; no SDK does): those bytes speak for the
+//! answer if they are read after it was accepted, and if they were read before, a hang-up shows
+//! only when the answer is written. An answer given while the request's own body is still coming:
+//! the rest of that body looks like a next request (operations are buffered whole first). An
+//! answer that was read and then not committed by the application (DESIGN §1).
 //!
 //! **A client that half-closes** (`shutdown(SHUT_WR)`) while it awaits the answer counts as gone:
 //! hyper without `half_close` ends the connection, which drops the service's future; that is how

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::delivery;
@@ -112,10 +113,10 @@ impl Server {
     /// the drain time, or until `shutdown.second`. What remains then is dropped and counted.
     pub async fn run<S: Serve>(self, serve: S, tasks: Tasks, shutdown: Shutdown) -> Summary {
         let Self { listeners, limits, drain, clock, counts } = self;
-        let kill = shutdown.second.child_token();
+        let kill = CancellationToken::new();
         let host = Arc::new(accept::Host {
             serve,
-            room: Arc::new(Semaphore::new(limits.connections)),
+            room: Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS))),
             limits,
             clock: clock.clone(),
             counts,
@@ -130,7 +131,9 @@ impl Server {
         shutdown.first_or_second().await;
         tasks.close();
         accepting.drained().await;
-        let summary = drain::drain(&host.connections, &tasks, drain, &clock, &kill).await;
+        let summary =
+            drain::drain(&host.connections, &tasks, drain, &clock, &shutdown.second).await;
+        // Only now, so that what is dropped has been counted.
         kill.cancel();
         host.connections.drained().await;
         summary

@@ -115,3 +115,28 @@ async fn back_off(error: &io::Error, failures: u32, clock: &Clock) {
     tracing::warn!(%error, ?wait, "cannot accept connections; clients wait, nothing was read");
     clock.sleep(wait).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+
+    #[tokio::test]
+    async fn too_many_open_files_makes_accepting_wait_longer_each_time_up_to_a_limit() {
+        let clock = Clock::driven(Timestamp::from_millis(0), 100);
+        let too_many_files = io::Error::from_raw_os_error(24);
+        for (failures, least) in [(1, 20), (3, 80), (7, 1_280), (1_000, 1_280)] {
+            let before = clock.now();
+            back_off(&too_many_files, failures, &clock).await;
+            assert!(clock.now().since(before) >= Duration::from_millis(least));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_gave_up_keeps_nobody_waiting() {
+        let clock = Clock::driven(Timestamp::from_millis(0), 1);
+        let before = clock.now();
+        back_off(&io::ErrorKind::ConnectionAborted.into(), 1_000, &clock).await;
+        assert!(clock.now().since(before) < Duration::from_secs(1));
+    }
+}

@@ -2,19 +2,25 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http_body_util::BodyExt;
+use http_body::Body as _;
+use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::accept::Host;
-use super::limits::{HYPER_HEADERS, Limits, Paced};
+use super::limits::{BodyPace, HYPER_HEADERS, Limits, Paced};
 use super::timed::{Activity, Answering, Timed};
 use super::{Connection, Peer, Serve};
 use crate::clock::Clock;
 use crate::delivery::{Stream, Watched};
+use crate::upstream::Body;
+
+/// hyper adds the idle time to an instant, which must not overflow.
+const LONGEST_IDLE: Duration = Duration::from_hours(24 * 365);
 
 /// Serves one connection until the client or the drain ends it.
 pub(super) async fn serve<S: Serve>(stream: Stream, peer: Peer, host: Arc<Host<S>>) {
@@ -38,9 +44,7 @@ async fn speak<S: Serve>(watched: Watched, conn: Connection, host: &Host<S>) {
         let busy = activity.begin();
         let (serve, conn, clock) = (host.serve.clone(), conn.clone(), host.clock.clone());
         async move {
-            let request = request
-                .map(|body| body.map_err(Into::into).boxed_unsync())
-                .map(|body| Paced::new(body, pace, clock).boxed_unsync());
+            let request = request.map(|body| paced(body, pace, clock));
             let answer = serve.call(request, conn).await;
             Ok::<_, Infallible>(answer.map(|body| Answering { body, _busy: busy }))
         }
@@ -60,12 +64,19 @@ async fn speak<S: Serve>(watched: Watched, conn: Connection, host: &Host<S>) {
     }
 }
 
+fn paced(body: Incoming, pace: BodyPace, clock: Clock) -> Body {
+    if body.is_end_stream() {
+        return Empty::new().map_err(|never| match never {}).boxed_unsync();
+    }
+    Paced::new(body, pace, clock).boxed_unsync()
+}
+
 /// hyper's server side, with what payonce depends on said in full.
 fn http1(limits: &Limits, clock: &Clock) -> Builder {
     let mut http = Builder::new();
     // Without a timer hyper has no time limit at all: it held 300 of 300 slow connections.
     http.timer(TokioTimer::new())
-        .header_read_timeout(clock.real(limits.idle_time))
+        .header_read_timeout(clock.real(limits.idle_time).min(LONGEST_IDLE))
         .max_header_size(limits.head_bytes)
         // The least that hyper takes is 8 KiB. An idle connection keeps one such read buffer.
         .max_buf_size(limits.head_bytes.max(8192))

@@ -75,13 +75,13 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Waits for connections, then for the tasks they leave, until `limit` or `kill`.
+/// Waits for connections, then for the tasks they leave, until `limit` or `second`.
 pub(super) async fn drain(
     connections: &Tasks,
     tasks: &Tasks,
     limit: Duration,
     clock: &Clock,
-    kill: &CancellationToken,
+    second: &CancellationToken,
 ) -> Summary {
     let everything = async {
         connections.drained().await;
@@ -90,7 +90,7 @@ pub(super) async fn drain(
     tokio::select! {
         // Either way the counts below tell what is left.
         _ = clock.timeout(limit, everything) => {}
-        () = kill.cancelled() => {}
+        () = second.cancelled() => {}
     }
     Summary { connections: connections.running(), tasks: tasks.running() }
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
 
 use crate::clock::{Clock, Timestamp};
-use crate::upstream::{Body, BoxError};
+use crate::upstream::BoxError;
 
 /// The limits of one server. Times are of the server's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +82,7 @@ pub struct TooSlow;
 
 /// A request body that must keep its pace.
 pub(super) struct Paced {
-    inner: Body,
+    inner: Incoming,
     pace: BodyPace,
     clock: Clock,
     received: u64,
@@ -95,7 +96,7 @@ struct Waiting {
 }
 
 impl Paced {
-    pub(super) fn new(inner: Body, pace: BodyPace, clock: Clock) -> Self {
+    pub(super) fn new(inner: Incoming, pace: BodyPace, clock: Clock) -> Self {
         Self { inner, pace, clock, received: 0, waited: Duration::ZERO, waiting: None }
     }
 
@@ -131,7 +132,7 @@ impl HttpBody for Paced {
                 let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
                 let bytes = data.map_or(0, Bytes::len);
                 self.came(bytes);
-                Poll::Ready(frame)
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Pending => self.wait(cx).map(|slow| Some(Err(slow.into()))),
         }

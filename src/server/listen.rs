@@ -143,8 +143,11 @@ impl Listener {
         match self {
             Self::Tcp(listener, _) => {
                 let (stream, peer) = listener.accept().await?;
-                // Answers are written whole; waiting for more to send only delays them.
-                stream.set_nodelay(true)?;
+                // Answers are written whole; waiting for more to send only delays them. Where it
+                // cannot be set the client is gone already.
+                if let Err(gone) = stream.set_nodelay(true) {
+                    return Err(io::Error::new(io::ErrorKind::ConnectionAborted, gone));
+                }
                 Ok((Stream::Tcp(stream), Peer::Tcp(peer)))
             }
             Self::Unix(listener, _) => {

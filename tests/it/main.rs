@@ -2,7 +2,11 @@
 #![allow(clippy::disallowed_methods, reason = "a test may wait on the wall clock for a condition")]
 #![allow(missing_docs, clippy::missing_panics_doc, reason = "test names are the documentation")]
 
+mod delivery;
+mod drain;
 mod ledger_contract;
 mod ledger_embedded;
 mod policy;
+mod server;
+mod serving;
 mod upstream;
