@@ -165,8 +165,8 @@ impl Keygen {
     const EXAMPLES: &str = "Example:
   (umask 077; payonce keygen > /run/secrets/payonce)
   and in the settings: [secret] file = \"/run/secrets/payonce\"
-Every payonce of one application needs the same secret. A lost one can be replaced: what is in
-flight at that moment is then recognised by the store alone.";
+Every payonce of one application needs the same secret, and keeps it: with another one, an operation
+that is asked for again across the change is taken for a new one.";
 }
 
 /// `payonce ops`

@@ -2,23 +2,28 @@
 
 use std::fmt::Write as _;
 use std::future::Future;
+use std::time::Duration;
 
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
 use super::http1::{self, Answer};
+use crate::clock::Clock;
 use crate::metrics::Metrics;
 
 /// Connections to the health port at a time.
 const MOST_CONNECTIONS: usize = 64;
+
+/// To find out whether this process is ready; probes wait no longer either.
+const READY_TIMEOUT: Duration = Duration::from_secs(1);
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What the health port asks of the rest of payonce.
 pub trait Health: Clone + Send + Sync + 'static {
-    /// Whether requests should be sent here now. Must answer soon: probes give up after a second.
+    /// Whether requests should be sent here now. No answer within a second counts as no.
     fn ready(&self) -> impl Future<Output = Readiness> + Send;
 }
 
@@ -51,7 +56,13 @@ async fn answer<H: Health>(health: H, metrics: Metrics, request: Request<Incomin
     match request.uri().path() {
         // That this is answered at all is the proof.
         "/livez" => http1::text(StatusCode::OK, PLAIN, "alive\n"),
-        "/readyz" => readiness(&health.ready().await),
+        "/readyz" => match Clock::System.timeout(READY_TIMEOUT, health.ready()).await {
+            Ok(found) => readiness(&found),
+            Err(elapsed) => readiness(&Readiness {
+                ready: false,
+                details: vec![("readiness".to_owned(), elapsed.to_string())],
+            }),
+        },
         "/metrics" => http1::text(StatusCode::OK, OPEN_METRICS, metrics.encode()),
         _other => {
             let why = "this port has /livez, /readyz and /metrics";
