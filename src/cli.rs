@@ -1,2 +1,332 @@
 //! .
 pub mod check;
+//! The command line: what can be asked of payonce. What is then done stands elsewhere; of the
+//! commands, only those that need nothing else of payonce live here.
+pub mod keygen;
+pub mod ops;
+mod table;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use http::{HeaderName, HeaderValue, Method};
+const CODES: &str = "Exit codes:
+  0    done
+  1    not done; standard error says why
+  2    the command line is wrong
+  64   the settings or the policy are wrong; nothing was started
+  69   what was asked is not there: no payonce answers, a port is taken
+  70   payonce failed by a mistake of its own
+  130  ended at once by a second signal; what was in flight is in doubt";
+/// Makes every Stripe operation happen once.
+///
+/// payonce stands between an application and api.stripe.com. Set the SDK's API base to payonce's
+/// address and change nothing else; `payonce demo` shows what that is good for.
+#[derive(Debug, Parser)]
+#[command(name = "payonce", version, after_help = CODES, propagate_version = true)]
+pub struct Cli {
+    /// What is asked.
+    #[command(subcommand)]
+    pub command: Command,
+}
+/// What can be asked of payonce.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the proxy.
+    #[command(after_help = Serve::EXAMPLES)]
+    Serve(Serve),
+    /// Run a simulated Stripe, to develop and test against.
+    #[command(after_help = Sandbox::EXAMPLES)]
+    Sandbox(Sandbox),
+    /// Play a faulty day twice, straight to a simulated Stripe and through payonce, and compare.
+    #[command(after_help = Demo::EXAMPLES)]
+    Demo(Demo),
+    /// Check a policy file and run the tests in it.
+    #[command(after_help = Check::EXAMPLES)]
+    Check(Check),
+    /// Say how a request would be judged, and why. Nothing is sent.
+    #[command(after_help = Explain::EXAMPLES)]
+    Explain(Explain),
+    /// Make a secret for the settings.
+    #[command(after_help = Keygen::EXAMPLES)]
+    Keygen(Keygen),
+    /// See and resolve operations whose outcome is not known, in a running payonce.
+    #[command(after_help = Ops::EXAMPLES)]
+    Ops(Ops),
+}
+/// `payonce serve`
+#[derive(Args, Clone, Debug)]
+pub struct Serve {
+    /// The settings file; config/payonce.toml lists all settings. Variables such as
+    /// `PAYONCE_RETRY__DEADLINE=60s` win over it.
+    #[arg(long, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+    /// Send everything to a simulated Stripe inside this process instead of the real one.
+    #[arg(long)]
+    pub sandbox: bool,
+}
+impl Serve {
+    const EXAMPLES: &str = "Examples:
+  payonce serve --sandbox
+  payonce serve --settings /etc/payonce/payonce.toml
+Then, in the application: stripe.api_base = \"http://127.0.0.1:8420\"";
+}
+/// `payonce sandbox`
+#[derive(Args, Clone, Debug)]
+pub struct Sandbox {
+    /// The address to listen on.
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:12111")]
+    pub listen: SocketAddr,
+    /// Makes ids and random faults repeat.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+}
+impl Sandbox {
+    const EXAMPLES: &str = "Examples:
+  payonce sandbox
+  curl http://127.0.0.1:12111/v1/charges -u sk_test_x: -d amount=500 -d currency=usd -d source=tok_visa
+  curl http://127.0.0.1:12111/_sandbox/effects";
+}
+/// `payonce demo`
+#[derive(Args, Clone, Debug)]
+pub struct Demo {
+    /// The same number gives the same day.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+    /// How many operations the application intends.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1000,
+          value_parser = clap::value_parser!(u32).range(10..=100_000))]
+    pub operations: u32,
+}
+impl Demo {
+    const EXAMPLES: &str = "Example:
+  payonce demo --seed 7";
+}
+/// `payonce check`
+#[derive(Args, Clone, Debug)]
+pub struct Check {
+    /// The policy file; otherwise the one that the settings name, or the shipped one.
+    #[arg(value_name = "POLICY")]
+    pub policy: Option<PathBuf>,
+    /// The settings file, which is checked too.
+    #[arg(long, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+}
+impl Check {
+    const EXAMPLES: &str = "Examples:
+  payonce check config/policy.toml
+  payonce check --settings /etc/payonce/payonce.toml";
+}
+/// `payonce explain`
+#[derive(Args, Clone, Debug)]
+pub struct Explain {
+    /// Method and path, as in 'POST /v1/charges'.
+    #[arg(value_name = "REQUEST")]
+    pub request: RequestLine,
+    /// A form field, name=value; or one whole JSON body, for /v2 paths. As often as needed.
+    #[arg(short = 'd', long = "data", value_name = "NAME=VALUE")]
+    pub data: Vec<String>,
+    /// A header field, 'Name: value'. As often as needed.
+    #[arg(short = 'H', long = "header", value_name = "FIELD")]
+    pub headers: Vec<HeaderField>,
+    /// The policy file; otherwise the one that the settings name, or the shipped one.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// The settings file.
+    #[arg(long, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+}
+impl Explain {
+    const EXAMPLES: &str = "Examples:
+  payonce explain 'POST /v1/charges' -d amount=500 -d currency=usd -d customer=cus_1
+  payonce explain 'POST /v1/refunds' -d charge=ch_1 -H 'Idempotency-Key: order-42-refund'";
+}
+/// `payonce keygen`
+#[derive(Args, Clone, Debug)]
+pub struct Keygen {}
+impl Keygen {
+    const EXAMPLES: &str = "Example:
+  (umask 077; payonce keygen > /run/secrets/payonce)
+  and in the settings: [secret] file = \"/run/secrets/payonce\"
+Every payonce of one application needs the same secret, and keeps it: with another one, an operation
+that is asked for again across the change is taken for a new one.";
+}
+/// `payonce ops`
+#[derive(Args, Clone, Debug)]
+pub struct Ops {
+    /// The settings file of the payonce to ask: its port and token are found there.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub settings: Option<PathBuf>,
+    /// Print JSON instead of text.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub action: OpsAction,
+}
+impl Ops {
+    const EXAMPLES: &str = "Examples:
+  payonce ops list
+  payonce ops show --key order-42
+  payonce ops resolve 5f3a… --as succeeded --object pi_123 --why 'found in the dashboard'";
+}
+/// What to do with operations.
+#[derive(Clone, Debug, Subcommand)]
+pub enum OpsAction {
+    /// List what is open: in flight, or sent with an outcome that is not known.
+    #[command(after_help = "Example:\n  payonce ops list --limit 20")]
+    List {
+        /// At most so many.
+        #[arg(long, value_name = "NUMBER", default_value_t = 100,
+              value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+    /// Show all that is known of one operation.
+    #[command(
+        after_help = "Examples:\n  payonce ops show 5f3a…\n  payonce ops show --key order-42\n  payonce ops show --key - < key.txt"
+    )]
+    Show(OpsShow),
+    /// Say what became of an operation, once you know: look at Stripe's dashboard first.
+    #[command(after_help = OpsResolve::EXAMPLES)]
+    Resolve(OpsResolve),
+}
+/// `payonce ops show`
+#[derive(Args, Clone)]
+#[group(required = true, multiple = false)]
+pub struct OpsShow {
+    /// The operation id, as in the Payonce-Operation-Id header and the log.
+    #[arg(value_name = "ID")]
+    pub id: Option<String>,
+    /// The idempotency key it was asked for or sent with; "-" reads it from standard input, so
+    /// that no other user of the machine sees it.
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
+}
+impl fmt::Debug for OpsShow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = self.key.as_ref().map(String::len);
+        f.debug_struct("OpsShow").field("id", &self.id).field("key_bytes", &key).finish()
+    }
+}
+/// `payonce ops resolve`
+#[derive(Args, Clone, Debug)]
+pub struct OpsResolve {
+    /// The operation id.
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// What became of it at the provider.
+    #[arg(long = "as", value_name = "OUTCOME")]
+    pub outcome: OpsOutcome,
+    /// The object that it made, such as `pi_123`.
+    #[arg(long, value_name = "OBJECT")]
+    pub object: Option<String>,
+    /// How you know. Kept with the operation and logged.
+    #[arg(long, value_name = "TEXT")]
+    pub why: String,
+    /// Who you are; otherwise the name that you are logged in by.
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+}
+impl OpsResolve {
+    const EXAMPLES: &str = "Examples:
+  payonce ops resolve 5f3a… --as succeeded --object pi_123 --why 'found in the dashboard'
+  payonce ops resolve 5f3a… --as declined --why 'no payment of that amount, asked Stripe support'
+An operation resolved as declined will be sent anew when it is asked for again: if it did happen
+after all, that charges twice.";
+}
+/// What became of an operation at the provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OpsOutcome {
+    /// It happened: asking again will not make it happen again.
+    Succeeded,
+    /// It did not happen: asking again is a new operation.
+    Declined,
+}
+/// Method and path, as typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestLine {
+    /// The method.
+    pub method: Method,
+    /// Path and query, unchanged.
+    pub target: String,
+}
+impl FromStr for RequestLine {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORM: &str = "write method and path, as in 'POST /v1/charges'";
+        let (method, target) = text.trim().split_once(' ').ok_or(FORM)?;
+        let target = target.trim();
+        let upper = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
+        match method.parse() {
+            Ok(method) if upper && target.starts_with('/') && !target.contains(' ') => {
+                Ok(Self { method, target: target.to_owned() })
+            }
+            Ok(_) | Err(_) => Err(FORM),
+        }
+    }
+}
+/// A header field, as typed. `Debug` shows no value: it may be an API key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HeaderField {
+    /// The field's name.
+    pub name: HeaderName,
+    /// Its value.
+    pub value: HeaderValue,
+}
+impl FromStr for HeaderField {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORM: &str = "write name and value, as in 'Idempotency-Key: order-42'";
+        let (name, value) = text.split_once(':').ok_or(FORM)?;
+        match (name.trim().parse(), value.trim().parse()) {
+            (Ok(name), Ok(value)) => Ok(Self { name, value }),
+            (Err(_), _) | (_, Err(_)) => Err(FORM),
+        }
+    }
+}
+impl fmt::Debug for HeaderField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ({} bytes)", self.name, self.value.len())
+    }
+}
+/// How a command ended: what the process's exit code says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// What was asked is done.
+    Done,
+    /// It is not, and standard error says why.
+    Failed,
+    /// The command line is wrong (clap exits with this by itself).
+    Usage,
+    /// Settings or policy are wrong; nothing was started.
+    Configuration,
+    /// What is needed is not there: no payonce to ask, a port that is taken.
+    Unavailable,
+    /// A mistake of payonce's own.
+    Bug,
+    /// A second signal ended it at once.
+    Interrupted,
+}
+impl Exit {
+    /// The process's exit code.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Configuration => 64,
+            Self::Unavailable => 69,
+            Self::Bug => 70,
+            Self::Interrupted => 130,
+        }
+    }
+}
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+#[cfg(test)]
+mod tests;

@@ -235,33 +235,38 @@ fn variables(
         if !name.starts_with(PREFIX) || is_service_link(&name, &value) {
             continue;
         }
-        let mut refuse = |what: String| {
-            let origin = Origin::Variable(name.clone());
-            problems.push(Problem { path: path_of(&name), origin, what });
-        };
-        if !KNOWN.iter().any(|known| variable_of(known) == name) {
-            let path = path_of(&name);
-            refuse(format!("is no setting of payonce{}", meant(&path, variable_of)));
-        } else if let Some(value) = value.to_str() {
-            found.insert(name, value.to_owned());
-        } else {
-            refuse("must be UTF-8 text".to_owned());
+        let origin = Origin::Variable(name.clone());
+        let known = KNOWN.iter().find(|known| variable_of(known) == name);
+        match (known, value.to_str()) {
+            (Some(_), Some(value)) => {
+                found.insert(name, value.to_owned());
+            }
+            (Some(known), None) => {
+                let what = "must be UTF-8 text".to_owned();
+                problems.push(Problem { path: (*known).to_owned(), origin, what });
+            }
+            (None, _) => {
+                let meant = meant(&path_of(&name), variable_of);
+                let what = format!("is no setting of payonce{meant}");
+                problems.push(Problem { path: name, origin, what });
+            }
         }
     }
     found
 }
 
 /// Kubernetes puts `PAYONCE_SERVICE_HOST`, `PAYONCE_PORT=tcp://…` and the like into every pod
-/// beside a Service called "payonce" (docker links likewise): not ours, and no mistake.
+/// beside a Service called "payonce", and `PAYONCE_PROXY_…` for one called "payonce-proxy": not
+/// ours, and no mistake.
 fn is_service_link(name: &str, value: &OsStr) -> bool {
-    let rest = name.strip_prefix(PREFIX).unwrap_or(name);
-    let url = value.to_str().is_some_and(|v| v.contains("://"));
+    let url = value.to_str().is_some_and(|value| value.contains("://"));
     let of_port = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit());
-    rest == "SERVICE_HOST"
-        || rest == "SERVICE_PORT"
-        || rest.starts_with("SERVICE_PORT_")
-        || (rest == "PORT" && url)
-        || rest.strip_prefix("PORT_").is_some_and(of_port)
+    !name.contains("__")
+        && (name.ends_with("_SERVICE_HOST")
+            || name.ends_with("_SERVICE_PORT")
+            || name.contains("_SERVICE_PORT_")
+            || (name.ends_with("_PORT") && url)
+            || name.split_once("_PORT_").is_some_and(|(_, rest)| of_port(rest)))
 }
 
 /// `retry.deadline` → `PAYONCE_RETRY__DEADLINE`

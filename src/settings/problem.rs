@@ -26,13 +26,22 @@ impl fmt::Display for Origin {
 
 /// One thing that is wrong with the settings. Prints as
 /// `retry.max_attempts: must be at least 1, is 0 (from payonce.toml)`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {what} (from {origin})")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Which setting, dotted; the variable's or the file's own name if there is no such setting.
+    /// Which setting, dotted; the variable's own name if there is no such setting.
     pub path: String,
     /// Where its value came from.
     pub origin: Origin,
     /// What is wrong, and what would be right.
     pub what: String,
 }
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.what)?;
+        let origin = self.origin.to_string();
+        if origin == self.path { Ok(()) } else { write!(f, " (from {origin})") }
+    }
+}
+
+impl std::error::Error for Problem {}

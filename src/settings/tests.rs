@@ -271,19 +271,23 @@ fn all_problems_of_file_and_environment_are_told_at_once_with_where_they_stand()
     let env = [("PAYONCE_UPSTREAM__HTTP2", "maybe"), ("PAYONCE_UPSTREAM_API", "http://x")];
     let problems = load("[retry]\nmax_attempts = 0\nbackof = 1", &env).unwrap_err();
     let told: Vec<_> = problems.iter().map(|p| (p.path.as_str(), &p.origin)).collect();
-    let Origin::File(file) = &problems[0].origin else { panic!("{problems:?}") };
+    let Origin::File(file) = &problems[1].origin else { panic!("{problems:?}") };
     let variable = |name: &str| Origin::Variable(name.to_owned());
     assert_eq!(
         told,
         [
+            ("PAYONCE_UPSTREAM_API", &variable("PAYONCE_UPSTREAM_API")),
             ("retry.backof", &Origin::File(file.clone())),
             ("retry.max_attempts", &Origin::File(file.clone())),
             ("upstream.http2", &variable("PAYONCE_UPSTREAM__HTTP2")),
-            ("upstream_api", &variable("PAYONCE_UPSTREAM_API")),
         ]
     );
     assert_eq!(
-        problems[2].to_string(),
+        problems[0].to_string(),
+        "PAYONCE_UPSTREAM_API: is no setting of payonce; did you mean PAYONCE_UPSTREAM__API?"
+    );
+    assert_eq!(
+        problems[3].to_string(),
         "upstream.http2: must be true or false, is \"maybe\" (from PAYONCE_UPSTREAM__HTTP2)"
     );
 }
@@ -333,6 +337,8 @@ fn what_kubernetes_puts_beside_a_service_named_payonce_is_no_mistake() {
         ("PAYONCE_PORT", "tcp://10.0.0.1:8420"),
         ("PAYONCE_PORT_8420_TCP", "tcp://10.0.0.1:8420"),
         ("PAYONCE_PORT_8420_TCP_ADDR", "10.0.0.1"),
+        ("PAYONCE_PROXY_SERVICE_HOST", "10.0.0.1"),
+        ("PAYONCE_PROXY_PORT_8420_TCP_PROTO", "tcp"),
         ("OTHER_THING", "x"),
     ];
     assert!(load("", &env).is_ok());

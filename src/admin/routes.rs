@@ -1,0 +1,249 @@
+//! The admin port's paths, for requests that are allowed in.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /ops?limit=100` | `{"operations": [summary…], "more": bool}` |
+//! | `GET /ops/{id}` | a detail |
+//! | `POST /ops/lookup` `{"key": "…"}` | the detail of the operation with that idempotency key |
+//! | `POST /ops/{id}/resolve` `{"as": "succeeded", "object_id": …, "by": "…", "why": "…"}` | the detail after it |
+//!
+//! The key travels in a body, and not in a path: paths get logged.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use secrecy::SecretString;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::http1::{self, Answer};
+use super::operations::{Detail, Operations, OpsError, Resolution, Resolved, Summary};
+use crate::clock::Clock;
+
+/// Bytes of a request's body.
+const MOST_BODY: usize = 64 * 1024;
+/// For a request's body to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Operations on one list.
+const MOST_LISTED: usize = 1000;
+/// On a list for which nobody said how many.
+const USUALLY_LISTED: usize = 100;
+/// Bytes of an idempotency key (FACTS §2), of an object id, of a name.
+const MOST_NAME: usize = 255;
+/// Bytes of a reason.
+const MOST_WHY: usize = 1000;
+
+/// The answer to `GET /ops`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct List {
+    /// What is open.
+    pub(crate) operations: Vec<Summary>,
+    /// Whether there may be more than that.
+    pub(crate) more: bool,
+}
+
+/// The body of `POST /ops/lookup`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lookup {
+    key: String,
+}
+
+/// The body of `POST /ops/{id}/resolve`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Resolve {
+    /// What became of the operation.
+    #[serde(rename = "as")]
+    pub(crate) outcome: Outcome,
+    /// What it made, if it succeeded and that is known.
+    #[serde(default)]
+    pub(crate) object_id: Option<String>,
+    /// Who says so.
+    pub(crate) by: String,
+    /// How they know.
+    pub(crate) why: String,
+}
+
+/// What a person may say of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// It happened.
+    Succeeded,
+    /// It did not.
+    Declined,
+}
+
+/// Answers a request that was allowed in.
+pub(super) async fn answer<O: Operations>(ops: &O, request: Request<Incoming>) -> Answer {
+    let path = request.uri().path().to_owned();
+    let Some(rest) = path.strip_prefix("/ops") else { return nowhere() };
+    let parts: Vec<&str> = rest.split('/').skip(1).collect();
+    let (get, post) = (request.method() == Method::GET, request.method() == Method::POST);
+    match parts.as_slice() {
+        [] if !rest.is_empty() => nowhere(),
+        [] if get => list(ops, request.uri().query().unwrap_or_default()).await,
+        [] => http1::wrong_method("GET"),
+        ["lookup"] if post => lookup(ops, request).await,
+        ["lookup"] => http1::wrong_method("POST"),
+        [id] | [id, "resolve"] if !is_id(id) => bad("an id has letters, digits, - and _ only"),
+        [id] if get => told(ops.show(id).await),
+        [_id] => http1::wrong_method("GET"),
+        [id, "resolve"] if post => resolve(ops, id, request).await,
+        [_id, "resolve"] => http1::wrong_method("POST"),
+        _other => nowhere(),
+    }
+}
+
+async fn list<O: Operations>(ops: &O, query: &str) -> Answer {
+    let limit = match query.strip_prefix("limit=") {
+        None if query.is_empty() => Some(USUALLY_LISTED),
+        given => given.and_then(|limit| limit.parse().ok()),
+    };
+    let Some(limit) = limit.filter(|limit| (1..=MOST_LISTED).contains(limit)) else {
+        return bad("limit must be 1 to 1000, and nothing else is asked");
+    };
+    match ops.list(limit).await {
+        Ok(operations) => {
+            let more = operations.len() >= limit;
+            http1::json(StatusCode::OK, &List { operations, more })
+        }
+        Err(error) => failed(&error, ""),
+    }
+}
+
+async fn lookup<O: Operations>(ops: &O, request: Request<Incoming>) -> Answer {
+    match read::<Lookup>(request).await {
+        Ok(Lookup { key }) if !is_name_length(&key) => bad("a key has 1 to 255 bytes"),
+        Ok(Lookup { key }) => told(ops.by_key(&SecretString::from(key)).await),
+        Err(answer) => *answer,
+    }
+}
+
+async fn resolve<O: Operations>(ops: &O, id: &str, request: Request<Incoming>) -> Answer {
+    let said = match read::<Resolve>(request).await {
+        Ok(said) => said,
+        Err(answer) => return *answer,
+    };
+    let resolution = match understood(&said) {
+        Ok(resolution) => resolution,
+        Err(why) => return bad(why),
+    };
+    match ops.resolve(id, &resolution, said.by.trim(), said.why.trim()).await {
+        Ok(Resolved::Done(detail)) => {
+            tracing::warn!(
+                operation_id = id,
+                resolution = ?said.outcome,
+                by = said.by.trim(),
+                why = said.why.trim(),
+                "an operation was resolved by a person"
+            );
+            http1::json(StatusCode::OK, &*detail)
+        }
+        Ok(Resolved::NotFound) => unknown(),
+        Ok(Resolved::NotOpen(detail)) => conflict("not_open", "it has an outcome already", &detail),
+        Ok(Resolved::Busy(detail)) => {
+            conflict("in_flight", "it is being worked on; ask again when it has settled", &detail)
+        }
+        Err(error) => failed(&error, "; show the operation to see whether this was written"),
+    }
+}
+
+/// What a person said, if it makes sense. These words go to logs and records.
+fn understood(said: &Resolve) -> Result<Resolution, &'static str> {
+    let line = |text: &str, most: usize| {
+        let text = text.trim();
+        !text.is_empty() && text.len() <= most && !text.contains(char::is_control)
+    };
+    if !line(&said.by, MOST_NAME) {
+        return Err("\"by\" must be one line of 1 to 255 bytes");
+    }
+    if !line(&said.why, MOST_WHY) {
+        return Err("\"why\" must be one line of 1 to 1000 bytes");
+    }
+    match (said.outcome, &said.object_id) {
+        (Outcome::Succeeded, Some(id)) if !is_name(id) => {
+            Err("\"object_id\" must be an id as Stripe shows it, such as pi_123")
+        }
+        (Outcome::Succeeded, id) => Ok(Resolution::Succeeded { object_id: id.clone() }),
+        (Outcome::Declined, None) => Ok(Resolution::Declined),
+        (Outcome::Declined, Some(_)) => {
+            Err("what was declined made no object: leave object_id out")
+        }
+    }
+}
+
+async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Box<Answer>> {
+    let body = Limited::new(request.into_body(), MOST_BODY).collect();
+    let collected = Clock::System.timeout(BODY_TIMEOUT, body).await;
+    let bytes = match collected {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(_too_large_or_cut)) => {
+            return Err(Box::new(bad("the body must arrive whole, and have at most 64 KiB")));
+        }
+        Err(_elapsed) => return Err(Box::new(bad("the body did not arrive in time"))),
+    };
+    parse(&bytes).map_err(|why| Box::new(bad(&why)))
+}
+
+/// The message says where the JSON is wrong and never what it holds: that may be a key.
+fn parse<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, String> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let form =
+            "such as {\"key\": \"…\"} or {\"as\": \"declined\", \"by\": \"…\", \"why\": \"…\"}";
+        let (line, column) = (error.line(), error.column());
+        format!("the body is not the expected JSON ({form}): line {line}, column {column}")
+    })
+}
+
+fn told(found: Result<Option<Detail>, OpsError>) -> Answer {
+    match found {
+        Ok(Some(detail)) => http1::json(StatusCode::OK, &detail),
+        Ok(None) => unknown(),
+        Err(error) => failed(&error, ""),
+    }
+}
+
+fn is_id(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=128).contains(&text.len()) && text.bytes().all(plain)
+}
+
+fn is_name(text: &str) -> bool {
+    is_name_length(text) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn is_name_length(text: &str) -> bool {
+    (1..=MOST_NAME).contains(&text.len())
+}
+
+fn unknown() -> Answer {
+    let why = "no such operation is remembered: it never was, or it settled and was forgotten";
+    http1::error(StatusCode::NOT_FOUND, "unknown_operation", why)
+}
+
+fn nowhere() -> Answer {
+    http1::error(StatusCode::NOT_FOUND, "not_found", "this port has /ops and what is below it")
+}
+
+fn bad(why: &str) -> Answer {
+    http1::error(StatusCode::BAD_REQUEST, "bad_request", why)
+}
+
+fn conflict(code: &str, why: &str, detail: &Detail) -> Answer {
+    let state = detail.summary.state.name();
+    let message = format!("the operation is {state}: {why}; nothing was changed");
+    http1::error(StatusCode::CONFLICT, code, &message)
+}
+
+fn failed(error: &OpsError, then: &str) -> Answer {
+    let status = match error {
+        OpsError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        OpsError::Damaged(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    http1::error(status, "store", &format!("{error}{then}"))
+}

@@ -1,0 +1,155 @@
+//! Text for people: columns of a list, lines of a detail.
+
+use std::fmt::Write as _;
+
+use crate::admin::{Detail, Summary};
+use crate::clock::Timestamp;
+
+/// A list with one line an operation, or a sentence if there is none.
+pub(super) fn list(operations: &[Summary], more: bool, now: Timestamp) -> String {
+    if operations.is_empty() {
+        return "Nothing is open: every operation has a known outcome.\n".to_owned();
+    }
+    let head = ["OPERATION", "RULE", "STATE", "SINCE", "SENT", "AMOUNT", "OBJECT"];
+    let mut rows = vec![head.map(str::to_owned)];
+    rows.extend(operations.iter().map(|operation| {
+        [
+            plain(&operation.operation_id),
+            plain(&operation.rule),
+            operation.state.name().to_owned(),
+            ago(operation.since, now),
+            operation.attempts.to_string(),
+            amount(operation),
+            plain(operation.object_id.as_deref().unwrap_or("-")),
+        ]
+    }));
+    let mut text = columns(&rows);
+    if more {
+        text.push_str("There may be more: ask with a higher --limit.\n");
+    }
+    text
+}
+
+/// Everything about one operation, one fact a line; what is not known is left out.
+pub(super) fn detail(detail: &Detail, now: Timestamp) -> String {
+    let summary = &detail.summary;
+    let when = |time: Option<Timestamp>| time.map(|time| ago(time, now));
+    let lines = [
+        ("operation", Some(plain(&summary.operation_id))),
+        ("state", Some(summary.state.name().to_owned())),
+        ("request", detail.request.as_deref().map(plain)),
+        ("rule", Some(plain(&summary.rule))),
+        ("identity", Some(plain(&detail.identity))),
+        ("occurrence", Some(format!("{} of epoch {}", detail.occurrence, detail.epoch))),
+        ("amount", Some(amount(summary)).filter(|amount| amount != "-")),
+        ("object", summary.object_id.as_deref().map(plain)),
+        ("request id", summary.request_id.as_deref().map(plain)),
+        ("caller", summary.caller.as_deref().map(plain)),
+        ("since", Some(ago(summary.since, now))),
+        ("sent", Some(format!("{} times", summary.attempts))),
+        ("first sent", when(detail.first_sent)),
+        ("last sent", when(detail.last_sent)),
+        ("key safe", when(detail.safe_until)),
+        ("held", when(detail.lease_until)),
+        ("delivered", detail.delivery.as_deref().map(plain)),
+        ("policy", Some(plain(&summary.policy_version))),
+        ("resolved", detail.resolved.as_deref().map(plain)),
+        ("advice", detail.advice.as_deref().map(plain)),
+    ];
+    let mut text = String::new();
+    for (name, fact) in lines.iter().filter_map(|(name, fact)| Some((name, fact.as_ref()?))) {
+        // Writing to a string cannot fail.
+        writeln!(text, "{name:<11} {fact}").unwrap_or_default();
+    }
+    text
+}
+
+fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn amount(summary: &Summary) -> String {
+    match (summary.amount, &summary.currency) {
+        (Some(amount), Some(currency)) => format!("{amount} {}", plain(currency)),
+        (Some(amount), None) => amount.to_string(),
+        (None, _) => "-".to_owned(),
+    }
+}
+
+/// `3m ago`, or `in 3m` for what lies ahead.
+fn ago(time: Timestamp, now: Timestamp) -> String {
+    if time > now { format!("in {}", span(time, now)) } else { format!("{} ago", span(now, time)) }
+}
+
+fn span(later: Timestamp, earlier: Timestamp) -> String {
+    let seconds = later.since(earlier).as_secs();
+    match seconds {
+        0..=119 => format!("{seconds}s"),
+        120..=7199 => format!("{}m", seconds / 60),
+        7200..=172_799 => format!("{}h", seconds / 3600),
+        _longer => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// A terminal obeys control characters: none gets there from a store.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::State;
+
+    fn summary() -> Summary {
+        Summary {
+            operation_id: "5f3a".to_owned(),
+            rule: "charges".to_owned(),
+            state: State::InDoubt,
+            since: Timestamp::from_millis(1_000_000),
+            attempts: 3,
+            amount: Some(500),
+            currency: Some("usd".to_owned()),
+            object_id: None,
+            request_id: Some("req_1".to_owned()),
+            caller: None,
+            policy_version: "abc".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_list_has_aligned_columns() {
+        let other = Summary { rule: "a_longer_name".to_owned(), amount: None, ..summary() };
+        let text = list(&[summary(), other], false, Timestamp::from_millis(1_300_000));
+        insta::assert_snapshot!(text, @r"
+        OPERATION  RULE           STATE     SINCE   SENT  AMOUNT   OBJECT
+        5f3a       charges        in_doubt  5m ago  3     500 usd  -
+        5f3a       a_longer_name  in_doubt  5m ago  3     -        -
+        ");
+    }
+
+    #[test]
+    fn an_empty_list_is_a_sentence() {
+        assert!(list(&[], false, Timestamp::default()).starts_with("Nothing is open"));
+    }
+
+    #[test]
+    fn a_terminal_gets_no_control_characters() {
+        let bad = Summary { rule: "x\u{1b}[2Jy\n".to_owned(), ..summary() };
+        let text = list(&[bad], true, Timestamp::default());
+        assert!(text.contains("x?[2Jy?") && !text.contains('\u{1b}'), "{text}");
+    }
+}
