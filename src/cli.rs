@@ -1,16 +1,19 @@
-//! .
-pub mod check;
 //! The command line: what can be asked of payonce. What is then done stands elsewhere; of the
 //! commands, only those that need nothing else of payonce live here.
+
+pub mod check;
 pub mod keygen;
 pub mod ops;
 mod table;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use http::{HeaderName, HeaderValue, Method};
+
 const CODES: &str = "Exit codes:
   0    done
   1    not done; standard error says why
@@ -19,6 +22,7 @@ const CODES: &str = "Exit codes:
   69   what was asked is not there: no payonce answers, a port is taken
   70   payonce failed by a mistake of its own
   130  ended at once by a second signal; what was in flight is in doubt";
+
 /// Makes every Stripe operation happen once.
 ///
 /// payonce stands between an application and api.stripe.com. Set the SDK's API base to payonce's
@@ -30,6 +34,7 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 }
+
 /// What can be asked of payonce.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -55,6 +60,7 @@ pub enum Command {
     #[command(after_help = Ops::EXAMPLES)]
     Ops(Ops),
 }
+
 /// `payonce serve`
 #[derive(Args, Clone, Debug)]
 pub struct Serve {
@@ -66,12 +72,14 @@ pub struct Serve {
     #[arg(long)]
     pub sandbox: bool,
 }
+
 impl Serve {
     const EXAMPLES: &str = "Examples:
   payonce serve --sandbox
   payonce serve --settings /etc/payonce/payonce.toml
 Then, in the application: stripe.api_base = \"http://127.0.0.1:8420\"";
 }
+
 /// `payonce sandbox`
 #[derive(Args, Clone, Debug)]
 pub struct Sandbox {
@@ -82,12 +90,14 @@ pub struct Sandbox {
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
 }
+
 impl Sandbox {
     const EXAMPLES: &str = "Examples:
   payonce sandbox
   curl http://127.0.0.1:12111/v1/charges -u sk_test_x: -d amount=500 -d currency=usd -d source=tok_visa
   curl http://127.0.0.1:12111/_sandbox/effects";
 }
+
 /// `payonce demo`
 #[derive(Args, Clone, Debug)]
 pub struct Demo {
@@ -99,10 +109,12 @@ pub struct Demo {
           value_parser = clap::value_parser!(u32).range(10..=100_000))]
     pub operations: u32,
 }
+
 impl Demo {
     const EXAMPLES: &str = "Example:
   payonce demo --seed 7";
 }
+
 /// `payonce check`
 #[derive(Args, Clone, Debug)]
 pub struct Check {
@@ -113,11 +125,13 @@ pub struct Check {
     #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
 }
+
 impl Check {
     const EXAMPLES: &str = "Examples:
   payonce check config/policy.toml
   payonce check --settings /etc/payonce/payonce.toml";
 }
+
 /// `payonce explain`
 #[derive(Args, Clone, Debug)]
 pub struct Explain {
@@ -137,14 +151,17 @@ pub struct Explain {
     #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
 }
+
 impl Explain {
     const EXAMPLES: &str = "Examples:
   payonce explain 'POST /v1/charges' -d amount=500 -d currency=usd -d customer=cus_1
   payonce explain 'POST /v1/refunds' -d charge=ch_1 -H 'Idempotency-Key: order-42-refund'";
 }
+
 /// `payonce keygen`
 #[derive(Args, Clone, Debug)]
 pub struct Keygen {}
+
 impl Keygen {
     const EXAMPLES: &str = "Example:
   (umask 077; payonce keygen > /run/secrets/payonce)
@@ -152,6 +169,7 @@ impl Keygen {
 Every payonce of one application needs the same secret, and keeps it: with another one, an operation
 that is asked for again across the change is taken for a new one.";
 }
+
 /// `payonce ops`
 #[derive(Args, Clone, Debug)]
 pub struct Ops {
@@ -165,12 +183,14 @@ pub struct Ops {
     #[command(subcommand)]
     pub action: OpsAction,
 }
+
 impl Ops {
     const EXAMPLES: &str = "Examples:
   payonce ops list
   payonce ops show --key order-42
   payonce ops resolve 5f3a… --as succeeded --object pi_123 --why 'found in the dashboard'";
 }
+
 /// What to do with operations.
 #[derive(Clone, Debug, Subcommand)]
 pub enum OpsAction {
@@ -191,6 +211,7 @@ pub enum OpsAction {
     #[command(after_help = OpsResolve::EXAMPLES)]
     Resolve(OpsResolve),
 }
+
 /// `payonce ops show`
 #[derive(Args, Clone)]
 #[group(required = true, multiple = false)]
@@ -203,12 +224,14 @@ pub struct OpsShow {
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
 }
+
 impl fmt::Debug for OpsShow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = self.key.as_ref().map(String::len);
         f.debug_struct("OpsShow").field("id", &self.id).field("key_bytes", &key).finish()
     }
 }
+
 /// `payonce ops resolve`
 #[derive(Args, Clone, Debug)]
 pub struct OpsResolve {
@@ -228,6 +251,7 @@ pub struct OpsResolve {
     #[arg(long, value_name = "NAME")]
     pub by: Option<String>,
 }
+
 impl OpsResolve {
     const EXAMPLES: &str = "Examples:
   payonce ops resolve 5f3a… --as succeeded --object pi_123 --why 'found in the dashboard'
@@ -235,6 +259,7 @@ impl OpsResolve {
 An operation resolved as declined will be sent anew when it is asked for again: if it did happen
 after all, that charges twice.";
 }
+
 /// What became of an operation at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OpsOutcome {
@@ -243,6 +268,7 @@ pub enum OpsOutcome {
     /// It did not happen: asking again is a new operation.
     Declined,
 }
+
 /// Method and path, as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestLine {
@@ -251,8 +277,10 @@ pub struct RequestLine {
     /// Path and query, unchanged.
     pub target: String,
 }
+
 impl FromStr for RequestLine {
     type Err = &'static str;
+
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const FORM: &str = "write method and path, as in 'POST /v1/charges'";
         let (method, target) = text.trim().split_once(' ').ok_or(FORM)?;
@@ -266,6 +294,7 @@ impl FromStr for RequestLine {
         }
     }
 }
+
 /// A header field, as typed. `Debug` shows no value: it may be an API key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HeaderField {
@@ -274,8 +303,10 @@ pub struct HeaderField {
     /// Its value.
     pub value: HeaderValue,
 }
+
 impl FromStr for HeaderField {
     type Err = &'static str;
+
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const FORM: &str = "write name and value, as in 'Idempotency-Key: order-42'";
         let (name, value) = text.split_once(':').ok_or(FORM)?;
@@ -285,11 +316,13 @@ impl FromStr for HeaderField {
         }
     }
 }
+
 impl fmt::Debug for HeaderField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ({} bytes)", self.name, self.value.len())
     }
 }
+
 /// How a command ended: what the process's exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -308,6 +341,7 @@ pub enum Exit {
     /// A second signal ended it at once.
     Interrupted,
 }
+
 impl Exit {
     /// The process's exit code.
     #[must_use]
@@ -323,10 +357,12 @@ impl Exit {
         }
     }
 }
+
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.code())
     }
 }
+
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,6 @@
 //! reads the environment.
 
 mod checked;
-mod files;
 mod layers;
 mod problem;
 mod reader;

@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use super::files;
 use secrecy::{ExposeSecret, SecretSlice};
+use zeroize::Zeroizing;
 
 /// Most bytes of a file that holds a secret.
 const MAX_FILE: u64 = 64 * 1024;
@@ -45,35 +45,12 @@ impl Secret {
     /// # Errors
     /// What kept the file from being read, or that it is larger than 64 KiB.
     pub fn from_file(path: &Path) -> io::Result<Self> {
-        let bytes = files::read(path, MAX_FILE)?;
-        Ok(Self::new(trimmed(&bytes).to_vec()))
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secret({} bytes)", self.len())
-    }
-}
-
-fn trimmed(bytes: &[u8]) -> &[u8] {
-    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    bytes.strip_suffix(b"\r").unwrap_or(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn debug_shows_how_long_a_secret_is_and_nothing_else() {
-        let secret = Secret::new(b"whisper it softly".to_vec());
-        assert_eq!(format!("{secret:?}"), "Secret(17 bytes)");
-    }
-
-    #[test]
-    fn one_newline_at_the_end_of_a_file_is_not_part_of_its_secret() {
-        let bytes = files::read(path, MAX_FILE)?;
+        let file = std::fs::File::open(path)?;
+        let mut bytes = Zeroizing::new(Vec::new());
+        io::Read::read_to_end(&mut io::Read::take(file, MAX_FILE + 1), &mut bytes)?;
+        if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_FILE) {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 64 KiB"));
+        }
         Ok(Self::new(trimmed(&bytes).to_vec()))
     }
 }
