@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Version};
 use http_body::Body as _;
 use rand::RngExt;
 
@@ -114,6 +114,8 @@ fn copy(request: &Request<Body>) -> Request<Body> {
 
 fn toward_client(mut answer: Response<Body>) -> Response<Body> {
     *answer.headers_mut() = headers::toward_client(answer.headers());
+    // The version is each connection's own (RFC 9110 §2.5); hyper would hand on a 1.0.
+    *answer.version_mut() = Version::HTTP_11;
     answer
 }
 

@@ -91,6 +91,19 @@ async fn a_chunked_body_without_a_length_arrives_as_one() {
 }
 
 #[tokio::test]
+async fn an_old_answer_that_ends_with_its_connection_is_reframed() {
+    let peer = Peer::new().await;
+    let mut client = through(direct(&config(&peer.origin()))).await;
+    client.write("POST /v1/x HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").await;
+    let mut line = peer.accept().await;
+    line.request().await;
+    line.write("HTTP/1.0 200 OK\r\n\r\nok").await;
+    drop(line);
+    let answer = client.read_to("2\r\nok\r\n0\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_get_with_a_chunked_body_keeps_it() {
     let peer = Peer::new().await;
     let mut client = through(direct(&config(&peer.origin()))).await;

@@ -30,7 +30,7 @@ async fn a_full_pool_makes_wait_and_then_says_busy() {
     let peer = Peer::new().await;
     let mut config = config(&peer.origin());
     config.max_connections_per_host = 2;
-    config.connect_timeout = Duration::from_millis(200);
+    config.connect_timeout = Duration::from_millis(500);
     let direct = direct(&config);
     let mut lines = Vec::new();
     let mut answers = Vec::new();

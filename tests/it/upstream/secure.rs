@@ -198,7 +198,8 @@ async fn a_burst_on_a_server_without_http2_is_answered() {
 async fn an_http2_stream_without_an_answer_leaves_the_others_alone() {
     let server = Secure::new("localhost", &["h2"]).await;
     let direct = direct(&server.config("localhost"));
-    let within = Duration::from_millis(300);
+    assert_eq!(send(&direct, post("/v1/a", "x")).await.unwrap().status(), 200);
+    let within = Duration::from_millis(100);
     let stalled = direct.send(Host::Api, post("/stall", "x"), within);
     let answer = soon(stalled).await;
     assert!(matches!(answer, Err(SendError::Unknown(Cause::AnswerTimeout))));
