@@ -6,6 +6,7 @@
 //! reads the environment.
 
 mod checked;
+mod files;
 mod layers;
 mod problem;
 mod reader;
