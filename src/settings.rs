@@ -1,11 +1,12 @@
 //! Settings: what the platform team decides (DESIGN §7). What counts as critical is the policy's.
 //!
-//! Defaults, a file and the environment are merged ([`layers`]), read value by value ([`reader`])
-//! and checked against one another ([`checked`]); the result is plain structs whose values need no
+//! Defaults, a file and the environment are merged (`layers`), read value by value (`reader`)
+//! and checked against one another (`checked`); the result is plain structs whose values need no
 //! second look. All problems are found at once, and none shows a secret. Nothing else in payonce
 //! reads the environment.
 
 mod checked;
+mod files;
 mod layers;
 mod problem;
 mod reader;

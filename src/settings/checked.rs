@@ -209,7 +209,7 @@ fn provider_host(r: &mut Reader, api: &str) -> String {
 fn ca_file(r: &mut Reader) -> Option<PathBuf> {
     const PATH: &str = "upstream.ca_file";
     let path = r.path(PATH)?;
-    match std::fs::read(&path) {
+    match super::files::read(&path, 16 * MIB) {
         Ok(pem) if pem.windows(11).any(|window| window == b"-----BEGIN ") => {}
         Ok(_other) => r.refuse(PATH, format!("holds no PEM certificate: {}", path.display())),
         Err(error) => r.refuse(PATH, format!("cannot be read: {}: {error}", path.display())),

@@ -205,15 +205,11 @@ fn read(path: &Path) -> Result<String, Problem> {
         origin: Origin::File(path.to_path_buf()),
         what,
     };
-    let length =
-        std::fs::metadata(path).map_err(|e| problem(format!("cannot be read: {e}")))?.len();
-    if length > MAX_FILE {
-        return Err(problem(format!("is larger than {MAX_FILE} bytes")));
-    }
-    let text =
-        std::fs::read_to_string(path).map_err(|e| problem(format!("cannot be read: {e}")))?;
+    let unreadable = |error: &dyn std::error::Error| problem(format!("cannot be read: {error}"));
+    let bytes = super::files::read(path, MAX_FILE).map_err(|error| unreadable(&error))?;
+    let text = str::from_utf8(&bytes).map_err(|error| unreadable(&error))?;
     match text.parse::<toml::Table>() {
-        Ok(_table) => Ok(text),
+        Ok(_table) => Ok(text.to_owned()),
         Err(error) => {
             let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default();
             let line = before.matches('\n').count() + 1;

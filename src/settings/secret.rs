@@ -5,7 +5,8 @@ use std::io;
 use std::path::Path;
 
 use secrecy::{ExposeSecret, SecretSlice};
-use zeroize::Zeroizing;
+
+use super::files;
 
 /// Most bytes of a file that holds a secret.
 const MAX_FILE: u64 = 64 * 1024;
@@ -45,12 +46,7 @@ impl Secret {
     /// # Errors
     /// What kept the file from being read, or that it is larger than 64 KiB.
     pub fn from_file(path: &Path) -> io::Result<Self> {
-        let file = std::fs::File::open(path)?;
-        let mut bytes = Zeroizing::new(Vec::new());
-        io::Read::read_to_end(&mut io::Read::take(file, MAX_FILE + 1), &mut bytes)?;
-        if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_FILE) {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 64 KiB"));
-        }
+        let bytes = files::read(path, MAX_FILE)?;
         Ok(Self::new(trimmed(&bytes).to_vec()))
     }
 }

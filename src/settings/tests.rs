@@ -329,6 +329,15 @@ fn numbers_from_the_environment_keep_their_range() {
 }
 
 #[test]
+fn a_variable_that_is_no_text_is_refused() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let bytes = OsString::from_vec(vec![0xff, 0xfe]);
+    let env = [("PAYONCE_STORE__PATH", bytes.clone()), ("OTHER", bytes)];
+    let outcome = Settings::load(None, env.map(|(name, value)| (name.into(), value)));
+    assert_eq!(said(outcome), ["store.path: must be UTF-8 text"]);
+}
+
+#[test]
 fn what_kubernetes_puts_beside_a_service_named_payonce_is_no_mistake() {
     let env = [
         ("PAYONCE_SERVICE_HOST", "10.0.0.1"),

@@ -22,13 +22,13 @@ pub(super) fn size(text: &str) -> Option<u64> {
     scaled(text, &SIZES)
 }
 
-/// Writes a duration as [`duration`] reads it, in the greatest unit that is exact.
+/// Writes a duration as `duration` reads it, in the greatest unit that is exact.
 #[must_use]
 pub fn show_duration(time: Duration) -> String {
     show(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), &TIMES)
 }
 
-/// Writes a size as [`size`] reads it, likewise.
+/// Writes a size as `size` reads it, likewise.
 #[must_use]
 pub fn show_size(bytes: u64) -> String {
     show(bytes, &SIZES)

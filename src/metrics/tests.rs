@@ -1,0 +1,100 @@
+//! What is counted shows under its name and labels.
+
+use super::*;
+
+fn has(metrics: &Metrics, line: &str) {
+    let text = metrics.encode();
+    assert!(text.lines().any(|had| had == line), "no {line:?} in\n{text}");
+}
+
+#[test]
+fn every_event_is_counted_under_its_labels() {
+    let metrics = Metrics::new();
+    let clone = metrics.clone();
+    clone.operation("charges", "executed");
+    clone.operation("charges", "executed");
+    metrics.row("A1");
+    metrics.retry("reset");
+    metrics.refusal("payonce_store_down");
+    metrics.upstream_attempt("api", "2xx");
+    metrics.merge("content");
+    metrics.degraded("store_down");
+    metrics.ledger_error("unavailable");
+    metrics.ledger_round_trip("claim", Duration::from_millis(1));
+    metrics.alarm("conflict_at_stripe");
+    metrics.limit_reached("limits.body");
+    metrics.passthrough(StatusCode::NOT_FOUND);
+    metrics.delivery(true);
+    metrics.delivery(false);
+    metrics.repeat("charges");
+    metrics.forgotten("charges");
+    metrics.in_doubt("charges");
+    metrics.abandoned();
+    metrics.policy_refused();
+    metrics.request(&Method::POST, StatusCode::OK, Duration::from_millis(20));
+    for line in [
+        "payonce_operations_total{rule=\"charges\",outcome=\"executed\"} 2",
+        "payonce_decisions_total{row=\"A1\"} 1",
+        "payonce_retries_total{reason=\"reset\"} 1",
+        "payonce_refusals_total{code=\"payonce_store_down\"} 1",
+        "payonce_upstream_attempts_total{host=\"api\",result=\"2xx\"} 1",
+        "payonce_merges_total{kind=\"content\"} 1",
+        "payonce_degraded_total{reason=\"store_down\"} 1",
+        "payonce_ledger_errors_total{kind=\"unavailable\"} 1",
+        "payonce_ledger_round_trip_seconds_count{call=\"claim\"} 1",
+        "payonce_alarms_total{kind=\"conflict_at_stripe\"} 1",
+        "payonce_limits_reached_total{limit=\"limits.body\"} 1",
+        "payonce_passthrough_total{status=\"4xx\"} 1",
+        "payonce_deliveries_total{delivered=\"yes\"} 1",
+        "payonce_deliveries_total{delivered=\"lost\"} 1",
+        "payonce_repeats_total{rule=\"charges\"} 1",
+        "payonce_forgotten_total{rule=\"charges\"} 1",
+        "payonce_in_doubt_total{rule=\"charges\"} 1",
+        "payonce_abandoned_total 1",
+        "payonce_policy_refused_total 1",
+        "http_server_request_duration_seconds_bucket{le=\"0.025\",http_request_method=\"POST\",http_response_status_code=\"200\"} 1",
+    ] {
+        has(&metrics, line);
+    }
+}
+
+#[test]
+fn a_gauge_counts_what_lives() {
+    let metrics = Metrics::new();
+    let first = metrics.in_flight();
+    let _second = metrics.in_flight();
+    let _connection = metrics.connection();
+    drop(first);
+    has(&metrics, "payonce_operations_in_flight 1");
+    has(&metrics, "payonce_connections 1");
+}
+
+#[test]
+fn only_the_policy_in_force_is_shown() {
+    let metrics = Metrics::new();
+    metrics.policy_info("aaaa");
+    metrics.policy_info("bbbb");
+    has(&metrics, "payonce_policy{version=\"bbbb\"} 1");
+    assert!(!metrics.encode().contains("aaaa"));
+}
+
+#[test]
+fn a_metric_has_a_bounded_number_of_series() {
+    let metrics = Metrics::new();
+    for n in 0..300 {
+        metrics.repeat(&format!("rule{n}"));
+    }
+    metrics.repeat("rule0");
+    has(&metrics, "payonce_repeats_total{rule=\"other\"} 44");
+    has(&metrics, "payonce_repeats_total{rule=\"rule0\"} 2");
+    has(&metrics, "payonce_limits_reached_total{limit=\"metric_series\"} 44");
+}
+
+#[test]
+fn a_method_that_a_client_made_up_gets_no_series_of_its_own() {
+    let metrics = Metrics::new();
+    let made_up = Method::from_bytes(b"PAYNOW").unwrap();
+    metrics.request(&made_up, StatusCode::OK, Duration::from_millis(1));
+    assert!(!metrics.encode().contains("PAYNOW"));
+    assert!(metrics.encode().contains("http_request_method=\"_OTHER\""));
+}
