@@ -2,8 +2,10 @@
 //! commands, only those that need nothing else of payonce live here.
 
 pub mod check;
+pub mod explain;
 pub mod keygen;
 pub mod ops;
+pub mod serve;
 mod table;
 
 use std::fmt;

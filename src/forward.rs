@@ -149,20 +149,30 @@ impl<U: Upstream> Forwarder<U> {
         let mut tally = Tally::default();
         let mut attempts = 0;
         let mut indeterminate = 0;
+        let mut declined = None;
         loop {
             attempts += 1;
             let began = self.clock.now();
-            let attempt = self.attempt(message, key, began).await;
-            tally.add(attempt.meaning);
-            self.metrics.row(attempt.meaning.row().as_str());
-            if matches!(attempt.meaning, Meaning::Indeterminate { .. }) {
-                indeterminate += 1;
+            let Attempt { meaning, signals, mut answer, cause } =
+                self.attempt(message, key, began).await;
+            tally.add(meaning);
+            self.metrics.row(meaning.row().as_str());
+            match meaning {
+                Meaning::Indeterminate { .. } => indeterminate += 1,
+                // Should the next attempt not be answered, this is what is known.
+                Meaning::Declined { .. } => declined = answer.take(),
+                Meaning::NotSent
+                | Meaning::Unknown
+                | Meaning::RateLimited
+                | Meaning::Succeeded
+                | Meaning::NotExecuted
+                | Meaning::Conflict => {}
             }
             let situation = Situation {
                 attempts,
                 elapsed: self.clock.now().since(message.arrived),
-                meaning: attempt.meaning,
-                signals: attempt.signals,
+                meaning,
+                signals,
                 indeterminate,
                 wanted: askers.wanted(),
                 closing: self.closing.is_cancelled(),
@@ -172,12 +182,19 @@ impl<U: Upstream> Forwarder<U> {
                 Ok(()) => continue,
                 Err(why) => why,
             };
+            let conclusion = tally.conclusion();
+            let answer = match conclusion {
+                Conclusion::Declined { .. } => declined,
+                Conclusion::Succeeded | Conclusion::InDoubt { .. } | Conclusion::NotExecuted => {
+                    answer
+                }
+            };
             return Exchanged {
-                conclusion: tally.conclusion(),
-                answer: attempt.answer,
-                meaning: attempt.meaning,
-                replayed: attempt.signals.replayed,
-                cause: attempt.cause,
+                conclusion,
+                answer,
+                meaning,
+                replayed: signals.replayed,
+                cause,
                 sent: tally.sent(),
                 attempts,
                 last_sent: began,
@@ -239,7 +256,8 @@ impl<U: Upstream> Forwarder<U> {
             Held::Whole(_) | Held::Stream(_) => None,
         };
         let meaning = outcome::read(head.status, signals, error.as_ref(), api);
-        let answer = Some(Answer { status: head.status, headers, body: held });
+        let answer =
+            Some(Answer { status: head.status, headers, extensions: head.extensions, body: held });
         Attempt { meaning, signals, answer, cause: None }
     }
 

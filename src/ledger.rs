@@ -167,3 +167,39 @@ fn full(max_records: impl fmt::Display) -> LedgerError {
         "it is full: {max_records} records, none of them expired; nothing was written"
     ))
 }
+
+/// A shared ledger is a ledger.
+impl<L: Ledger> Ledger for std::sync::Arc<L> {
+    async fn claim(&self, ids: &[RecordId], fresh: Entry) -> Result<Claimed, LedgerError> {
+        L::claim(self, ids, fresh).await
+    }
+
+    async fn replace(
+        &self,
+        id: RecordId,
+        seen: Version,
+        entry: Entry,
+    ) -> Result<Replaced, LedgerError> {
+        L::replace(self, id, seen, entry).await
+    }
+
+    async fn remove(&self, id: RecordId, seen: Version) -> Result<Replaced, LedgerError> {
+        L::remove(self, id, seen).await
+    }
+
+    async fn get(&self, id: RecordId) -> Result<Option<Held>, LedgerError> {
+        L::get(self, id).await
+    }
+
+    async fn open(&self, limit: usize) -> Result<Vec<Held>, LedgerError> {
+        L::open(self, limit).await
+    }
+
+    async fn by_key(&self, key: KeyDigest) -> Result<Option<Held>, LedgerError> {
+        L::by_key(self, key).await
+    }
+
+    fn exclusive(&self) -> bool {
+        L::exclusive(self)
+    }
+}

@@ -1,5 +1,6 @@
 //! payonce.
 pub mod admin;
+pub mod assembly;
 pub mod cli;
 pub mod clock;
 pub mod decide;
@@ -12,6 +13,7 @@ pub mod ledger;
 pub mod metrics;
 pub mod notes;
 pub mod passthrough;
+pub mod people;
 pub mod policy_file;
 pub mod recent;
 pub mod refusal;

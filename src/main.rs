@@ -1,2 +1,123 @@
-//! payonce: the binary.
-fn main() {}
+//! payonce: from the command line to an exit code.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+use payonce::cli::{self, Cli, Command, Exit};
+use payonce::settings::{self, Settings};
+use payonce::{clock, sandbox, telemetry};
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    let exit = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(run(command)),
+        Err(error) => {
+            eprintln!("the runtime cannot be started: {error}");
+            Exit::Bug
+        }
+    };
+    exit.into()
+}
+
+async fn run(command: Command) -> Exit {
+    match command {
+        Command::Serve(args) => match load(args.settings.as_deref()) {
+            Ok(settings) => {
+                if let Err(error) = telemetry::start(settings.log) {
+                    eprintln!("logs cannot be written: {error}");
+                    return Exit::Bug;
+                }
+                Box::pin(cli::serve::run(&args, settings)).await
+            }
+            Err(exit) => exit,
+        },
+        Command::Sandbox(args) => sandbox(&args).await,
+        Command::Demo(args) => done(&Box::pin(payonce::demo::run(&args, &mut io::stdout())).await),
+        Command::Check(args) => check(&args),
+        Command::Explain(args) => match load(args.settings.as_deref()) {
+            Ok(settings) => cli::explain::run(&args, &settings, &mut io::stdout()),
+            Err(exit) => exit,
+        },
+        Command::Keygen(_) => done(&cli::keygen::run(&mut io::stdout(), &mut io::stderr())),
+        Command::Ops(args) => match load(args.settings.as_deref()) {
+            Ok(settings) => match cli::ops::run(&args, &settings, &mut io::stdout()).await {
+                Ok(()) => Exit::Done,
+                Err(failure) => {
+                    eprintln!("{failure}");
+                    failure.exit()
+                }
+            },
+            Err(exit) => exit,
+        },
+    }
+}
+
+/// The settings, or every problem with them on standard error.
+fn load(file: Option<&Path>) -> Result<Settings, Exit> {
+    Settings::load(file, settings::environment()).map_err(|problems| {
+        for problem in &problems {
+            eprintln!("{problem}");
+        }
+        eprintln!("{} problem(s) in the settings; nothing was started.", problems.len());
+        Exit::Configuration
+    })
+}
+
+async fn sandbox(args: &cli::Sandbox) -> Exit {
+    let config = sandbox::Config {
+        listen: args.listen,
+        seed: args.seed,
+        ..sandbox::Config::local(clock::Clock::System, args.seed)
+    };
+    let until = tokio_util::sync::CancellationToken::new();
+    match sandbox::Sandbox::start(config) {
+        Ok(sandbox) => {
+            println!("sandbox listens on http://{}", sandbox.addr());
+            let ended = payonce::server::drain::signals(until.clone(), until.clone());
+            tokio::select! {
+                () = until.cancelled() => {}
+                _ended = ended => {}
+            }
+            sandbox.shutdown().await;
+            Exit::Done
+        }
+        Err(error) => {
+            eprintln!("--listen: {} cannot be listened on: {error}", args.listen);
+            Exit::Unavailable
+        }
+    }
+}
+
+fn check(args: &cli::Check) -> Exit {
+    let settings = match load(args.settings.as_deref()) {
+        Ok(settings) => settings,
+        Err(exit) => return exit,
+    };
+    let mut out = io::stdout();
+    let path = args.policy.clone().or_else(|| settings.policy.path.clone());
+    let checked = match path {
+        Some(path) => cli::check::run(&path, &mut out),
+        None => cli::check::shipped(&mut out),
+    };
+    match checked {
+        Ok(true) => Exit::Done,
+        Ok(false) => Exit::Configuration,
+        Err(error) => done(&Err(error)),
+    }
+}
+
+fn done(result: &io::Result<()>) -> Exit {
+    match result {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            // A pipe that its reader closed is no failure worth words.
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                eprintln!("{error}");
+            }
+            io::stdout().flush().unwrap_or_default();
+            Exit::Failed
+        }
+    }
+}

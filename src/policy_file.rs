@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, watch};
 use crate::clock::{Clock, Timestamp};
 use crate::decide::policy::{Policy, version_of};
 
-pub use self::read::{LoadError, MAX_BYTES, Why, read};
+pub use self::read::{LoadError, MAX_BYTES, Why, parse, read};
 
 mod read;
 mod watching;
@@ -84,6 +84,19 @@ pub struct PolicyFile {
     current: ArcSwap<Policy>,
     status: watch::Sender<Status>,
     one_reload: Mutex<()>,
+}
+
+/// The policy that payonce ships, where the settings name none.
+///
+/// # Errors
+/// [`LoadError`] if `accept` says no.
+pub fn shipped(clock: Clock, accept: &Accept) -> Result<PolicyFile, LoadError> {
+    let path = Path::new("(the shipped policy)");
+    let policy = parse(path, SHIPPED.as_bytes())?;
+    match accept(&policy) {
+        Ok(()) => Ok(PolicyFile::fixed(policy, clock)),
+        Err(why) => Err(LoadError::unfit(path, policy.version(), why)),
+    }
 }
 
 impl PolicyFile {

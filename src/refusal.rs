@@ -3,7 +3,7 @@
 //! The shape is what keeps every SDK from taking it for a success (FACTS §1.9).
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{HeaderMap, StatusCode};
+use http::{Extensions, HeaderMap, StatusCode};
 
 use bytes::Bytes;
 
@@ -138,11 +138,13 @@ impl Refusal {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        headers.insert(SHOULD_RETRY, HeaderValue::from_static(if retry { "true" } else { "false" }));
+        headers
+            .insert(SHOULD_RETRY, HeaderValue::from_static(if retry { "true" } else { "false" }));
         if let Ok(id) = HeaderValue::from_str(request_id) {
             headers.insert(REQUEST_ID, id);
         }
-        Answer { status: self.status(), headers, body: Held::Whole(body) }
+        let extensions = Extensions::new();
+        Answer { status: self.status(), headers, extensions, body: Held::Whole(body) }
     }
 
     fn form(&self) -> Form {
@@ -319,7 +321,11 @@ impl Refusal {
                 "payonce_no_answer",
                 format!(
                     "{cause}. {}",
-                    if *never_sent { NOTHING } else { "Whether Stripe got the request is unknown." }
+                    if *never_sent {
+                        NOTHING
+                    } else {
+                        "Whether Stripe got the request is unknown."
+                    }
                 ),
             ),
             Self::Internal => form(

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
-use http::{HeaderMap, Response, StatusCode};
+use http::{Extensions, HeaderMap, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 
 use crate::upstream::Body;
@@ -74,6 +74,8 @@ pub struct Answer {
     pub status: StatusCode,
     /// Its end-to-end fields.
     pub headers: HeaderMap,
+    /// How the provider spelled them.
+    pub extensions: Extensions,
     /// Its body.
     pub body: Held,
 }
@@ -106,6 +108,7 @@ impl Told {
         let mut response = Response::new(body);
         *response.status_mut() = self.answer.status;
         *response.headers_mut() = self.answer.headers.clone();
+        *response.extensions_mut() = self.answer.extensions.clone();
         if let Held::Whole(bytes) = &self.answer.body
             && allows_body(self.answer.status)
         {

@@ -31,6 +31,24 @@ pub fn run(path: &Path, out: &mut impl Write) -> io::Result<bool> {
     }
 }
 
+/// Likewise the policy that payonce ships.
+///
+/// # Errors
+/// Only of `out`.
+pub fn shipped(out: &mut impl Write) -> io::Result<bool> {
+    let path = Path::new("(the shipped policy)");
+    match policy_file::parse(path, policy_file::SHIPPED.as_bytes()) {
+        Ok(policy) => {
+            summary(path, &policy, out)?;
+            Ok(true)
+        }
+        Err(error) => {
+            writeln!(out, "{error}")?;
+            Ok(false)
+        }
+    }
+}
+
 fn summary(path: &Path, policy: &Policy, out: &mut impl Write) -> io::Result<()> {
     let passed = match policy.tests() {
         0 => "none: add a [[test]] for what must never change".to_owned(),

@@ -379,8 +379,13 @@ impl Fingerprint {
     pub fn of(secret: &Secret, scope: &Scope, content: &Canonical) -> Self {
         let field = |field: &Field| {
             let name = field.name.chars().take(Self::MAX_NAME).collect();
-            let parts: [&[u8]; 5] =
-                [b"payonce field 1", &scope.0, field.name.as_bytes(), &[field.marker.tag()], &field.value];
+            let parts: [&[u8]; 5] = [
+                b"payonce field 1",
+                &scope.0,
+                field.name.as_bytes(),
+                &[field.marker.tag()],
+                &field.value,
+            ];
             (name, FieldDigest(secret.short(&parts)))
         };
         Self {

@@ -14,9 +14,9 @@ use crate::decide::canonical;
 use crate::decide::identity::{self, Identified, Kind, Scope, Secret, Unidentified};
 use crate::decide::key::{self, Chosen, IdempotencyKey};
 use crate::decide::operation::Occurrence;
+use crate::decide::operation::Retention;
 use crate::decide::operation::record::About;
 use crate::decide::operation::table::Ask;
-use crate::decide::operation::Retention;
 use crate::decide::path::Api;
 use crate::decide::policy::{Indeterminate, Policy, Rule};
 use crate::forward::{IDEMPOTENCY_KEY, Message};
@@ -149,11 +149,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let text = |name: http::HeaderName| head.headers.get(name).and_then(|it| it.to_str().ok());
         let client_key = client_key(&head.headers)?;
         let operation = operation_header(&head.headers)?;
-        let secret = self
-            .config
-            .secret
-            .clone()
-            .unwrap_or_else(|| Secret::of_api_key(&credentials.api_key));
+        let secret =
+            self.config.secret.clone().unwrap_or_else(|| Secret::of_api_key(&credentials.api_key));
         let content = canonical::read(
             text(CONTENT_TYPE),
             text(CONTENT_ENCODING),

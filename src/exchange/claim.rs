@@ -229,12 +229,12 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         match failed {
             LedgerError::Damaged(what) => {
                 self.metrics.ledger_error("damaged");
-                error!(%operation, %what, "the store's record cannot be read; nothing was sent");
+                error!(operation_id = %operation, %what, "the store's record cannot be read; nothing was sent");
                 return Claimed::Refused(Refusal::StoreUnreadable);
             }
             LedgerError::Unavailable(what) => {
                 self.metrics.ledger_error("unavailable");
-                warn!(%operation, %what, "the store did not answer");
+                warn!(operation_id = %operation, %what, "the store did not answer");
             }
         }
         if !derives_without_ledger(&asked.rule, asked.identified.kind, asked.message.api) {
@@ -246,13 +246,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let verdict = judge(remembered.as_ref(), Owner::Gone, &ask);
         self.metrics.row(verdict.row.as_str());
         match verdict.then {
-            Then::Send(send) => Claimed::Held(Box::new(self.holding(
-                asked,
-                remembered,
-                &ask,
-                send,
-                verdict.row,
-            ))),
+            Then::Send(send) => {
+                Claimed::Held(Box::new(self.holding(asked, remembered, &ask, send, verdict.row)))
+            }
             Then::ReplayEarlier(past) => Claimed::Earlier(past),
             Then::Refuse(refused) => Claimed::Refused(
                 remembered.as_ref().map_or(Refusal::Internal, |it| refusal_of(refused, it)),

@@ -16,7 +16,7 @@ use crate::decide::identity::Kind;
 use crate::decide::operation::Retention;
 use crate::decide::operation::change::{self, Follows, Learnt};
 use crate::decide::operation::codec::decode;
-use crate::decide::operation::record::{Outcome, Past, Record, Settled, Standing};
+use crate::decide::operation::record::{About, Outcome, Past, Record, Settled, Standing};
 use crate::decide::operation::table::Way;
 use crate::decide::outcome::{Conclusion, ErrorBody, Meaning};
 use crate::delivery::Delivery;
@@ -73,7 +73,7 @@ pub(super) async fn earlier<L: Ledger, U: Upstream>(
         exchange.forwarder.run(&asked.message, &past.key, Some(safe_until), turn.table()).await;
     if run.conclusion == Conclusion::Succeeded && !run.replayed {
         exchange.metrics.alarm("fresh_on_replay");
-        error!(operation = %asked.identified.operation, "a saved answer was asked for again and a \
+        error!(operation_id = %asked.identified.operation, "a saved answer was asked for again and a \
             fresh one came: the provider may have executed it twice");
     }
     exchange.log(&asked, &run, Label::Replayed, "A2", false, None);
@@ -90,7 +90,9 @@ pub(super) async fn operation<L: Ledger, U: Upstream>(
     let mut holding = match exchange.claim(&asked, &table).await {
         Claimed::Held(holding) => *holding,
         Claimed::Earlier(past) => return earlier(exchange, turn, asked, past).await,
-        Claimed::Refused(refusal) => return table.tell(Arc::new(exchange.refused(&asked, &refusal))),
+        Claimed::Refused(refusal) => {
+            return table.tell(Arc::new(exchange.refused(&asked, &refusal)));
+        }
         Claimed::Unwanted => return,
     };
     if !table.wanted() {
@@ -136,17 +138,13 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     /// Goes on to the next occurrence; false if the operation is no longer ours.
     async fn advance(&self, asked: &Asked, holding: &mut Holding) -> bool {
         let now = self.clock.now();
-        let epoch =
-            Retention::of(holding.record.api).epoch_at(&asked.identified.operation, now);
+        let epoch = Retention::of(holding.record.api).epoch_at(&asked.identified.operation, now);
         let key = asked.key(holding.record.occurrence.next(epoch));
         let next = change::advanced(&holding.record, epoch, key, now);
         // If nothing comes of the next one, the declined one is what was found.
         let mut declined = holding.record.clone();
-        declined.standing = Standing::Settled(Settled {
-            result: Outcome::Declined,
-            spent: true,
-            delivered: true,
-        });
+        declined.standing =
+            Standing::Settled(Settled { result: Outcome::Declined, spent: true, delivered: true });
         if let Some(version) = holding.version {
             let written = match self.entry(asked, &next, now) {
                 Ok(entry) => self.ledger.replace(asked.record(), version, entry).await,
@@ -160,7 +158,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 }
                 Err(failed) => {
                     self.metrics.degraded("store");
-                    warn!(operation = %asked.identified.operation, %failed,
+                    warn!(operation_id = %asked.identified.operation, %failed,
                         "the store did not take the next occurrence; its derived key keeps it safe");
                     holding.version = None;
                 }
@@ -247,14 +245,14 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 Ok(Written::Done) => return,
                 Ok(Written::TakenOver) => {
                     self.metrics.ledger_error("taken_over");
-                    warn!(operation = %asked.identified.operation,
+                    warn!(operation_id = %asked.identified.operation,
                         "another process took the operation over; it holds the same key");
                     return;
                 }
                 Ok(Written::Ours(held)) => version = Some(held),
                 Err(failed) => {
                     self.metrics.ledger_error("unavailable");
-                    warn!(operation = %asked.identified.operation, %failed, "the store did not \
+                    warn!(operation_id = %asked.identified.operation, %failed, "the store did not \
                         take what was learnt");
                     version = None;
                     self.clock.sleep(BETWEEN_WRITES).await;
@@ -262,7 +260,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             }
         }
         self.metrics.ledger_error("unwritten");
-        error!(operation = %asked.identified.operation, "the store did not take what was learnt; \
+        error!(operation_id = %asked.identified.operation, "the store did not take what was learnt; \
             the next request for this operation sends the same key and gets the same answer");
     }
 
@@ -370,7 +368,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             }
             Follows::Alarm => {
                 self.metrics.alarm("fresh_on_replay");
-                error!(operation = %asked.identified.operation, "a saved answer was asked for again \
+                error!(operation_id = %asked.identified.operation, "a saved answer was asked for again \
                     and a fresh one came: the provider may have executed it twice");
             }
             Follows::Settle | Follows::Advance => {}
@@ -417,25 +415,25 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let About { amount, currency, caller, policy, .. } = &asked.about;
         info!(
             target: "payonce::operation",
-            operation = %asked.identified.operation,
+            operation_id = %asked.identified.operation,
             request = asked.request(),
             rule = asked.rule.name,
-            policy,
-            kind = asked.identified.kind.as_str(),
+            policy_version = policy,
+            identity = asked.identified.kind.as_str(),
             row,
-            conclusion,
+            state = conclusion,
             outcome = label.as_str(),
             status = done.answer.as_ref().map(|answer| answer.status.as_u16()),
             attempts = done.attempts,
             stopped = done.why.as_str(),
             cause = done.cause.map(tracing::field::display),
-            object,
+            object_id = object,
             request_id = request_id_of(done),
             amount,
             currency,
             caller,
             degraded,
-            milliseconds = u64::try_from(self.clock.now().since(asked.arrived()).as_millis())
+            duration_ms = u64::try_from(self.clock.now().since(asked.arrived()).as_millis())
                 .unwrap_or(u64::MAX),
             "operation"
         );
@@ -469,7 +467,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
 
     fn refused(&self, asked: &Asked, refusal: &Refusal) -> Told {
         self.metrics.refusal(refusal.code());
-        warn!(operation = %asked.identified.operation, code = refusal.code(), "refused");
+        warn!(operation_id = %asked.identified.operation, code = refusal.code(), "refused");
         Told {
             answer: refusal.answer(&request_id()),
             label: None,
@@ -480,8 +478,6 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         }
     }
 }
-
-use crate::decide::operation::record::About;
 
 /// What a settling write came to.
 enum Written {
@@ -499,8 +495,7 @@ struct Failed {
 
 impl Failed {
     fn refusal(&self, asked: &Asked) -> Refusal {
-        let keyless_call =
-            asked.identified.kind == Kind::Call && asked.client_key.is_none();
+        let keyless_call = asked.identified.kind == Kind::Call && asked.client_key.is_none();
         match (self.sent, self.cause) {
             (false, Some(cause)) => Refusal::Unreachable(cause),
             (false, None) => Refusal::Closing,
@@ -519,9 +514,7 @@ fn answer(done: Exchanged, known: bool) -> Result<Answer, Failed> {
         return Ok(answer);
     }
     let shaped = match &answer.body {
-        Held::Whole(body) => {
-            answer.status.as_u16() >= 400 && ErrorBody::read(body).is_some()
-        }
+        Held::Whole(body) => answer.status.as_u16() >= 400 && ErrorBody::read(body).is_some(),
         Held::Stream(_) => false,
     };
     match done.meaning {

@@ -6,8 +6,8 @@ use http::Response;
 use http::header::HeaderValue;
 use tracing::{info, warn};
 
-use super::asked::{self, Asked, uri};
 use super::Exchange;
+use super::asked::{self, Asked, uri};
 use crate::clock::Timestamp;
 use crate::decide::identity::Kind;
 use crate::decide::key::IdempotencyKey;
@@ -117,7 +117,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 .is_some_and(|it| it.open() && !it.beyond_retention(self.clock.now())),
             Err(failed) => {
                 self.metrics.ledger_error("unavailable");
-                warn!(operation = %asked.identified.operation, %failed,
+                warn!(operation_id = %asked.identified.operation, %failed,
                     "the store did not say whether this operation is open; it passes unchanged");
                 false
             }
@@ -128,10 +128,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     pub(super) async fn pass_unchanged(&self, asked: Asked) -> Result<Response<Body>, Refusal> {
         info!(
             target: "payonce::observed",
-            operation = %asked.identified.operation,
+            operation_id = %asked.identified.operation,
             request = asked.request(),
             rule = asked.rule.name,
-            kind = asked.identified.kind.as_str(),
+            identity = asked.identified.kind.as_str(),
             keyless = asked.client_key.is_none(),
             bypass = self.config.bypass,
             "would have been kept to once"

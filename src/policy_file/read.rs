@@ -112,7 +112,11 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Why> {
 }
 
 /// What is parsed is what is hashed: one read serves both.
-fn parse(path: &Path, found: &[u8]) -> Result<Policy, LoadError> {
+/// Reads a policy from the bytes of `path`.
+///
+/// # Errors
+/// [`LoadError`], with every problem at once.
+pub fn parse(path: &Path, found: &[u8]) -> Result<Policy, LoadError> {
     let parsed = match std::str::from_utf8(found) {
         Ok(text) => Policy::parse(text).map_err(Why::Problems),
         Err(bad) => {

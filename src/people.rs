@@ -1,0 +1,290 @@
+//! What the engineer on call sees and says: the ledger's open operations, and this process's health.
+//!
+//! A person can end an operation whose outcome payonce does not know; nobody but Stripe moves
+//! money, so there is nothing else to do here.
+
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{
+    Detail, Health, Operations, OpsError, Readiness, Resolution, Resolved, State, Summary,
+};
+use crate::decide::identity::{Kind, OperationId, key_digest};
+use crate::decide::operation::Retention;
+use crate::decide::operation::change::{self, kept};
+use crate::decide::operation::codec::{decode, encode};
+use crate::decide::operation::record::{self, Outcome, Record, Standing};
+use crate::exchange::Exchange;
+use crate::ledger::{Entry, Held, Ledger, RecordId, Replaced};
+use crate::notes::Note;
+use crate::policy_file::PolicyFile;
+use crate::upstream::Upstream;
+
+/// Answers people and probes.
+pub struct People<L, U> {
+    exchange: Exchange<L, U>,
+    policy: Arc<PolicyFile>,
+    closing: CancellationToken,
+}
+
+impl<L, U> Clone for People<L, U> {
+    fn clone(&self) -> Self {
+        Self {
+            exchange: self.exchange.clone(),
+            policy: Arc::clone(&self.policy),
+            closing: self.closing.clone(),
+        }
+    }
+}
+
+impl<L: Ledger, U: Upstream> People<L, U> {
+    /// Of this exchange.
+    pub const fn new(
+        exchange: Exchange<L, U>,
+        policy: Arc<PolicyFile>,
+        closing: CancellationToken,
+    ) -> Self {
+        Self { exchange, policy, closing }
+    }
+
+    async fn found(&self, id: &str) -> Result<Option<(Held, Record)>, OpsError> {
+        let Some(id) = record_id(id) else { return Ok(None) };
+        match self.exchange.ledger.get(id).await? {
+            Some(held) => Ok(Some((held.clone(), read(&held)?))),
+            None => Ok(None),
+        }
+    }
+
+    fn note(&self, id: &str) -> Option<Note> {
+        self.exchange.notes.all().into_iter().find(|note| note.operation.to_string() == id)
+    }
+
+    /// Whether somebody works on it just now.
+    fn busy(&self, record: &Record) -> bool {
+        let now = self.exchange.clock.now();
+        record.claim.as_ref().is_some_and(|claim| {
+            claim.lease > now
+                && (claim.owner == self.exchange.config.owner || !self.exchange.ledger.exclusive())
+        })
+    }
+
+    async fn write(
+        &self,
+        held: &Held,
+        record: Record,
+        resolution: &Resolution,
+        who: &str,
+        why: &str,
+    ) -> Result<Resolved, OpsError> {
+        let now = self.exchange.clock.now();
+        let resolution = match resolution {
+            Resolution::Succeeded { object_id } => change::Resolution::Succeeded(object_id.clone()),
+            Resolution::Declined => change::Resolution::Declined,
+        };
+        let word = record::Resolved { by: who.to_owned(), why: why.to_owned(), at: now };
+        let record = change::resolved(record, resolution, word);
+        let entry = Entry {
+            record: encode(&record).map_err(|why| OpsError::Damaged(why.to_string()))?,
+            ttl: kept(&record, &OperationId(held.id.0), now),
+            open: false,
+            keys: vec![key_digest(record.key.as_str())],
+        };
+        match self.exchange.ledger.replace(held.id, held.version, entry).await? {
+            Replaced::Done(_) => {
+                self.exchange.recent.wrote(held.id, record.clone(), now);
+                Ok(Resolved::Done(Box::new(detail(held.id, &record))))
+            }
+            Replaced::Moved(Some(moved)) => {
+                Ok(Resolved::Busy(Box::new(detail(moved.id, &read(&moved)?))))
+            }
+            Replaced::Moved(None) => Ok(Resolved::NotFound),
+        }
+    }
+}
+
+impl<L: Ledger, U: Upstream> Operations for People<L, U> {
+    async fn list(&self, limit: usize) -> Result<Vec<Summary>, OpsError> {
+        let held = self.exchange.ledger.open(limit).await?;
+        let mut list = Vec::with_capacity(held.len());
+        for held in held {
+            list.push(summary(held.id, &read(&held)?));
+        }
+        let notes = self.exchange.notes.all();
+        let room = limit.saturating_sub(list.len());
+        list.extend(notes.iter().rev().take(room).map(|note| noted(note).summary));
+        Ok(list)
+    }
+
+    async fn show(&self, id: &str) -> Result<Option<Detail>, OpsError> {
+        if let Some((held, record)) = self.found(id).await? {
+            return Ok(Some(detail(held.id, &record)));
+        }
+        Ok(self.note(id).map(|note| noted(&note)))
+    }
+
+    async fn by_key(&self, key: &SecretString) -> Result<Option<Detail>, OpsError> {
+        match self.exchange.ledger.by_key(key_digest(key.expose_secret())).await? {
+            Some(held) => Ok(Some(detail(held.id, &read(&held)?))),
+            None => Ok(None),
+        }
+    }
+
+    async fn resolve(
+        &self,
+        id: &str,
+        resolution: &Resolution,
+        who: &str,
+        why: &str,
+    ) -> Result<Resolved, OpsError> {
+        let Some((held, record)) = self.found(id).await? else {
+            let Some(note) = self.note(id) else { return Ok(Resolved::NotFound) };
+            self.exchange.notes.remove(note.operation);
+            return Ok(Resolved::Done(Box::new(noted(&note))));
+        };
+        if !record.open() {
+            return Ok(Resolved::NotOpen(Box::new(detail(held.id, &record))));
+        }
+        if self.busy(&record) {
+            return Ok(Resolved::Busy(Box::new(detail(held.id, &record))));
+        }
+        self.write(&held, record, resolution, who, why).await
+    }
+}
+
+impl<L: Ledger, U: Upstream> Health for People<L, U> {
+    async fn ready(&self) -> Readiness {
+        let status = self.policy.status();
+        let detail = |name: &str, value: String| (name.to_owned(), value);
+        let mut details = vec![detail("policy", format!("version {}", status.version))];
+        if let Some(refused) = &status.refused {
+            let version = refused.error.version.clone().unwrap_or_else(|| "unread".to_owned());
+            details.push(detail("policy_refused", format!("version {version} at {}", refused.at)));
+        }
+        let store = match self.exchange.ledger.get(RecordId([0; 32])).await {
+            Ok(_) => "ok".to_owned(),
+            Err(_failed) => "degraded: it does not answer".to_owned(),
+        };
+        details.push(detail("store", store));
+        if self.exchange.config.bypass {
+            details.push(detail("bypass", "on: nothing new is protected".to_owned()));
+        }
+        let closing = self.closing.is_cancelled();
+        if closing {
+            details.push(detail("closing", "payonce is shutting down".to_owned()));
+        }
+        Readiness { ready: !closing, details }
+    }
+}
+
+/// A record id as the answer header and the log show it.
+fn record_id(text: &str) -> Option<RecordId> {
+    let mut id = [0; 32];
+    hex::decode_to_slice(text, &mut id).ok()?;
+    Some(RecordId(id))
+}
+
+fn read(held: &Held) -> Result<Record, OpsError> {
+    decode(&held.record).map_err(|why| OpsError::Damaged(format!("{}: {why}", held.id)))
+}
+
+const fn state(record: &Record) -> State {
+    match record.standing {
+        Standing::Settled(settled) if record.claim.is_none() => match settled.result {
+            Outcome::Succeeded => State::Succeeded,
+            Outcome::Declined => State::Declined,
+        },
+        Standing::InDoubt { .. } if record.claim.is_none() => State::InDoubt,
+        Standing::Begun | Standing::InDoubt { .. } | Standing::Settled(_) => State::InFlight,
+    }
+}
+
+fn summary(id: RecordId, record: &Record) -> Summary {
+    summary_of(id.to_string(), &record.about, state(record), record.first_sent, record.attempts)
+}
+
+fn summary_of(
+    operation_id: String,
+    about: &record::About,
+    state: State,
+    since: crate::clock::Timestamp,
+    attempts: u32,
+) -> Summary {
+    Summary {
+        operation_id,
+        rule: about.rule.clone(),
+        state,
+        since,
+        attempts,
+        amount: about.amount.as_ref().and_then(|amount| amount.parse().ok()),
+        currency: about.currency.as_ref().map(|currency| currency.to_ascii_lowercase()),
+        object_id: about.object.clone(),
+        request_id: about.request_id.clone(),
+        caller: about.caller.clone(),
+        policy_version: about.policy.clone(),
+    }
+}
+
+fn detail(id: RecordId, record: &Record) -> Detail {
+    let state = state(record);
+    let delivery =
+        record.settled().map(|settled| if settled.delivered { "yes" } else { "lost" }.to_owned());
+    Detail {
+        summary: summary(id, record),
+        identity: record.kind.as_str().to_owned(),
+        request: Some(record.request.clone()),
+        occurrence: u64::from(record.occurrence.n),
+        epoch: record.occurrence.epoch,
+        first_sent: Some(record.first_sent),
+        last_sent: Some(record.last_sent),
+        safe_until: Some(record.first_sent.plus(Retention::of(record.api).safe)),
+        lease_until: record.claim.as_ref().map(|claim| claim.lease),
+        delivery,
+        advice: advice(state, record.kind).map(str::to_owned),
+        resolved: record.about.resolved.as_ref().map(|word| format!("{}: {}", word.by, word.why)),
+    }
+}
+
+const fn advice(state: State, kind: Kind) -> Option<&'static str> {
+    match (state, kind) {
+        (State::InFlight, _) => Some("Wait: it is being worked on, or will be taken over."),
+        (State::InDoubt, Kind::Content) => Some(
+            "The same request again is safe until safe_until: it sends the same key. After that \
+             it counts as a new operation; look it up at Stripe before.",
+        ),
+        (State::InDoubt, Kind::Header | Kind::Fields | Kind::OwnKey | Kind::Call) => Some(
+            "The same request again is safe until safe_until: it sends the same key. After that \
+             it is refused until you look it up at Stripe and say what you found with \
+             `payonce ops resolve`.",
+        ),
+        (State::Succeeded | State::Declined, _) => None,
+    }
+}
+
+fn noted(note: &Note) -> Detail {
+    let id = note.operation.to_string();
+    Detail {
+        summary: summary_of(id, &note.about, State::InDoubt, note.at, note.attempts),
+        identity: Kind::Call.as_str().to_owned(),
+        request: Some(note.request.clone()),
+        occurrence: 0,
+        epoch: 0,
+        first_sent: None,
+        last_sent: Some(note.at),
+        safe_until: None,
+        lease_until: None,
+        delivery: None,
+        advice: Some(
+            if note.keyless {
+                "A single call without a key: the same request again may be another payment. Look \
+                 it up at Stripe, then resolve this note."
+            } else {
+                "A single call: the same request with the same key is safe while Stripe knows the \
+                 key (24 hours). Look it up at Stripe, then resolve this note."
+            }
+            .to_owned(),
+        ),
+        resolved: None,
+    }
+}
