@@ -23,7 +23,7 @@ use crate::decide::operation::table::{Owner, Refused, Then, judge};
 use crate::decide::path::Api;
 use crate::decide::policy::{Class, Mode, Policy, Rule};
 use crate::forward::Forwarder;
-use crate::inflight::{Entered, Inflight, NoSeat, Seat, Standing, Table, Turn};
+use crate::inflight::{Entered, Inflight, NoSeat, Seat, Standing, Table};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::notes::Notes;

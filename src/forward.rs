@@ -246,18 +246,18 @@ impl<U: Upstream> Forwarder<U> {
         let signals = Signals::of(&head.headers);
         let headers = headers::toward_client(&head.headers);
         let read = self.clock.timeout(within, read_whole(body, self.answer_bytes)).await;
-        let held = match read {
-            Ok(Ok(held)) => held,
+        let body = match read {
+            Ok(Ok(body)) => body,
             Ok(Err(_broken)) => return Attempt::failed(Meaning::Unknown, Cause::Closed),
             Err(_elapsed) => return Attempt::failed(Meaning::Unknown, Cause::AnswerTimeout),
         };
-        let error = match &held {
+        let error = match &body {
             Held::Whole(bytes) if !head.status.is_success() => ErrorBody::read(bytes),
             Held::Whole(_) | Held::Stream(_) => None,
         };
         let meaning = outcome::read(head.status, signals, error.as_ref(), api);
         let answer =
-            Some(Answer { status: head.status, headers, extensions: head.extensions, body: held });
+            Some(Answer { status: head.status, headers, extensions: head.extensions, body });
         Attempt { meaning, signals, answer, cause: None }
     }
 

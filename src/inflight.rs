@@ -17,10 +17,12 @@ use crate::delivery::{Delivery, Receipt};
 use crate::ledger::RecordId;
 use crate::respond::Told;
 
+type Tables = Arc<Mutex<HashMap<RecordId, Arc<Table>>>>;
+
 /// The operations that this process works on.
 #[derive(Clone, Debug)]
 pub struct Inflight {
-    tables: Arc<Mutex<HashMap<RecordId, Arc<Table>>>>,
+    tables: Tables,
     max_operations: usize,
     max_seats: usize,
 }
@@ -82,7 +84,7 @@ impl Inflight {
 #[derive(Debug)]
 pub struct Turn {
     table: Arc<Table>,
-    place: Option<(Arc<Mutex<HashMap<RecordId, Arc<Table>>>>, RecordId)>,
+    place: Option<(Tables, RecordId)>,
 }
 
 impl Turn {

@@ -102,44 +102,35 @@ pub enum Refusal {
     Internal,
 }
 
-/// How a refusal looks on the wire.
-struct Form {
-    status: u16,
-    kind: &'static str,
-    code: &'static str,
-    message: String,
-    /// Whether an SDK should try again by itself.
-    retry: bool,
-}
-
 const INVALID: &str = "invalid_request_error";
+const IDEMPOTENCY: &str = "idempotency_error";
 const API: &str = "api_error";
-const NOTHING: &str = "Nothing was sent to Stripe.";
 
 impl Refusal {
     /// The `error.code`, also for logs and metrics.
     #[must_use]
-    pub fn code(&self) -> &'static str {
-        self.form().code
+    pub const fn code(&self) -> &'static str {
+        self.form().2
     }
 
     /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.form().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.form().0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// The answer; `request_id` is payonce's own.
     #[must_use]
     pub fn answer(&self, request_id: &str) -> Answer {
-        let Form { kind, code, message, retry, .. } = self.form();
+        let (_, kind, code) = self.form();
+        let message = format!("{}. {}", self.what(), self.for_the_money());
         let body = serde_json::json!({"error": {"type": kind, "code": code, "message": message}});
         let body = Bytes::from(body.to_string());
+        let retry = if self.sdk_may_retry() { "true" } else { "false" };
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        headers
-            .insert(SHOULD_RETRY, HeaderValue::from_static(if retry { "true" } else { "false" }));
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static(retry));
         if let Ok(id) = HeaderValue::from_str(request_id) {
             headers.insert(REQUEST_ID, id);
         }
@@ -147,195 +138,186 @@ impl Refusal {
         Answer { status: self.status(), headers, extensions, body: Held::Whole(body) }
     }
 
-    fn form(&self) -> Form {
-        let form = |status, kind, code, message| Form { status, kind, code, message, retry: false };
-        let again = |status, code, message| Form { status, kind: API, code, message, retry: true };
+    /// Status, `error.type`, `error.code`.
+    const fn form(&self) -> (u16, &'static str, &'static str) {
         match self {
-            Self::BadTarget(why) => {
-                form(400, INVALID, "payonce_bad_target", format!("{why}. {NOTHING}"))
-            }
-            Self::BadRequest(why) => {
-                form(400, INVALID, "payonce_bad_request", format!("{why}. {NOTHING}"))
-            }
-            Self::RepeatedHeader(name) => form(
-                400,
-                INVALID,
-                "payonce_repeated_header",
-                format!("The request bears {name} more than once. {NOTHING}"),
-            ),
-            Self::BadKey(why) => {
-                form(400, INVALID, "payonce_bad_idempotency_key", format!("{why}. {NOTHING}"))
-            }
-            Self::BadOperation => form(
-                400,
-                INVALID,
-                "payonce_bad_operation",
-                format!("Payonce-Operation must be 1 to 255 printable ASCII characters. {NOTHING}"),
-            ),
-            Self::ByPolicy { rule } => form(
-                403,
-                INVALID,
-                "payonce_refused_by_policy",
-                format!("The policy's rule {rule:?} refuses this request. {NOTHING}"),
-            ),
-            Self::OwnKeyRequired { rule } => form(
-                400,
-                INVALID,
-                "payonce_key_required",
-                format!(
-                    "The policy's rule {rule:?} wants an Idempotency-Key that the application \
-                     chose. {NOTHING}"
-                ),
-            ),
-            Self::FieldsMissing { rule, fields } => form(
-                400,
-                INVALID,
-                "payonce_identity_missing",
-                format!(
-                    "The policy's rule {rule:?} wants {} in this request, each with one value. \
-                     {NOTHING}",
-                    fields.join(", ")
-                ),
-            ),
-            Self::BodyTooLarge { limit } => form(
-                413,
-                INVALID,
-                "payonce_body_too_large",
-                format!("The body is over {limit} bytes (limits.body). {NOTHING}"),
-            ),
-            Self::BodyTooSlow => again(
-                408,
-                "payonce_body_too_slow",
-                format!("The request's body did not come in time. {NOTHING}"),
-            ),
-            Self::BodyBroken => form(
-                400,
-                INVALID,
-                "payonce_body_broken",
-                format!("The request's body broke off or was ill-formed. {NOTHING}"),
-            ),
-            Self::Busy(limit) => again(
-                503,
-                "payonce_busy",
-                format!("payonce has reached its limit on {limit}. {NOTHING}"),
-            ),
-            Self::Closing => {
-                again(503, "payonce_closing", format!("payonce is shutting down. {NOTHING}"))
-            }
-            Self::Conflict { fields } => form(
-                400,
-                "idempotency_error",
-                "payonce_conflict",
-                format!(
-                    "This operation was asked for before with other content; what differs: {}. \
-                     {NOTHING} Another operation needs another key, Payonce-Operation or identity.",
-                    if fields.is_empty() { "the body".to_owned() } else { fields.join(", ") }
-                ),
-            ),
-            Self::Superseded => form(
-                409,
-                API,
-                "payonce_superseded",
-                format!(
-                    "This Idempotency-Key belongs to an earlier attempt of the operation, which \
-                     has been followed by another. {NOTHING}"
-                ),
-            ),
-            Self::WindowElapsed => form(
-                409,
-                API,
-                "payonce_window_elapsed",
-                format!(
-                    "The outcome of this operation is unknown, and it is too old for Stripe to \
-                     recognise its key. {NOTHING} Look it up at Stripe, then say what you found \
-                     with `payonce ops resolve`."
-                ),
-            ),
-            Self::AlreadyDone { object, at } => form(
-                409,
-                API,
-                "payonce_already_done",
-                format!(
-                    "This operation has succeeded already{}, first sent at {at} (Unix time). \
-                     {NOTHING}",
-                    object.as_ref().map(|id| format!(" as {id}")).unwrap_or_default()
-                ),
-            ),
-            Self::StillInFlight => form(
-                409,
-                API,
-                "payonce_in_flight",
-                "Another request for the same operation has not been answered in time. This one \
-                 sent nothing; the same request again is safe."
-                    .to_owned(),
-            ),
-            Self::StoreDown => again(
-                503,
-                "payonce_store_down",
-                format!("The store does not answer, and the policy says to refuse. {NOTHING}"),
-            ),
-            Self::StoreUnreadable => form(
-                503,
-                API,
-                "payonce_store_unreadable",
-                format!(
-                    "The store's record of this operation cannot be read by this payonce. {NOTHING}"
-                ),
-            ),
-            Self::StoreForgets => form(
-                503,
-                API,
-                "payonce_store_forgets",
-                format!(
-                    "Recognising a v2 request by its content needs a store that does not forget. \
-                     {NOTHING}"
-                ),
-            ),
-            Self::Unreachable(cause) => form(
-                502,
-                API,
-                "payonce_upstream_unreachable",
-                format!("Stripe could not be reached: {cause}. {NOTHING}"),
-            ),
-            Self::OutcomeUnknown { cause, keyless_call } => form(
-                504,
-                API,
-                "payonce_outcome_unknown",
-                format!(
-                    "{} The outcome is unknown. {}",
-                    cause.map_or_else(
-                        || "Stripe's answers did not tell the outcome.".to_owned(),
-                        |cause| format!("The request was sent, but {cause}.")
-                    ),
-                    if *keyless_call {
-                        "Check before repeating: the request bore no key, so the same request \
-                         again may be another payment."
-                    } else {
-                        "The same request again, with the same key, is safe."
-                    }
-                ),
-            ),
-            Self::PassFailed { cause, never_sent } => form(
-                502,
-                API,
-                "payonce_no_answer",
-                format!(
-                    "{cause}. {}",
-                    if *never_sent {
-                        NOTHING
-                    } else {
-                        "Whether Stripe got the request is unknown."
-                    }
-                ),
-            ),
-            Self::Internal => form(
-                500,
-                API,
-                "payonce_internal",
-                "payonce failed inside. The outcome is unknown; the same request again, with the \
-                 same key, is safe."
-                    .to_owned(),
-            ),
+            Self::BadTarget(_) => (400, INVALID, "payonce_bad_target"),
+            Self::BadRequest(_) => (400, INVALID, "payonce_bad_request"),
+            Self::RepeatedHeader(_) => (400, INVALID, "payonce_repeated_header"),
+            Self::BadKey(_) => (400, INVALID, "payonce_bad_idempotency_key"),
+            Self::BadOperation => (400, INVALID, "payonce_bad_operation"),
+            Self::ByPolicy { .. } => (403, INVALID, "payonce_refused_by_policy"),
+            Self::OwnKeyRequired { .. } => (400, INVALID, "payonce_key_required"),
+            Self::FieldsMissing { .. } => (400, INVALID, "payonce_identity_missing"),
+            Self::BodyTooLarge { .. } => (413, INVALID, "payonce_body_too_large"),
+            Self::BodyTooSlow => (408, API, "payonce_body_too_slow"),
+            Self::BodyBroken => (400, INVALID, "payonce_body_broken"),
+            Self::Busy(_) => (503, API, "payonce_busy"),
+            Self::Closing => (503, API, "payonce_closing"),
+            Self::Conflict { .. } => (400, IDEMPOTENCY, "payonce_conflict"),
+            Self::Superseded => (409, API, "payonce_superseded"),
+            Self::WindowElapsed => (409, API, "payonce_window_elapsed"),
+            Self::AlreadyDone { .. } => (409, API, "payonce_already_done"),
+            Self::StillInFlight => (409, API, "payonce_in_flight"),
+            Self::StoreDown => (503, API, "payonce_store_down"),
+            Self::StoreUnreadable => (503, API, "payonce_store_unreadable"),
+            Self::StoreForgets => (503, API, "payonce_store_forgets"),
+            Self::Unreachable(_) => (502, API, "payonce_upstream_unreachable"),
+            Self::OutcomeUnknown { .. } => (504, API, "payonce_outcome_unknown"),
+            Self::PassFailed { .. } => (502, API, "payonce_no_answer"),
+            Self::Internal => (500, API, "payonce_internal"),
         }
+    }
+
+    /// Whether an SDK should try again by itself: where payonce did not, and may do better then.
+    const fn sdk_may_retry(&self) -> bool {
+        matches!(self, Self::BodyTooSlow | Self::Busy(_) | Self::Closing | Self::StoreDown)
+    }
+
+    /// What happened, without a full stop.
+    fn what(&self) -> String {
+        match self {
+            Self::BadTarget(why) => why.to_string(),
+            Self::BadRequest(why) => (*why).to_owned(),
+            Self::RepeatedHeader(name) => format!("The request bears {name} more than once"),
+            Self::BadKey(why) => why.to_string(),
+            Self::BadOperation => {
+                "Payonce-Operation must be 1 to 255 printable ASCII characters".to_owned()
+            }
+            Self::ByPolicy { rule } => format!("The policy's rule {rule:?} refuses this request"),
+            Self::OwnKeyRequired { rule } => format!(
+                "The policy's rule {rule:?} wants an Idempotency-Key that the application chose"
+            ),
+            Self::FieldsMissing { rule, fields } => format!(
+                "The policy's rule {rule:?} wants {} in this request, each with one value",
+                fields.join(", ")
+            ),
+            Self::BodyTooLarge { limit } => format!("The body is over {limit} bytes (limits.body)"),
+            Self::BodyTooSlow => "The request's body did not come in time".to_owned(),
+            Self::BodyBroken => "The request's body broke off or was ill-formed".to_owned(),
+            Self::Busy(limit) => format!("payonce has reached its limit on {limit}"),
+            Self::Closing => "payonce is shutting down".to_owned(),
+            Self::Conflict { fields } => format!(
+                "This operation was asked for before with other content; what differs: {}",
+                if fields.is_empty() { "the body".to_owned() } else { fields.join(", ") }
+            ),
+            Self::Superseded => "This Idempotency-Key belongs to an earlier attempt of the \
+                                 operation, which has been followed by another"
+                .to_owned(),
+            Self::WindowElapsed => "The outcome of this operation is unknown, and it is too old \
+                                    for Stripe to recognise its key"
+                .to_owned(),
+            Self::AlreadyDone { object, at } => format!(
+                "This operation has succeeded already{}, first sent at {at} (Unix time)",
+                object.as_ref().map(|id| format!(" as {id}")).unwrap_or_default()
+            ),
+            Self::StillInFlight => {
+                "Another request for the same operation has not been answered in time".to_owned()
+            }
+            Self::StoreDown => {
+                "The store does not answer, and the policy says to refuse".to_owned()
+            }
+            Self::StoreUnreadable => {
+                "The store's record of this operation cannot be read by this payonce".to_owned()
+            }
+            Self::StoreForgets => "Recognising a v2 request by its content needs a store that \
+                                   does not forget"
+                .to_owned(),
+            Self::Unreachable(cause) => format!("Stripe could not be reached: {cause}"),
+            Self::OutcomeUnknown { cause: Some(cause), .. } => {
+                format!("The request was sent, but {cause}")
+            }
+            Self::OutcomeUnknown { cause: None, .. } => {
+                "The request was sent, but Stripe's answers did not tell the outcome".to_owned()
+            }
+            Self::PassFailed { cause, .. } => format!("Stripe did not answer: {cause}"),
+            Self::Internal => "payonce failed inside".to_owned(),
+        }
+    }
+
+    /// What it means for the money.
+    const fn for_the_money(&self) -> &'static str {
+        const NOTHING: &str = "Nothing was sent to Stripe.";
+        match self {
+            Self::BadTarget(_)
+            | Self::BadRequest(_)
+            | Self::RepeatedHeader(_)
+            | Self::BadKey(_)
+            | Self::BadOperation
+            | Self::ByPolicy { .. }
+            | Self::OwnKeyRequired { .. }
+            | Self::FieldsMissing { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::BodyTooSlow
+            | Self::BodyBroken
+            | Self::Busy(_)
+            | Self::Closing
+            | Self::Superseded
+            | Self::StoreDown
+            | Self::StoreUnreadable
+            | Self::StoreForgets
+            | Self::Unreachable(_)
+            | Self::PassFailed { never_sent: true, .. } => NOTHING,
+            Self::Conflict { .. } => {
+                "Nothing was sent to Stripe. Another operation needs another key, \
+                 Payonce-Operation or identity."
+            }
+            Self::WindowElapsed => {
+                "Nothing was sent to Stripe. Look it up there, then say what you found with \
+                 `payonce ops resolve`."
+            }
+            Self::AlreadyDone { .. } => "Nothing was sent to Stripe; it happened once.",
+            Self::StillInFlight => {
+                "This request sent nothing to Stripe; the same request again is safe."
+            }
+            Self::OutcomeUnknown { keyless_call: true, .. } => {
+                "The outcome is unknown. Check before repeating: the request bore no key, so the \
+                 same request again may be another payment."
+            }
+            Self::OutcomeUnknown { keyless_call: false, .. } | Self::Internal => {
+                "The outcome is unknown; the same request again, with the same key if it bears \
+                 one, is safe."
+            }
+            Self::PassFailed { never_sent: false, .. } => "Whether Stripe got it is unknown.",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_answer_has_a_shape_that_no_sdk_takes_for_a_success() {
+        for refusal in [
+            Refusal::Busy("connections"),
+            Refusal::Conflict { fields: vec!["amount".to_owned()] },
+            Refusal::OutcomeUnknown { cause: None, keyless_call: true },
+            Refusal::Unreachable(Cause::Tls),
+        ] {
+            let answer = refusal.answer("req_1");
+            let Held::Whole(body) = &answer.body else { panic!("held whole") };
+            let body: serde_json::Value = serde_json::from_slice(body).unwrap();
+            assert!(answer.status.as_u16() >= 400, "{refusal:?}");
+            assert!(body["error"]["message"].is_string() && body["error"]["type"].is_string());
+            assert_eq!(answer.headers["request-id"], "req_1");
+            assert!(answer.headers.contains_key("stripe-should-retry"));
+        }
+    }
+
+    #[test]
+    fn a_conflict_is_mapped_like_stripes_own() {
+        let answer = Refusal::Conflict { fields: vec!["amount".to_owned()] }.answer("req_1");
+        let Held::Whole(body) = &answer.body else { panic!("held whole") };
+        let body: serde_json::Value = serde_json::from_slice(body).unwrap();
+        assert_eq!(body["error"]["type"], "idempotency_error");
+        assert!(body["error"]["message"].as_str().unwrap().contains("amount"));
+    }
+
+    #[test]
+    fn a_call_without_a_key_is_told_to_be_checked_first() {
+        let unknown = |keyless_call| Refusal::OutcomeUnknown { cause: None, keyless_call };
+        assert!(unknown(true).for_the_money().contains("Check before repeating"));
+        assert!(!unknown(false).for_the_money().contains("Check"));
     }
 }

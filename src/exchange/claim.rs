@@ -81,7 +81,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let held = match self.candidate(asked, remembered.as_ref(), &ask) {
             None => self.ledger.get(asked.record()).await?,
             Some(candidate) => {
-                let entry = self.entry(asked, &candidate.record, ask.now)?;
+                let entry = Self::entry(asked, &candidate.record, ask.now)?;
                 let began = self.clock.now();
                 let found = self.ledger.claim(&[asked.record()], entry).await?;
                 self.metrics.ledger_round_trip("claim", self.clock.now().since(began));
@@ -137,7 +137,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         };
         let Some(held) = held else { return Ok(None) };
         let holding = self.holding(asked, found, ask, send, verdict.row);
-        let entry = self.entry(asked, &holding.record, ask.now)?;
+        let entry = Self::entry(asked, &holding.record, ask.now)?;
         match self.ledger.replace(held.id, held.version, entry).await? {
             Replaced::Done(version) => {
                 self.metrics.row(verdict.row.as_str());
@@ -203,7 +203,6 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
 
     /// What is written for `record`.
     pub(super) fn entry(
-        &self,
         asked: &Asked,
         record: &Record,
         now: Timestamp,

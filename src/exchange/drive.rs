@@ -146,7 +146,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         declined.standing =
             Standing::Settled(Settled { result: Outcome::Declined, spent: true, delivered: true });
         if let Some(version) = holding.version {
-            let written = match self.entry(asked, &next, now) {
+            let written = match Self::entry(asked, &next, now) {
                 Ok(entry) => self.ledger.replace(asked.record(), version, entry).await,
                 Err(failed) => Err(failed),
             };
@@ -198,14 +198,14 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             }
             Conclusion::InDoubt { .. } => {
                 let joined = table.close();
-                self.settle(asked, holding, &learnt, false, &joined).await;
+                self.settle(asked, &holding, &learnt, false, &joined).await;
             }
             Conclusion::Succeeded | Conclusion::Declined { .. } => {
                 let delivery = table.delivery(&self.clock);
                 let (delivery, joined) = self.while_held(asked, &mut holding, delivery).await;
                 let delivered = delivery == Delivery::Yes;
                 self.metrics.delivery(delivered);
-                self.settle(asked, holding, &learnt, delivered, &joined).await;
+                self.settle(asked, &holding, &learnt, delivered, &joined).await;
             }
         }
     }
@@ -213,7 +213,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     async fn settle(
         &self,
         asked: &Asked,
-        mut holding: Holding,
+        holding: &Holding,
         learnt: &Learnt,
         delivered: bool,
         joined: &[ClientKeyDigest],
@@ -221,8 +221,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let now = self.clock.now();
         let settled = change::settled(holding.record.clone(), learnt, delivered, joined, now);
         self.remember(asked, &settled);
-        std::mem::swap(&mut holding.record, &mut settled.clone());
-        self.write(asked, &holding, Some(&settled)).await;
+        self.write(asked, holding, Some(&settled)).await;
     }
 
     /// Puts back what the claim found: nothing of this exchange was executed.
@@ -272,7 +271,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         record: Option<&Record>,
     ) -> Result<Written, LedgerError> {
         let id = asked.record();
-        let entry = record.map(|record| self.entry(asked, record, self.clock.now())).transpose()?;
+        let entry =
+            record.map(|record| Self::entry(asked, record, self.clock.now())).transpose()?;
         let moved = match (version, entry) {
             (Some(version), Some(entry)) => self.ledger.replace(id, version, entry).await?,
             (Some(version), None) => self.ledger.remove(id, version).await?,
@@ -324,7 +324,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             if let Some(claim) = &mut renewed.claim {
                 claim.lease = now.plus(self.config.lease);
             }
-            let written = match self.entry(asked, &renewed, now) {
+            let written = match Self::entry(asked, &renewed, now) {
                 Ok(entry) => self.ledger.replace(asked.record(), version, entry).await,
                 Err(failed) => Err(failed),
             };
