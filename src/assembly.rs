@@ -17,7 +17,7 @@ use crate::decide::identity::Secret;
 use crate::decide::policy::Policy;
 use crate::decide::retry;
 use crate::exchange::{Config, Exchange, Policies, Rooms};
-use crate::forward::Forwarder;
+use crate::forward::{Bounds, Forwarder};
 use crate::inflight::Inflight;
 use crate::ledger::embedded::{Embedded, OpenError};
 use crate::ledger::memory::Memory;
@@ -142,15 +142,16 @@ impl Assembly {
             None => None,
             Some(address) => Some(listen("listen.health", address).await?),
         };
+        let bytes = InFlightBytes::new(settings.limits.bytes_in_flight);
         let rooms = Rooms {
-            forwarder: forwarder(&settings, upstream, &clock, &shutdown, &metrics),
+            forwarder: forwarder(&settings, upstream, &clock, &bytes, &shutdown, &metrics),
             ledger: Arc::clone(&ledger),
             policies: Box::new(Arc::clone(&policy)),
             recent: Recent::default(),
             inflight: Inflight::new(settings.limits.operations, settings.limits.waiters),
             tasks: tasks.clone(),
             closing: shutdown.first.clone(),
-            bytes: InFlightBytes::new(settings.limits.bytes_in_flight),
+            bytes,
             notes: Notes::default(),
             clock: clock.clone(),
             metrics: metrics.clone(),
@@ -356,6 +357,7 @@ fn forwarder(
     settings: &Settings,
     upstream: Direct,
     clock: &Clock,
+    bytes: &InFlightBytes,
     shutdown: &Shutdown,
     metrics: &Metrics,
 ) -> Forwarder<Direct> {
@@ -367,16 +369,13 @@ fn forwarder(
         backoff: retry.backoff,
         backoff_max: retry.backoff_max,
     };
-    let budget = retry::Budget::new(retry.budget_ratio, retry.budget_per_second, clock.now());
-    Forwarder::new(
-        upstream,
-        clock.clone(),
-        limits,
-        settings.limits.answer,
-        budget,
-        shutdown.first.clone(),
-        metrics.clone(),
-    )
+    let bounds = Bounds {
+        retry: limits,
+        answer_bytes: settings.limits.answer,
+        bytes: bytes.clone(),
+        budget: retry::Budget::new(retry.budget_ratio, retry.budget_per_second, clock.now()),
+    };
+    Forwarder::new(upstream, clock.clone(), bounds, shutdown.first.clone(), metrics.clone())
 }
 
 fn exchange_config(settings: &Settings) -> Config {

@@ -205,9 +205,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 Entered::Turn(turn) => {
                     let seat = sit(turn.table(), &asked)?;
                     self.tasks.spawn(drive::operation(self.clone(), turn, Arc::clone(&asked)));
-                    if let Some(response) = self.take_answer(seat, conn, false).await {
-                        return Ok(response);
-                    }
+                    // Without an answer its task has failed: it is not begun again behind the
+                    // client's back.
+                    let answer = self.take_answer(seat, conn, false).await;
+                    return answer.ok_or(Refusal::Internal);
                 }
                 Entered::Busy(table) => {
                     let left = deadline.saturating_sub(self.clock.now().since(asked.arrived()));

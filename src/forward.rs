@@ -10,7 +10,6 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderValue};
 use http::{Extensions, HeaderMap, Method, Request, Response, Uri};
-use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +20,7 @@ use crate::decide::path::Api;
 use crate::decide::retry::{self, Budget, Next, Situation, Why};
 use crate::inflight::Table;
 use crate::metrics::Metrics;
-use crate::request::rejoin;
+use crate::request::{InFlightBytes, Share, rejoin};
 use crate::respond::{Answer, Held, full};
 use crate::upstream::{Body, BoxError, Cause, Host, SendError, Upstream, headers};
 
@@ -90,6 +89,19 @@ pub struct Exchanged {
     pub why: Why,
 }
 
+/// What bounds an exchange.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// Attempts and time.
+    pub retry: retry::Limits,
+    /// The largest answer that is held, in bytes.
+    pub answer_bytes: usize,
+    /// What all bodies together may hold.
+    pub bytes: InFlightBytes,
+    /// How many retries the upstream bears.
+    pub budget: Budget,
+}
+
 /// Sends, within limits.
 #[derive(Debug)]
 pub struct Forwarder<U> {
@@ -97,6 +109,7 @@ pub struct Forwarder<U> {
     clock: Clock,
     limits: retry::Limits,
     answer_bytes: usize,
+    bytes: InFlightBytes,
     budget: Mutex<Budget>,
     closing: CancellationToken,
     metrics: Metrics,
@@ -115,13 +128,13 @@ impl<U: Upstream> Forwarder<U> {
     pub fn new(
         upstream: U,
         clock: Clock,
-        limits: retry::Limits,
-        answer_bytes: usize,
-        budget: Budget,
+        bounds: Bounds,
         closing: CancellationToken,
         metrics: Metrics,
     ) -> Self {
-        Self { upstream, clock, limits, answer_bytes, budget: Mutex::new(budget), closing, metrics }
+        let Bounds { retry: limits, answer_bytes, bytes, budget } = bounds;
+        let budget = Mutex::new(budget);
+        Self { upstream, clock, limits, answer_bytes, bytes, budget, closing, metrics }
     }
 
     /// The way to the provider, for what is not critical.
@@ -245,9 +258,10 @@ impl<U: Upstream> Forwarder<U> {
         let (head, body) = response.into_parts();
         let signals = Signals::of(&head.headers);
         let headers = headers::toward_client(&head.headers);
-        let read = self.clock.timeout(within, read_whole(body, self.answer_bytes)).await;
-        let body = match read {
-            Ok(Ok(body)) => body,
+        let read =
+            self.clock.timeout(within, read_whole(body, self.answer_bytes, &self.bytes)).await;
+        let (body, share) = match read {
+            Ok(Ok(read)) => read,
             Ok(Err(_broken)) => return Attempt::failed(Meaning::Unknown, Cause::Closed),
             Err(_elapsed) => return Attempt::failed(Meaning::Unknown, Cause::AnswerTimeout),
         };
@@ -257,7 +271,7 @@ impl<U: Upstream> Forwarder<U> {
         };
         let meaning = outcome::read(head.status, signals, error.as_ref(), api);
         let answer =
-            Some(Answer { status: head.status, headers, extensions: head.extensions, body });
+            Some(Answer { status: head.status, headers, extensions: head.extensions, body, share });
         Attempt { meaning, signals, answer, cause: None }
     }
 
@@ -272,17 +286,22 @@ impl Attempt {
     }
 }
 
-/// Reads a body whole; one over `limit` bytes comes back as a stream of all of it.
-async fn read_whole(mut body: Body, limit: usize) -> Result<Held, BoxError> {
-    let mut bytes = BytesMut::with_capacity(
-        usize::try_from(body.size_hint().lower()).unwrap_or(limit).min(limit),
-    );
+/// Reads a body whole; one over `limit` bytes, or beyond what may be in memory, comes back as a
+/// stream of all of it.
+async fn read_whole(
+    mut body: Body,
+    limit: usize,
+    bytes: &InFlightBytes,
+) -> Result<(Held, Share), BoxError> {
+    let mut share = Share::default();
+    let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
-        bytes.extend_from_slice(&data);
-        if bytes.len() > limit {
-            return Ok(Held::Stream(Mutex::new(Some(rejoin(bytes.freeze(), body)))));
+        read.extend_from_slice(&data);
+        if read.len() > limit || share.grow(read.len(), bytes).is_err() {
+            let all = rejoin(read.freeze(), body);
+            return Ok((Held::Stream(Mutex::new(Some(all))), share));
         }
     }
-    Ok(Held::Whole(bytes.freeze()))
+    Ok((Held::Whole(read.freeze()), share))
 }

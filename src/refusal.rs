@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::clock::Timestamp;
 use crate::decide::key::BadKey;
 use crate::decide::path::BadPath;
+use crate::request::Share;
 use crate::respond::{Answer, Held, SHOULD_RETRY};
 use crate::upstream::Cause;
 
@@ -134,8 +135,13 @@ impl Refusal {
         if let Ok(id) = HeaderValue::from_str(request_id) {
             headers.insert(REQUEST_ID, id);
         }
-        let extensions = Extensions::new();
-        Answer { status: self.status(), headers, extensions, body: Held::Whole(body) }
+        Answer {
+            status: self.status(),
+            headers,
+            extensions: Extensions::new(),
+            body: Held::Whole(body),
+            share: Share::default(),
+        }
     }
 
     /// Status, `error.type`, `error.code`.

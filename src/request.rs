@@ -20,7 +20,7 @@ use crate::decide::path::{BadPath, Target};
 
 mod body;
 
-pub use body::{BodyError, Buffered, InFlightBytes, buffer, rejoin};
+pub use body::{BodyError, Buffered, InFlightBytes, Share, buffer, rejoin};
 
 /// Fields that decide who asks for what: a second one would let payonce and the provider read
 /// different requests. The first five are DESIGN §6; the others frame or type the request.

@@ -8,6 +8,7 @@ use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::{Extensions, HeaderMap, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 
+use crate::request::Share;
 use crate::upstream::Body;
 
 /// `Payonce-Operation-Id`: the id of the operation, or of the call.
@@ -78,6 +79,8 @@ pub struct Answer {
     pub extensions: Extensions,
     /// Its body.
     pub body: Held,
+    /// Its share of what may be in memory.
+    pub share: Share,
 }
 
 /// What the askers of one operation are told.

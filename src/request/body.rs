@@ -38,7 +38,7 @@ impl InFlightBytes {
 
 /// A body's share of [`InFlightBytes`]; given back when it is dropped.
 #[derive(Debug, Default)]
-struct Share {
+pub struct Share {
     units: usize,
     permit: Option<OwnedSemaphorePermit>,
 }
@@ -46,7 +46,10 @@ struct Share {
 impl Share {
     /// Makes the share hold `bytes` in all. Never waits: bodies that wait for each other's shares
     /// could wait for ever.
-    fn grow(&mut self, bytes: usize, budget: &InFlightBytes) -> Result<(), BodyError> {
+    ///
+    /// # Errors
+    /// [`BodyError::Busy`] if there is no room.
+    pub fn grow(&mut self, bytes: usize, budget: &InFlightBytes) -> Result<(), BodyError> {
         let more = bytes.div_ceil(UNIT).saturating_sub(self.units);
         let Ok(count) = u32::try_from(more) else { return Err(BodyError::Busy) };
         let Ok(permit) = Arc::clone(&budget.0).try_acquire_many_owned(count) else {
