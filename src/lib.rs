@@ -1,4 +1,33 @@
-//! payonce.
+//! payonce makes every payment operation happen once.
+//!
+//! It stands between an application and api.stripe.com. For requests that the policy calls critical
+//! it recognises the operation, sees to it that it bears one idempotency key for as long as it is
+//! the same operation, asks again with that key where the outcome is not known, and remembers what
+//! came of it.
+//!
+//! The way of a request, and where each step is told:
+//!
+//! ```text
+//! accept ─ classify ─ buffer ─ identify ─ claim ─ forward (retry…) ─ respond ─ delivered ─ settle
+//! ```
+//!
+//! Rooms in reading order:
+//!
+//! 1. [`exchange`] tells the journey in one place.
+//! 2. [`decide`] is everything that decides, pure: no clock, no I/O, no `async`.
+//! 3. [`ledger`] remembers operations by compare and swap; [`inflight`] knows who works on what in
+//!    this process, [`recent`] and [`notes`] what it remembers by itself.
+//! 4. [`forward`] makes the attempts of one exchange; [`upstream`] holds the connections and the
+//!    evidence of what left; [`passthrough`] hands on what is not critical.
+//! 5. [`server`], [`request`], [`delivery`], [`respond`], [`refusal`] are the client's side.
+//! 6. [`settings`], [`policy_file`], [`assembly`] start it; [`admin`], [`people`], [`metrics`],
+//!    [`telemetry`], [`cli`] are for people; [`clock`] is where time comes from.
+//! 7. [`sandbox`] simulates Stripe and is the oracle of the tests and of the [`demo`]: it shares no
+//!    code with [`decide`].
+//!
+//! What must hold (I1–I11 of the design) stands in `ARCHITECTURE.md`; the code names an invariant
+//! where it keeps it.
+
 pub mod admin;
 pub mod assembly;
 pub mod cli;
