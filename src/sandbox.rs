@@ -12,6 +12,8 @@ mod answer;
 mod call;
 mod control;
 mod ctx;
+#[cfg(test)]
+mod desk;
 mod effects;
 mod faults;
 mod form;
@@ -296,10 +298,6 @@ impl Shared {
 
     fn execute(&self, call: &call::Call) -> answer::Answer {
         let now = self.now();
-        let mut inner = self.lock();
-        match inner.state.begin(call, now) {
-            state::Begun::Answered(answer) => answer,
-            state::Begun::Running(ticket) => inner.state.end(ticket, call, now, state::Forced::No),
-        }
+        self.lock().state.execute(call, now)
     }
 }

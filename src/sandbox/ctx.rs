@@ -168,6 +168,7 @@ impl<'a> Ctx<'a> {
     }
 
     /// The end of a call that changed `id`.
+    #[expect(clippy::unnecessary_wraps, reason = "what a handler returns")]
     pub(crate) fn done(&self, id: &str, effect: Draft) -> Handled {
         Ok(Done { body: self.shown(id), effect: Some(effect) })
     }

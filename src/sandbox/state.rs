@@ -127,7 +127,6 @@ impl State {
     }
 
     /// Begins and ends a call at once.
-    #[cfg(test)]
     pub(crate) fn execute(&mut self, call: &Call, now: Timestamp) -> Answer {
         match self.begin(call, now) {
             Begun::Answered(answer) => answer,
