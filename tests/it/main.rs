@@ -1,3 +1,5 @@
 //! Integration tests: real sockets, real processes, real files. One module a subject.
 #![allow(clippy::disallowed_methods, reason = "a test may wait on the wall clock for a condition")]
 #![allow(missing_docs, clippy::missing_panics_doc, reason = "test names are the documentation")]
+mod sandbox;
+mod sandbox_imports;
