@@ -4,7 +4,12 @@ use super::super::desk::{Ask, Desk, body, delete, get, post};
 use super::*;
 
 const CHARGE: &str = "amount=500&currency=usd&source=tok_visa";
-const HOUR: Duration = Duration::from_hours(1);
+const TICK: Duration = Duration::from_millis(1);
+
+/// A moment before so many hours are over.
+fn nearly(hours: u64) -> Duration {
+    Duration::from_hours(hours).saturating_sub(TICK)
+}
 
 fn charge() -> Ask {
     post("/v1/charges", CHARGE)
@@ -134,9 +139,9 @@ fn a_call_that_began_before_a_reset_is_not_executed_after_it() {
 fn v1_forgets_a_key_after_24_hours_and_runs_it_anew() {
     let mut desk = Desk::new();
     desk.done(&charge().key("k"));
-    desk.later(24 * HOUR - Duration::from_millis(1));
+    desk.later(nearly(24));
     assert_eq!(desk.ask(&charge().key("k")).header("idempotent-replayed"), Some("true"));
-    desk.later(Duration::from_millis(1));
+    desk.later(TICK);
     let late = desk.ask(&charge().key("k"));
     assert_eq!((late.status, late.header("idempotent-replayed")), (200, None));
     assert_eq!(desk.state.effects().len(), 2);
@@ -249,10 +254,10 @@ fn v2_does_not_execute_twice_what_was_done_behind_a_500() {
 fn v2_keeps_keys_for_30_days_and_takes_them_on_deletes() {
     let mut desk = Desk::new();
     desk.done(&v2_account("k"));
-    desk.later(30 * 24 * HOUR - Duration::from_millis(1));
+    desk.later(nearly(30 * 24));
     desk.done(&v2_account("k"));
     assert_eq!(desk.state.effects().len(), 1);
-    desk.later(Duration::from_millis(1));
+    desk.later(TICK);
     desk.done(&v2_account("k"));
     assert_eq!(desk.state.effects().len(), 2);
     let id = desk.done(&post("/v2/core/event_destinations", "{}").json())["id"]
