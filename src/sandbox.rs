@@ -91,8 +91,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             effects: 200_000,
-            objects: 1_000_000,
-            keys: 500_000,
+            objects: 500_000,
+            keys: 250_000,
             scopes: 10_000,
             requests: 10_000,
             body: 8 << 20,

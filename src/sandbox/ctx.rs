@@ -190,6 +190,10 @@ fn merge(fields: &mut Map<String, Value>, name: &str, value: &Value) {
         }
         return;
     }
+    // What an object shows as a list (a subscription's items) is not replaced by parameters.
+    if fields.get(name).and_then(|old| old.get("object")) == Some(&json!("list")) {
+        return;
+    }
     let value = if value == &json!("") { Value::Null } else { typed(name, value) };
     fields.insert(name.to_owned(), value);
 }

@@ -147,8 +147,7 @@ impl State {
                 Err(fail) => Begun::Answered(dress(fail.into(), call, request)),
             };
         };
-        let used =
-            Use { endpoint: format!("{} {}", call.method, call.path), params: call.params.clone() };
+        let used = Use::new(&call.method, &call.segments, &call.params);
         let fail = match self.keys(call).begin(&call.scope, key, used, now) {
             Found::Fresh(running) => match self.room(call) {
                 Ok(()) => {

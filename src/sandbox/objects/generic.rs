@@ -68,7 +68,7 @@ fn kind(ctx: &Ctx<'_>) -> String {
 
 fn prefix(kind: &str) -> &str {
     match kind {
-        "account" => "acct",
+        "account" | "v2.core.account" => "acct",
         "product" => "prod",
         "promotion_code" => "promo",
         "checkout.session" => "cs_test",
