@@ -15,6 +15,7 @@ mod ctx;
 #[cfg(test)]
 mod desk;
 mod effects;
+mod expand;
 mod faults;
 mod form;
 mod keys;

@@ -47,7 +47,9 @@ fn absorb(value: &Value, digest: &mut Sha256) {
         }
         Value::Array(items) => {
             digest.update(format!("a{};", items.len()));
-            items.iter().for_each(|item| absorb(item, digest));
+            for item in items {
+                absorb(item, digest);
+            }
         }
         Value::String(text) => digest.update(format!("s{};{text}", text.len())),
         Value::Null | Value::Bool(_) | Value::Number(_) => digest.update(format!("v{value};")),

@@ -14,6 +14,7 @@ use super::answer::{Answer, Fail, Keep, api_error, full, idempotency_mismatch, k
 use super::call::{Call, Family};
 use super::ctx::{Ctx, Done};
 use super::effects::{Draft, Effect};
+use super::expand::expand;
 use super::keys::{self, Found, Keys, Running, Saved, Use};
 use super::mint::Mint;
 use super::routes::{self, Route};
@@ -259,10 +260,14 @@ impl State {
         };
         let before = account.len();
         let mint = &mut self.mint;
-        let handled = (route.handler)(&mut Ctx { call, route, ids, account, mint, now });
+        let handled =
+            (route.handler)(&mut Ctx { call, route, ids, account: &mut *account, mint, now });
         self.objects = (self.objects + account.len()).saturating_sub(before);
         let (answer, keep, effect) = match handled {
-            Ok(Done { body, effect }) => (Answer::json(200, &body), Keep::Yes, effect),
+            Ok(Done { mut body, effect }) => {
+                expand(account, &call.params, &mut body);
+                (Answer::json(200, &body), Keep::Yes, effect)
+            }
             Err(mut fail) => {
                 let (keep, effect) = (fail.keep, fail.effect.take());
                 (Answer::from(fail), keep, effect.map(|draft| *draft))

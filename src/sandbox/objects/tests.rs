@@ -356,6 +356,21 @@ fn lists_come_newest_first_in_pages() {
 }
 
 #[test]
+fn ids_are_expanded_in_objects_and_in_lists() {
+    let mut desk = Desk::new();
+    let customer = desk.made("/v1/customers", "source=tok_visa");
+    let form =
+        format!("amount=5&currency=usd&customer={customer}&expand[]=customer.default_source");
+    let made = desk.done(&post("/v1/charges", &form));
+    assert_eq!(made["customer"]["default_source"]["object"], json!("card"));
+    assert_eq!(made.get("expand"), None);
+    let list = desk.done(&get("/v1/charges?expand[]=data.customer&expand[]=data.nonsense"));
+    assert_eq!(list["data"][0]["customer"]["id"], json!(customer));
+    let plain = desk.done(&get(&format!("/v1/charges/{}", made["id"].as_str().unwrap())));
+    assert_eq!(plain["customer"], json!(customer));
+}
+
+#[test]
 fn v2_lists_have_pages_of_their_own_shape() {
     let mut desk = Desk::new();
     for _ in 0..3 {

@@ -325,12 +325,15 @@ fn step(desk: &Desk, what: u8, n: usize, amount: u16) -> Option<Ask> {
     let paid = format!("amount={amount}&currency=usd");
     let card = ["visa", "chargeDeclined", "authenticationRequired"][n % 3];
     Some(match what {
-        0 => post("/v1/charges", &format!("{paid}&source=tok_{card}&capture={}", n % 2 == 0)),
+        0 => post(
+            "/v1/charges",
+            &format!("{paid}&source=tok_{card}&capture={}", n.is_multiple_of(2)),
+        ),
         1 => post(&format!("/v1/charges/{}/capture", made("ch_")?), &format!("amount={amount}")),
         2 => post("/v1/refunds", &format!("charge={}&amount={amount}", made("ch_")?)),
         3 => post("/v1/refunds", &format!("payment_intent={}", made("pi_")?)),
         4 => {
-            let manual = if n % 2 == 0 { "manual" } else { "automatic" };
+            let manual = if n.is_multiple_of(2) { "manual" } else { "automatic" };
             let rest = format!("payment_method=pm_card_{card}&capture_method={manual}");
             post("/v1/payment_intents", &format!("{paid}&{rest}&confirm={}", n % 5 < 3))
         }
