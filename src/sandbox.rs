@@ -29,6 +29,7 @@ mod state;
 mod store;
 mod wire;
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -113,7 +114,6 @@ pub struct Rules {
 }
 
 /// A running sandbox. Dropping it closes it without waiting.
-#[derive(Debug)]
 pub struct Sandbox {
     shared: Arc<Shared>,
     addr: SocketAddr,
@@ -204,6 +204,13 @@ impl Sandbox {
     }
 }
 
+/// Where it listens: its state is too long to print, and holds keys.
+impl fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sandbox").field("addr", &self.addr).finish_non_exhaustive()
+    }
+}
+
 impl Drop for Sandbox {
     fn drop(&mut self) {
         self.shared.closing.cancel();
@@ -228,7 +235,6 @@ pub async fn run(
 }
 
 /// What all connections share.
-#[derive(Debug)]
 struct Shared {
     inner: Mutex<Inner>,
     clock: Clock,
@@ -239,7 +245,6 @@ struct Shared {
     closing: CancellationToken,
 }
 
-#[derive(Debug)]
 struct Inner {
     state: state::State,
     plan: faults::Plan,
