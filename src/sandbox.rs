@@ -12,7 +12,10 @@ mod answer;
 mod call;
 mod control;
 mod ctx;
+#[cfg(test)]
+mod desk;
 mod effects;
+mod expand;
 mod faults;
 mod form;
 mod keys;
@@ -26,6 +29,7 @@ mod state;
 mod store;
 mod wire;
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -89,8 +93,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             effects: 200_000,
-            objects: 1_000_000,
-            keys: 500_000,
+            objects: 500_000,
+            keys: 250_000,
             scopes: 10_000,
             requests: 10_000,
             body: 8 << 20,
@@ -110,7 +114,6 @@ pub struct Rules {
 }
 
 /// A running sandbox. Dropping it closes it without waiting.
-#[derive(Debug)]
 pub struct Sandbox {
     shared: Arc<Shared>,
     addr: SocketAddr,
@@ -201,6 +204,13 @@ impl Sandbox {
     }
 }
 
+/// Where it listens: its state is too long to print, and holds keys.
+impl fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sandbox").field("addr", &self.addr).finish_non_exhaustive()
+    }
+}
+
 impl Drop for Sandbox {
     fn drop(&mut self) {
         self.shared.closing.cancel();
@@ -225,7 +235,6 @@ pub async fn run(
 }
 
 /// What all connections share.
-#[derive(Debug)]
 struct Shared {
     inner: Mutex<Inner>,
     clock: Clock,
@@ -236,7 +245,6 @@ struct Shared {
     closing: CancellationToken,
 }
 
-#[derive(Debug)]
 struct Inner {
     state: state::State,
     plan: faults::Plan,
@@ -296,10 +304,6 @@ impl Shared {
 
     fn execute(&self, call: &call::Call) -> answer::Answer {
         let now = self.now();
-        let mut inner = self.lock();
-        match inner.state.begin(call, now) {
-            state::Begun::Answered(answer) => answer,
-            state::Begun::Running(ticket) => inner.state.end(ticket, call, now, state::Forced::No),
-        }
+        self.lock().state.execute(call, now)
     }
 }

@@ -35,6 +35,7 @@ impl Answer {
     }
 
     /// The value of a header field.
+    #[cfg(test)]
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }

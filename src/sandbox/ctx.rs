@@ -168,6 +168,7 @@ impl<'a> Ctx<'a> {
     }
 
     /// The end of a call that changed `id`.
+    #[expect(clippy::unnecessary_wraps, reason = "what a handler returns")]
     pub(crate) fn done(&self, id: &str, effect: Draft) -> Handled {
         Ok(Done { body: self.shown(id), effect: Some(effect) })
     }
@@ -187,6 +188,10 @@ fn merge(fields: &mut Map<String, Value>, name: &str, value: &Value) {
                 old.insert(key.clone(), value.clone());
             }
         }
+        return;
+    }
+    // What an object shows as a list (a subscription's items) is not replaced by parameters.
+    if fields.get(name).and_then(|old| old.get("object")) == Some(&json!("list")) {
         return;
     }
     let value = if value == &json!("") { Value::Null } else { typed(name, value) };

@@ -36,7 +36,7 @@ pub(crate) fn read(bodies: &[&[u8]]) -> Result<Value, BadForm> {
     Ok(root)
 }
 
-/// `a[b][]` is `a`, `b`, ``; a name whose brackets do not pair is one plain name.
+/// `a[b][]` is `a`, `b` and an empty part; a name whose brackets do not pair is one plain name.
 fn split(name: &str) -> Vec<&str> {
     let plain = || vec![name];
     let Some((first, mut rest)) = name.split_once('[') else { return plain() };
@@ -76,10 +76,10 @@ fn insert(node: &mut Value, path: &[&str], value: &str) {
 
 /// `a[][x]=1&a[][y]=2` is one item, `a[][x]=1&a[][x]=2` is two, as Rack reads them.
 fn insert_item(items: &mut Vec<Value>, rest: &[&str], value: &str) {
-    if let ([name, ..], Some(Value::Object(last))) = (rest, items.last_mut())
+    if let ([name, deeper @ ..], Some(Value::Object(last))) = (rest, items.last_mut())
         && !last.contains_key(*name)
     {
-        insert(last.entry((*name).to_owned()).or_insert(Value::Null), &rest[1..], value);
+        insert(last.entry((*name).to_owned()).or_insert(Value::Null), deeper, value);
         return;
     }
     let mut item = Value::Null;

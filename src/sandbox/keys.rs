@@ -4,7 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Method;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
 
@@ -14,12 +16,44 @@ pub(crate) const V1: Duration = Duration::from_hours(24);
 pub(crate) const V2: Duration = Duration::from_hours(30 * 24);
 
 /// What a key was first used for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Use {
-    /// Method and path.
-    pub(crate) endpoint: String,
-    /// Decoded and nested, so that neither order nor encoding counts.
-    pub(crate) params: Value,
+    endpoint: String,
+    params: [u8; 32],
+}
+
+impl Use {
+    /// A call of `method` on these decoded path segments with these decoded and nested parameters:
+    /// neither order nor encoding counts.
+    pub(crate) fn new(method: &Method, segments: &[String], params: &Value) -> Self {
+        let endpoint = format!("{method}\n{}", segments.join("\n"));
+        let mut digest = Sha256::new();
+        absorb(params, &mut digest);
+        Self { endpoint, params: digest.finalize().into() }
+    }
+}
+
+/// Each value with its kind and its length, the fields of an object by name.
+fn absorb(value: &Value, digest: &mut Sha256) {
+    match value {
+        Value::Object(map) => {
+            let mut fields: Vec<_> = map.iter().collect();
+            fields.sort_unstable_by_key(|(name, _)| name.as_str());
+            digest.update(format!("o{};", fields.len()));
+            for (name, value) in fields {
+                digest.update(format!("{};{name}", name.len()));
+                absorb(value, digest);
+            }
+        }
+        Value::Array(items) => {
+            digest.update(format!("a{};", items.len()));
+            for item in items {
+                absorb(item, digest);
+            }
+        }
+        Value::String(text) => digest.update(format!("s{};{text}", text.len())),
+        Value::Null | Value::Bool(_) | Value::Number(_) => digest.update(format!("v{value};")),
+    }
 }
 
 /// A saved outcome.
@@ -34,7 +68,7 @@ pub(crate) struct Saved {
 }
 
 /// What is known of a key.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// Nothing: it is now running.
     Fresh(Running),
@@ -129,5 +163,75 @@ impl Keys {
             }
             self.ages.pop_front();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn used(params: &Value) -> Use {
+        Use::new(&Method::POST, &["v1".to_owned(), "charges".to_owned()], params)
+    }
+
+    #[test]
+    fn parameters_that_mean_something_else_are_another_use() {
+        let all = [
+            json!({}),
+            json!({"a": ""}),
+            json!({"a": null}),
+            json!({"a": []}),
+            json!({"a": {}}),
+            json!({"a": "1"}),
+            json!({"a": 1}),
+            json!({"a": ["1"]}),
+            json!({"a": {"0": "1"}}),
+            json!({"a": "1", "b": "2"}),
+            json!({"a": "1;1;bs1;2"}),
+            json!({"a": ["1", "2"]}),
+            json!({"a": ["2", "1"]}),
+            json!({"a": [["1"], "2"]}),
+        ];
+        for (n, one) in all.iter().enumerate() {
+            for (m, other) in all.iter().enumerate() {
+                assert_eq!(used(one) == used(other), n == m, "{one} {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_table_takes_keys_again_once_old_ones_are_forgotten() {
+        let mut keys = Keys::new(V1, 1);
+        let at = Timestamp::from_millis;
+        let day = u64::try_from(V1.as_millis()).unwrap();
+        assert!(matches!(keys.begin("s", "a", used(&json!({})), at(0)), Found::Fresh(_)));
+        assert_eq!(keys.begin("s", "b", used(&json!({})), at(day - 1)), Found::Full);
+        assert!(matches!(keys.begin("s", "b", used(&json!({})), at(day)), Found::Fresh(_)));
+    }
+
+    #[test]
+    fn failed_uses_take_no_room() {
+        let mut keys = Keys::new(V1, 2);
+        for n in 0..100 {
+            let found = keys.begin("s", &n.to_string(), used(&json!({})), Timestamp::default());
+            let Found::Fresh(running) = found else { panic!("{found:?}") };
+            keys.end(&running, None);
+        }
+        assert!(keys.ages.len() <= 4, "{}", keys.ages.len());
+    }
+
+    #[test]
+    fn the_end_of_a_forgotten_use_does_not_touch_a_newer_one() {
+        let mut keys = Keys::new(V1, 9);
+        let begin = |keys: &mut Keys, at: u64| {
+            keys.begin("s", "k", used(&json!({})), Timestamp::from_millis(at))
+        };
+        let Found::Fresh(old) = begin(&mut keys, 0) else { panic!() };
+        let day = u64::try_from(V1.as_millis()).unwrap();
+        let Found::Fresh(_) = begin(&mut keys, day) else { panic!() };
+        keys.end(&old, None);
+        assert_eq!(begin(&mut keys, day), Found::InUse);
     }
 }

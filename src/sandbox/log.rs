@@ -19,7 +19,7 @@ pub struct Seen {
     pub target: String,
     /// The idempotency key.
     pub key: Option<String>,
-    /// The names of its header fields, in the order in which they came.
+    /// The names of its header fields in lower case, a repeated one as often as it came.
     pub headers: Vec<String>,
     /// The request header `Sandbox-Intent`.
     pub intent: Option<String>,

@@ -100,9 +100,9 @@ fn shape(path: &str) -> String {
 mod tests {
     use super::*;
 
-    fn find_in(method: Method, path: &str) -> Option<(String, Vec<String>)> {
+    fn find_in(method: &Method, path: &str) -> Option<(String, Vec<String>)> {
         let segments: Vec<String> = path.split('/').skip(1).map(str::to_owned).collect();
-        find(&method, &segments).map(|(route, ids)| {
+        find(method, &segments).map(|(route, ids)| {
             (route.operation.clone(), ids.into_iter().map(Into::into).collect())
         })
     }
@@ -115,21 +115,21 @@ mod tests {
         });
         for (method, path) in lines {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
-            let found = find_in(method.clone(), path).unwrap();
+            let found = find_in(&method, path).unwrap();
             assert_eq!(shape(&found.0), shape(&format!("{method} {path}")));
         }
     }
 
     #[test]
     fn a_literal_segment_wins_over_an_id() {
-        let (operation, ids) = find_in(Method::GET, "/v1/charges/search").unwrap();
+        let (operation, ids) = find_in(&Method::GET, "/v1/charges/search").unwrap();
         assert_eq!((operation.as_str(), ids.len()), ("GET /v1/charges/search", 0));
     }
 
     #[test]
     fn what_is_not_listed_is_not_found() {
-        assert_eq!(find_in(Method::POST, "/v1/chargers"), None);
-        assert_eq!(find_in(Method::PUT, "/v1/charges"), None);
-        assert_eq!(find_in(Method::GET, "/v1/charges//capture"), None);
+        assert_eq!(find_in(&Method::POST, "/v1/chargers"), None);
+        assert_eq!(find_in(&Method::PUT, "/v1/charges"), None);
+        assert_eq!(find_in(&Method::GET, "/v1/charges//capture"), None);
     }
 }

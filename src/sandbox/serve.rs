@@ -180,7 +180,7 @@ fn arrive(shared: &Shared, head: &Parts) -> (u64, Option<Fault>) {
         method: method.to_owned(),
         target: target.to_owned(),
         key: key.map(str::to_owned),
-        headers: head.headers.keys().map(ToString::to_string).collect(),
+        headers: head.headers.iter().map(|(name, _)| name.to_string()).collect(),
         intent: intent.map(str::to_owned),
         body_bytes: None,
         body_sha256: None,

@@ -14,6 +14,7 @@ use super::answer::{Answer, Fail, Keep, api_error, full, idempotency_mismatch, k
 use super::call::{Call, Family};
 use super::ctx::{Ctx, Done};
 use super::effects::{Draft, Effect};
+use super::expand::expand;
 use super::keys::{self, Found, Keys, Running, Saved, Use};
 use super::mint::Mint;
 use super::routes::{self, Route};
@@ -127,7 +128,6 @@ impl State {
     }
 
     /// Begins and ends a call at once.
-    #[cfg(test)]
     pub(crate) fn execute(&mut self, call: &Call, now: Timestamp) -> Answer {
         match self.begin(call, now) {
             Begun::Answered(answer) => answer,
@@ -148,8 +148,7 @@ impl State {
                 Err(fail) => Begun::Answered(dress(fail.into(), call, request)),
             };
         };
-        let used =
-            Use { endpoint: format!("{} {}", call.method, call.path), params: call.params.clone() };
+        let used = Use::new(&call.method, &call.segments, &call.params);
         let fail = match self.keys(call).begin(&call.scope, key, used, now) {
             Found::Fresh(running) => match self.room(call) {
                 Ok(()) => {
@@ -261,10 +260,14 @@ impl State {
         };
         let before = account.len();
         let mint = &mut self.mint;
-        let handled = (route.handler)(&mut Ctx { call, route, ids, account, mint, now });
+        let handled =
+            (route.handler)(&mut Ctx { call, route, ids, account: &mut *account, mint, now });
         self.objects = (self.objects + account.len()).saturating_sub(before);
         let (answer, keep, effect) = match handled {
-            Ok(Done { body, effect }) => (Answer::json(200, &body), Keep::Yes, effect),
+            Ok(Done { mut body, effect }) => {
+                expand(account, &call.params, &mut body);
+                (Answer::json(200, &body), Keep::Yes, effect)
+            }
             Err(mut fail) => {
                 let (keep, effect) = (fail.keep, fail.effect.take());
                 (Answer::from(fail), keep, effect.map(|draft| *draft))

@@ -8,6 +8,8 @@ mod drain;
 mod ledger_contract;
 mod ledger_embedded;
 mod policy;
+mod sandbox;
+mod sandbox_imports;
 mod server;
 mod serving;
 mod upstream;

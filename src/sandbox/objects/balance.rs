@@ -8,6 +8,7 @@ use super::super::effects::Draft;
 use super::super::store::STARTING_BALANCE;
 
 /// `GET /v1/balance`
+#[expect(clippy::unnecessary_wraps, reason = "a handler")]
 pub(crate) fn show(ctx: &mut Ctx<'_>) -> Handled {
     let mut available: Vec<Value> = ctx
         .account

@@ -61,7 +61,7 @@ pub(crate) fn create(ctx: &mut Ctx<'_>) -> Handled {
         ctx.object("customer", customer, "customer")?;
     }
     let source = source(ctx, customer)?;
-    let method = source.keep(ctx, customer);
+    let method = source.name(ctx);
     let capture = ctx.text("capture") != Some("false");
     let plan =
         Plan { amount, currency: &currency, customer, method: &method, intent: None, capture };

@@ -68,7 +68,7 @@ fn kind(ctx: &Ctx<'_>) -> String {
 
 fn prefix(kind: &str) -> &str {
     match kind {
-        "account" => "acct",
+        "account" | "v2.core.account" => "acct",
         "product" => "prod",
         "promotion_code" => "promo",
         "checkout.session" => "cs_test",
@@ -237,9 +237,10 @@ fn wanted(ctx: &Ctx<'_>, fields: &serde_json::Map<String, Value>) -> bool {
         ["limit", "starting_after", "ending_before", "page", "expand", "created", "query"];
     let params = ctx.call.params.as_object();
     params.into_iter().flatten().all(|(name, value)| {
-        let same = |field: &Value| match value.as_str() {
-            Some(text) => field.as_str().map_or(field.to_string() == text, |own| own == text),
-            None => true,
+        // Form values are text: `active=true` is meant for a field that is not.
+        let same = |field: &Value| {
+            let own = field.as_str().map_or_else(|| field.to_string(), str::to_owned);
+            value.as_str().is_none_or(|text| own == text)
         };
         PAGING.contains(&name.as_str()) || fields.get(name).is_none_or(same)
     })

@@ -92,6 +92,12 @@ impl Instrument {
         ctx.create("/v1/payment_methods", "pm", "payment_method", fields, Some(self.card))
     }
 
+    /// The id under which a charge names it: a card that was only handed in is not kept.
+    pub(crate) fn name(&self, ctx: &mut Ctx<'_>) -> String {
+        self.spend(ctx);
+        self.stored.clone().unwrap_or_else(|| ctx.mint.id("card"))
+    }
+
     /// The id of its card object among the customer's sources, which is made now.
     pub(crate) fn keep_source(&self, ctx: &mut Ctx<'_>, customer: &str) -> String {
         self.spend(ctx);

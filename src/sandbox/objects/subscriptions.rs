@@ -116,10 +116,12 @@ fn items(ctx: &mut Ctx<'_>) -> Value {
         .map(|item| {
             let id = ctx.mint.id("si");
             let quantity = item.get("quantity").and_then(whole).unwrap_or(1);
-            json!({
-                "id": id, "object": "subscription_item", "quantity": quantity,
-                "price": item.get("price").or_else(|| item.get("price_data")),
-            })
+            let named = item.get("price").or_else(|| item.get("plan")).and_then(Value::as_str);
+            let price = match named {
+                Some(price) => ctx.shown(price),
+                None => item.get("price_data").cloned().unwrap_or_default(),
+            };
+            json!({ "id": id, "object": "subscription_item", "quantity": quantity, "price": price })
         })
         .collect();
     json!({ "object": "list", "data": data, "has_more": false, "url": "/v1/subscription_items" })
