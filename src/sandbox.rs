@@ -5,8 +5,8 @@
 //! decides in payonce (a test reads its imports): whatever both got wrong in the same way could not
 //! be seen here. It is not a copy of Stripe: objects beyond payments echo what they are given.
 //!
-//! A call's way: [`serve`] reads it, [`play`] plays it with the fault that [`faults`] chose,
-//! [`state`] begins and ends it under the rules of [`keys`], a handler in [`objects`] executes it.
+//! A call's way: `serve` reads it, `play` plays it with the fault that `plan` chose,
+//! `state` begins and ends it under the rules of `keys`, a handler in `objects` executes it.
 
 mod answer;
 mod call;
@@ -22,6 +22,7 @@ mod keys;
 mod log;
 mod mint;
 mod objects;
+mod plan;
 mod play;
 mod routes;
 mod serve;
@@ -168,7 +169,7 @@ impl Sandbox {
 
     /// Replaces the faults to come. More than 10,000 are cut off there.
     pub fn set_faults(&self, mut faults: Vec<Fault>) {
-        faults.truncate(faults::FAULTS);
+        faults.truncate(plan::FAULTS);
         let mut inner = self.shared.lock();
         inner.plan.clear();
         if let Err(problem) = inner.plan.add(faults) {
@@ -247,7 +248,7 @@ struct Shared {
 
 struct Inner {
     state: state::State,
-    plan: faults::Plan,
+    plan: plan::Plan,
     log: log::Log,
     ahead: Duration,
 }
@@ -257,7 +258,7 @@ impl Shared {
         let Config { listen: _, clock, seed, limits } = config;
         let inner = Inner {
             state: state::State::new(seed, limits, Rules::default()),
-            plan: faults::Plan::new(seed),
+            plan: plan::Plan::new(seed),
             log: log::Log::new(limits.requests),
             ahead: Duration::ZERO,
         };
@@ -284,7 +285,7 @@ impl Shared {
     fn reset(&self) {
         let mut inner = self.lock();
         inner.state.reset();
-        inner.plan = faults::Plan::new(self.seed);
+        inner.plan = plan::Plan::new(self.seed);
         inner.log.clear();
     }
 

@@ -26,8 +26,9 @@ use super::Shared;
 use super::answer::{Answer, Fail, too_large};
 use super::call::Call;
 use super::control;
-use super::faults::{self, Fault, Kind};
+use super::faults::{Fault, Kind};
 use super::log::Seen;
+use super::plan;
 use super::play::{Played, play};
 use super::wire::{Cut, Wire};
 
@@ -173,7 +174,7 @@ fn arrive(shared: &Shared, head: &Parts) -> (u64, Option<Fault>) {
     let at = shared.now();
     let target = head.uri.path_and_query().map_or(path, http::uri::PathAndQuery::as_str);
     let mut inner = shared.lock();
-    let fault = inner.plan.take(faults::Seen { method, path, intent, key });
+    let fault = inner.plan.take(plan::Seen { method, path, intent, key });
     let n = inner.log.add(Seen {
         n: 0,
         at,

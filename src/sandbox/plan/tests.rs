@@ -1,5 +1,6 @@
 use serde_json::json;
 
+use super::super::faults::Strike;
 use super::*;
 
 fn seen<'a>(path: &'a str, intent: &'a str) -> Seen<'a> {
