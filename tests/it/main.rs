@@ -8,6 +8,7 @@ mod drain;
 mod ledger_contract;
 mod ledger_embedded;
 mod policy;
+mod reconcile;
 mod server;
 mod serving;
 mod upstream;
