@@ -400,18 +400,25 @@ impl Fingerprint {
         self.whole == other.whole
     }
 
+    fn values(&self, name: &str) -> impl Iterator<Item = FieldDigest> {
+        self.fields.iter().filter(move |field| field.0 == name).map(|field| field.1)
+    }
+
     /// The names of the fields that differ, present in one alone or with other values.
     #[must_use]
     pub fn differing(&self, other: &Self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         for (here, there) in [(self, other), (other, self)] {
-            for entry in &here.fields {
-                let count = |side: &Self| side.fields.iter().filter(|one| *one == entry).count();
+            // What lies beyond the last of a full list may be there and not be listed.
+            let last = there.fields.last().filter(|_| there.fields.len() >= Self::MAX_FIELDS);
+            for (name, _digest) in &here.fields {
+                let listed = last.is_none_or(|last| *name < last.0);
                 if names.len() < Self::MAX_NAMED
-                    && !names.contains(&entry.0)
-                    && count(here) != count(there)
+                    && listed
+                    && !names.contains(name)
+                    && !here.values(name).eq(there.values(name))
                 {
-                    names.push(entry.0.clone());
+                    names.push(name.clone());
                 }
             }
         }

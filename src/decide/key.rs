@@ -14,7 +14,7 @@ pub const MAX_KEY_LENGTH: usize = 255;
 
 /// A well-formed `Idempotency-Key`. Its `Debug` never shows it (I8).
 #[derive(Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct IdempotencyKey(String);
 
 /// Why a value is no idempotency key.
@@ -79,6 +79,20 @@ impl IdempotencyKey {
             *to = from;
         }
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string())
+    }
+}
+
+impl TryFrom<String> for IdempotencyKey {
+    type Error = BadKey;
+
+    fn try_from(text: String) -> Result<Self, BadKey> {
+        Self::parse(text.as_bytes())
+    }
+}
+
+impl From<IdempotencyKey> for String {
+    fn from(key: IdempotencyKey) -> Self {
+        key.0
     }
 }
 

@@ -45,7 +45,6 @@ impl Occurrence {
     }
 }
 
-const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
 /// How long one API generation remembers keys, and what follows from it (FACTS §2).
@@ -55,7 +54,8 @@ pub struct Retention {
     pub safe: Duration,
     /// The length of an epoch; shorter than `safe`.
     pub epoch: Duration,
-    /// How long after its last send a settled record is kept, at least.
+    /// How long the provider remembers a key: a settled record is kept for at least that time
+    /// after its last send.
     pub after_send: Duration,
 }
 
@@ -80,7 +80,7 @@ impl Retention {
     /// How long an open operation is kept after its first send.
     #[must_use]
     pub fn open(self) -> Duration {
-        self.safe + HOUR + 7 * DAY
+        self.after_send + 7 * DAY
     }
 
     /// Successes by header, fields or own key are kept this long.

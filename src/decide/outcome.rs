@@ -118,26 +118,39 @@ impl Signals {
     }
 }
 
-/// `error.type` and `error.code` of a Stripe-shaped answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+/// What a Stripe-shaped failure says: `{"error": {"type": …, "code": …}}`, or `{"error": "code"}`
+/// as OAuth has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ErrorBody {
     /// `error.type`.
-    #[serde(default, rename = "type")]
     pub kind: Option<String>,
     /// `error.code`.
-    #[serde(default)]
     pub code: Option<String>,
 }
 
 impl ErrorBody {
-    /// Reads a body; `None` if it is not `{"error": {…}}`.
+    /// Reads a body; `None` if it has another shape, so that Stripe did not write it.
     #[must_use]
     pub fn read(body: &[u8]) -> Option<Self> {
         #[derive(serde::Deserialize)]
         struct Shape {
-            error: ErrorBody,
+            error: Said,
         }
-        serde_json::from_slice::<Shape>(body).ok().map(|shape| shape.error)
+        #[derive(serde::Deserialize)]
+        #[serde(untagged)]
+        enum Said {
+            More {
+                #[serde(default, rename = "type")]
+                kind: Option<String>,
+                #[serde(default)]
+                code: Option<String>,
+            },
+            Code(String),
+        }
+        Some(match serde_json::from_slice::<Shape>(body).ok()?.error {
+            Said::More { kind, code } => Self { kind, code },
+            Said::Code(code) => Self { kind: None, code: Some(code) },
+        })
     }
 }
 
@@ -153,6 +166,8 @@ pub fn read(status: StatusCode, signals: Signals, error: Option<&ErrorBody>, api
         429 => Meaning::RateLimited,
         408 | 424 => Meaning::Unknown,
         409 if in_use(kind, code) => Meaning::Unknown,
+        // Somebody between payonce and Stripe wrote it, who cannot know what Stripe did.
+        400..=499 if error.is_none() => Meaning::Unknown,
         400 if kind == Some("idempotency_error") => Meaning::Conflict,
         status @ 400..=499 => {
             Meaning::Declined { spent: api == Api::V1 && (status == 402 || signals.replayed) }

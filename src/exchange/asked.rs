@@ -105,6 +105,13 @@ impl Asked {
         self.client_key.clone().unwrap_or_else(|| IdempotencyKey::minted(self.nonce))
     }
 
+    /// What tells this request's claim from any other, however often it is made: a claim that was
+    /// not answered may stand.
+    #[must_use]
+    pub fn token(&self) -> String {
+        hex::encode(self.nonce)
+    }
+
     /// The upstream key of one occurrence.
     #[must_use]
     pub fn key(&self, at: Occurrence) -> IdempotencyKey {

@@ -138,13 +138,19 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let Some(held) = held else { return Ok(None) };
         let holding = self.holding(asked, found, ask, send, verdict.row);
         let entry = Self::entry(asked, &holding.record, ask.now)?;
-        match self.ledger.replace(held.id, held.version, entry).await? {
-            Replaced::Done(version) => {
-                self.metrics.row(verdict.row.as_str());
-                Ok(Some(Claimed::Held(Box::new(Holding { version, ..holding }))))
+        let version = match self.ledger.replace(held.id, held.version, entry).await {
+            Ok(Replaced::Done(version)) => version,
+            Ok(Replaced::Moved(_)) => return Ok(None),
+            // What was read is better than what is remembered, or than nothing.
+            Err(LedgerError::Unavailable(what)) if derives(asked) => {
+                self.store_is_down(asked, &what);
+                self.metrics.degraded("store");
+                None
             }
-            Replaced::Moved(_) => Ok(None),
-        }
+            Err(failed) => return Err(failed),
+        };
+        self.metrics.row(verdict.row.as_str());
+        Ok(Some(Claimed::Held(Box::new(Holding { version, ..holding }))))
     }
 
     /// What is claimed if the ledger holds nothing; `None` if memory says not to send.
@@ -174,7 +180,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let with = Claiming {
             claim: Claim {
                 owner: self.config.owner.clone(),
-                token: hex::encode(rand::random::<[u8; 8]>()),
+                token: asked.token(),
                 lease: ask.now.plus(self.config.lease),
             },
             key: asked.key(send.occurrence),
@@ -231,12 +237,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 error!(operation_id = %operation, %what, "the store's record cannot be read; nothing was sent");
                 return Claimed::Refused(Refusal::StoreUnreadable);
             }
-            LedgerError::Unavailable(what) => {
-                self.metrics.ledger_error("unavailable");
-                warn!(operation_id = %operation, %what, "the store did not answer");
-            }
+            LedgerError::Unavailable(what) => self.store_is_down(asked, what),
         }
-        if !derives_without_ledger(&asked.rule, asked.identified.kind, asked.message.api) {
+        if !derives(asked) {
             return Claimed::Refused(Refusal::StoreDown);
         }
         self.metrics.degraded("store");
@@ -256,4 +259,13 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             Then::Wait { .. } => Claimed::Refused(Refusal::StillInFlight),
         }
     }
+    fn store_is_down(&self, asked: &Asked, what: &str) {
+        self.metrics.ledger_error("unavailable");
+        warn!(operation_id = %asked.identified.operation, %what, "the store did not answer");
+    }
+}
+
+/// Whether the request may be sent while the ledger does not answer.
+fn derives(asked: &Asked) -> bool {
+    derives_without_ledger(&asked.rule, asked.identified.kind, asked.message.api)
 }

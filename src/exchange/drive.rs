@@ -16,7 +16,7 @@ use crate::decide::identity::Kind;
 use crate::decide::operation::Retention;
 use crate::decide::operation::change::{self, Follows, Learnt};
 use crate::decide::operation::codec::decode;
-use crate::decide::operation::record::{About, Outcome, Past, Record, Settled, Standing};
+use crate::decide::operation::record::{About, Outcome, Past, Record, Standing};
 use crate::decide::operation::table::Way;
 use crate::decide::outcome::{Conclusion, ErrorBody, Meaning};
 use crate::delivery::Delivery;
@@ -142,9 +142,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let key = asked.key(holding.record.occurrence.next(epoch));
         let next = change::advanced(&holding.record, epoch, key, now);
         // If nothing comes of the next one, the declined one is what was found.
-        let mut declined = holding.record.clone();
-        declined.standing =
-            Standing::Settled(Settled { result: Outcome::Declined, spent: true, delivered: true });
+        let declined = change::passed_over(&holding.record);
         if let Some(version) = holding.version {
             let written = match Self::entry(asked, &next, now) {
                 Ok(entry) => self.ledger.replace(asked.record(), version, entry).await,
@@ -292,12 +290,14 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 Replaced::Moved(_) => Written::TakenOver,
             });
         };
-        let ours = decode(&held.record).is_ok_and(|stands| {
-            let token = |record: &Record| record.claim.as_ref().map(|claim| claim.token.clone());
-            let known = holding.found.as_ref().is_some_and(|found| *found == stands);
-            token(&stands) == token(&holding.record) && stands.claim.is_some() || known
-        });
-        Ok(if ours { Written::Ours(held.version) } else { Written::TakenOver })
+        let Ok(stands) = decode(&held.record) else { return Ok(Written::TakenOver) };
+        if record == Some(&stands) {
+            return Ok(Written::Done);
+        }
+        let token = |record: &Record| record.claim.as_ref().map(|claim| claim.token.clone());
+        let claimed = stands.claim.is_some() && token(&stands) == token(&holding.record);
+        let found = holding.found.as_ref() == Some(&stands);
+        Ok(if claimed || found { Written::Ours(held.version) } else { Written::TakenOver })
     }
 
     /// Awaits `work` while the lease is renewed, where another process might take it for ended.

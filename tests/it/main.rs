@@ -8,6 +8,7 @@ mod drain;
 mod ledger_contract;
 mod ledger_embedded;
 mod policy;
+mod reconcile;
 mod sandbox;
 mod sandbox_imports;
 mod server;

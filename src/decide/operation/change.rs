@@ -37,7 +37,8 @@ pub struct Claiming {
 pub fn claimed(found: Option<&Record>, ask: &Ask<'_>, send: Send, with: Claiming) -> Record {
     let mut record = match found {
         Some(found) if found.occurrence == send.occurrence => {
-            Record { claim: Some(with.claim), last_sent: ask.now, ..found.clone() }
+            let claim = Some(with.claim);
+            Record { claim, last_sent: ask.now, ..sent_again(found.clone(), ask.now) }
         }
         found => Record {
             format: FORMAT,
@@ -61,28 +62,46 @@ pub fn claimed(found: Option<&Record>, ask: &Ask<'_>, send: Send, with: Claiming
     if let Some(key) = ask.client_key {
         remember(&mut record, key);
     }
+    trim(&mut record);
+    record
+}
+
+/// What a key that is sent again leaves known. The provider replays an outcome that it holds; an
+/// unspent decline it executes anew, so that its outcome is open until there is an answer (I5), and
+/// what it will remember begins now.
+fn sent_again(record: Record, now: Timestamp) -> Record {
+    match record.standing {
+        Standing::Settled(Settled { result: Outcome::Declined, spent: false, .. }) => {
+            Record { standing: Standing::Begun, first_sent: now, ..record }
+        }
+        Standing::Begun | Standing::InDoubt { .. } | Standing::Settled(_) => record,
+    }
+}
+
+/// A record that the ledger had forgotten: its key may be as old as its epoch (I6).
+#[must_use]
+pub fn forgotten(mut record: Record, operation: &OperationId) -> Record {
+    let before = record.occurrence.epoch.saturating_sub(1);
+    let began = Retention::of(record.api).epoch_end(operation, before);
+    record.first_sent = record.first_sent.min(began);
     record
 }
 
 /// Passes over the current occurrence, which the provider answered with a replayed decline.
 #[must_use]
 pub fn advanced(record: &Record, epoch: u64, key: IdempotencyKey, now: Timestamp) -> Record {
-    let over = Record {
-        standing: Standing::Settled(Settled {
-            result: Outcome::Declined,
-            spent: true,
-            delivered: true,
-        }),
-        ..record.clone()
-    };
+    let over = passed_over(record);
     let mut next = Record {
         occurrence: record.occurrence.next(epoch),
         key,
+        claim: record.claim.clone(),
         standing: Standing::Begun,
         first_sent: now,
         last_sent: now,
+        attempts: 0,
         first_delivered: None,
         past: with_past(&over),
+        about: About { object: None, ..over.about.clone() },
         ..over
     };
     // Whoever asked for the occurrence that is passed over asks for this one.
@@ -93,6 +112,21 @@ pub fn advanced(record: &Record, epoch: u64, key: IdempotencyKey, now: Timestamp
     }
     trim(&mut next);
     next
+}
+
+/// `record` with the decline that the provider replayed for it, free: what is put back if nothing
+/// comes of the occurrence after it.
+#[must_use]
+pub fn passed_over(record: &Record) -> Record {
+    Record {
+        claim: None,
+        standing: Standing::Settled(Settled {
+            result: Outcome::Declined,
+            spent: true,
+            delivered: true,
+        }),
+        ..record.clone()
+    }
 }
 
 /// The earlier occurrences, with the current one of `record` among them.
@@ -156,10 +190,15 @@ pub fn settled(
         (Conclusion::Succeeded, _) => {
             Standing::Settled(Settled { result: Outcome::Succeeded, spent: true, delivered })
         }
+        // A success is not undone by what is answered later for its key (which raises an alarm).
+        (
+            Conclusion::Declined { .. },
+            Standing::Settled(held @ Settled { result: Outcome::Succeeded, .. }),
+        ) => Standing::Settled(Settled { delivered: false, ..held }),
         (Conclusion::Declined { spent }, _) => {
             Standing::Settled(Settled { result: Outcome::Declined, spent, delivered })
         }
-        // Settled never regresses to unknown; this asker just has not got the answer.
+        // What the provider keeps never becomes unknown; this asker just has not got the answer.
         (Conclusion::InDoubt { .. } | Conclusion::NotExecuted, Standing::Settled(settled)) => {
             Standing::Settled(Settled { delivered: false, ..settled })
         }
@@ -226,13 +265,13 @@ pub fn follows(
         (Way::New { .. }, Conclusion::Declined { .. }) if stale && may_advance => Follows::Advance,
         (Way::New { .. }, Conclusion::Succeeded) if stale => Follows::Forgotten,
         (Way::TakeOver { next_if_replayed: true }, Conclusion::Declined { .. })
-            if replayed && may_advance =>
+            if stale && may_advance =>
         {
             Follows::Advance
         }
-        // v2 may not mark its replays, and an unspent decline is executed again.
-        (Way::Replay, Conclusion::Succeeded)
-            if !replayed && record.api == Api::V1 && spent(record) =>
+        // v2 may not mark its replays.
+        (Way::Replay, Conclusion::Succeeded | Conclusion::Declined { .. })
+            if !replayed && record.api == Api::V1 && succeeded(record) =>
         {
             Follows::Alarm
         }
@@ -248,6 +287,10 @@ pub fn follows(
 
 const fn spent(record: &Record) -> bool {
     matches!(record.standing, Standing::Settled(Settled { spent: true, .. }))
+}
+
+const fn succeeded(record: &Record) -> bool {
+    matches!(record.standing, Standing::Settled(Settled { result: Outcome::Succeeded, .. }))
 }
 
 /// How long a record is kept from `now` on.
@@ -292,9 +335,128 @@ pub fn resolved(mut record: Record, resolution: Resolution, word: Resolved) -> R
     record
 }
 
-/// Of two records of one operation, the one that got further: what a store that stepped back
-/// forgot, a process may remember. A tie is the first's.
+/// Of two records of one operation, the one that got further: what a store that stepped back, or
+/// did not take a write, does not know, a process may remember. Of one occurrence, an outcome that
+/// the provider keeps is further than any other standing; then the later exchange is. A tie is the
+/// first's.
 #[must_use]
 pub fn further<'a>(one: &'a Record, other: &'a Record) -> &'a Record {
-    if one.occurrence >= other.occurrence { one } else { other }
+    let reached = |record: &Record| (record.occurrence, spent(record), record.last_sent);
+    if reached(one) >= reached(other) { one } else { other }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Occurrence;
+    use super::super::table::{Owner, Refused, Row, Then, judge};
+    use super::*;
+    use crate::decide::identity::{Fingerprint, WholeDigest};
+
+    const FIRST: Occurrence = Occurrence::first(7);
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+    fn content(what: u8) -> Fingerprint {
+        Fingerprint { whole: WholeDigest([what; 16]), fields: Vec::new() }
+    }
+
+    fn ask(fingerprint: &Fingerprint) -> Ask<'_> {
+        Ask {
+            kind: Kind::Header,
+            fingerprint,
+            client_key: None,
+            twins: false,
+            repeat_window: Duration::ZERO,
+            next_after_saved_500: false,
+            epoch: 7,
+            now: NOW,
+        }
+    }
+
+    fn with() -> Claiming {
+        Claiming {
+            claim: Claim { owner: "o".to_owned(), token: "t".to_owned(), lease: NOW },
+            key: IdempotencyKey::minted([1; 16]),
+            request: "POST /v1/charges".to_owned(),
+            api: Api::V1,
+            about: About::default(),
+        }
+    }
+
+    fn learnt(conclusion: Conclusion, last_sent: Timestamp) -> Learnt {
+        Learnt { conclusion, attempts: 1, object: None, request_id: None, last_sent }
+    }
+
+    /// A first occurrence that was sent and came to `conclusion`.
+    fn after(conclusion: Conclusion) -> Record {
+        let fingerprint = content(1);
+        let send = Send { occurrence: FIRST, way: Way::New { repeat: false, abandoned: false } };
+        let record = claimed(None, &ask(&fingerprint), send, with());
+        settled(record, &learnt(conclusion, NOW), true, &[], NOW)
+    }
+
+    #[test]
+    fn an_unspent_decline_that_is_sent_again_without_an_answer_is_in_doubt() {
+        let (same, other) = (content(1), content(2));
+        let declined = after(Conclusion::Declined { spent: false });
+        let Then::Send(send) = judge(Some(&declined), Owner::Gone, &ask(&same)).then else {
+            panic!("not sent")
+        };
+        let again = claimed(Some(&declined), &ask(&same), send, with());
+        // Its owner dies here, or gets no answer: either way it may have been executed.
+        let unknown = learnt(Conclusion::InDoubt { saved_500: false }, NOW);
+        for record in [again.clone(), settled(again.clone(), &unknown, false, &[], NOW)] {
+            let verdict = judge(Some(&record), Owner::Gone, &ask(&other));
+            assert_eq!(verdict.row, Row::A8, "{record:?}");
+            assert!(matches!(verdict.then, Then::Refuse(Refused::Conflict(_))));
+            assert_eq!(judge(Some(&record), Owner::Gone, &ask(&same)).row, Row::A11);
+        }
+        // Nothing executed: the decline stands as it was found.
+        assert_eq!(put_back(Some(declined.clone())), Some(declined));
+    }
+
+    #[test]
+    fn a_success_that_is_asked_for_again_stays_one() {
+        let same = content(1);
+        let succeeded = after(Conclusion::Succeeded);
+        let send = Send { occurrence: FIRST, way: Way::Replay };
+        let again = claimed(Some(&succeeded), &ask(&same), send, with());
+        let unknown = learnt(Conclusion::InDoubt { saved_500: false }, NOW);
+        let record = settled(again, &unknown, false, &[], NOW);
+        assert_eq!(record.settled().map(|it| it.result), Some(Outcome::Succeeded));
+    }
+
+    #[test]
+    fn an_occurrence_that_was_passed_over_is_put_back_as_answered() {
+        let same = content(1);
+        let send = Send { occurrence: FIRST, way: Way::New { repeat: false, abandoned: false } };
+        let record = claimed(None, &ask(&same), send, with());
+        let found = put_back(Some(passed_over(&record)));
+        // The next asker gets the next occurrence, not the old decline once more.
+        let Then::Send(send) = judge(found.as_ref(), Owner::Gone, &ask(&same)).then else {
+            panic!("not sent")
+        };
+        assert_eq!(send.occurrence, FIRST.next(7));
+    }
+
+    #[test]
+    fn a_known_outcome_is_further_than_the_claim_that_it_settled() {
+        let succeeded = after(Conclusion::Succeeded);
+        let mut begun = succeeded.clone();
+        begun.standing = Standing::Begun;
+        begun.last_sent = NOW.plus(Duration::from_secs(1));
+        assert_eq!(further(&begun, &succeeded), &succeeded);
+        assert_eq!(further(&succeeded, &begun), &succeeded);
+        let mut next = begun.clone();
+        next.occurrence = FIRST.next(7);
+        assert_eq!(further(&next, &succeeded), &next);
+    }
+
+    #[test]
+    fn an_unspent_decline_is_not_further_than_a_later_exchange() {
+        let declined = after(Conclusion::Declined { spent: false });
+        let mut begun = declined.clone();
+        begun.standing = Standing::Begun;
+        begun.last_sent = NOW.plus(Duration::from_secs(1));
+        assert_eq!(further(&declined, &begun), &begun);
+    }
 }

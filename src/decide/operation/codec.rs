@@ -37,5 +37,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
     if form.format > FORMAT {
         return Err(CodecError::Newer(form.format));
     }
+    if form.format == 0 {
+        return Err(CodecError::Unreadable);
+    }
     serde_json::from_slice(bytes).map_err(|_error| CodecError::Unreadable)
 }

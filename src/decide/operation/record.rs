@@ -73,7 +73,8 @@ pub enum Standing {
         /// The provider replays a 500 for this key.
         saved_500: bool,
     },
-    /// The outcome is known. It never becomes unknown again.
+    /// The outcome is known. It never becomes unknown again, unless the provider does not keep it
+    /// (an unspent decline) and the key is sent again.
     Settled(Settled),
 }
 

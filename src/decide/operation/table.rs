@@ -198,12 +198,16 @@ fn known(record: &Record, owner: Owner, ask: &Ask<'_>) -> (Row, Then) {
         if seen < record.occurrence {
             return (Row::A2, earlier(record, seen, ask.now));
         }
-        if !alive && !record.beyond_retention(ask.now) && provider_answers(record) {
+        let answers = provider_answers(record) && !succeeded_by_word(record);
+        if !alive && !record.beyond_retention(ask.now) && answers {
             return (Row::A3, replay);
         }
     }
     if !alive && record.beyond_retention(ask.now) {
         return beyond(record, ask);
+    }
+    if !alive && succeeded_by_word(record) {
+        return (Row::A5, Then::Refuse(Refused::AlreadyDone));
     }
     if !record.fingerprint.matches(ask.fingerprint) {
         return other_content(record, alive, ask);
@@ -234,6 +238,13 @@ const fn provider_answers(record: &Record) -> bool {
         Standing::Begun | Standing::InDoubt { saved_500: false } => false,
         Standing::InDoubt { saved_500: true } | Standing::Settled(_) => true,
     }
+}
+
+/// Whether a person, not an answer, says that it succeeded. What happened may have happened under
+/// another key, so this one is not sent again: it might make it happen once more.
+fn succeeded_by_word(record: &Record) -> bool {
+    let succeeded = record.settled().is_some_and(|it| it.result == Outcome::Succeeded);
+    succeeded && record.about.resolved.is_some()
 }
 
 /// A2: the key of that occurrence again, if the provider holds its outcome and still knows it.
