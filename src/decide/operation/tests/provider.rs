@@ -152,8 +152,7 @@ impl Provider {
             self.effects
         });
         if saves {
-            let saved = Saved { since: now, content, status, effect };
-            self.keys.insert(key.to_owned(), saved);
+            self.keys.insert(key.to_owned(), Saved { since: now, content, status, effect });
         }
         read(status, None, false, effect)
     }

@@ -13,7 +13,7 @@ use crate::decide::identity::{
 };
 use crate::decide::key::IdempotencyKey;
 use crate::decide::operation::change::{
-    Claiming, Follows, Learnt, advanced, claimed, follows, forgotten, kept, put_back, settled,
+    Claiming, Follows, Learnt, advanced, claimed, follows, kept, put_back, settled,
 };
 use crate::decide::operation::record::{About, Claim, MAX_CLIENT_KEYS, Record};
 use crate::decide::operation::table::{Ask, Owner, Refused, Send, Then, Way, judge};
@@ -35,8 +35,9 @@ pub(super) struct Setting {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Intent {
     pub(super) content: u8,
-    pub(super) client_key: u16,
-    pub(super) keyless: bool,
+    /// What it was asked for with before.
+    earlier: Vec<u8>,
+    pub(super) client_key: Option<u16>,
     pub(super) asked: Option<Timestamp>,
     /// When it was first asked for, nobody else was still without an answer.
     pub(super) in_turn: bool,
@@ -77,6 +78,7 @@ pub(super) struct World {
     operation: OperationId,
     secret: Secret,
     keys_used: u16,
+    cards: u8,
     claims: u64,
     /// A caller did not get the answer that was written for it.
     pub(super) lost_answers: bool,
@@ -84,7 +86,7 @@ pub(super) struct World {
     pub(super) forgot: bool,
     /// The epoch in which the first request came.
     pub(super) first_epoch: u64,
-    /// The answers that were handed out, so that a test can tell that it tests something.
+    /// The rows that decided, so that a test can tell that it tests something.
     pub(super) rows: Vec<crate::decide::operation::table::Row>,
 }
 
@@ -100,7 +102,7 @@ impl World {
             twins,
             now,
             intents: (0..intents)
-                .map(|n| Intent { client_key: u16::try_from(n).unwrap(), ..Intent::default() })
+                .map(|n| Intent { client_key: u16::try_from(n).ok(), ..Intent::default() })
                 .collect(),
             provider: Provider::default(),
             record: None,
@@ -110,6 +112,7 @@ impl World {
             operation,
             secret: Secret::configured(b"the secret of the histories"),
             keys_used: 100,
+            cards: 0,
             claims: 0,
             lost_answers: false,
             forgot: false,
@@ -130,8 +133,7 @@ impl World {
     pub(super) fn fresh_key(&mut self, intent: usize, keyless: bool) {
         if self.setting.kind != Kind::OwnKey {
             self.keys_used += 1;
-            self.intents[intent].client_key = self.keys_used;
-            self.intents[intent].keyless = keyless;
+            self.intents[intent].client_key = (!keyless).then_some(self.keys_used);
         }
     }
 
@@ -149,7 +151,7 @@ impl World {
         }
         it.declined = false;
         it.waiting = true;
-        let key = (!it.keyless).then(|| client_key(it.client_key, it.content));
+        let key = it.client_key.map(|key| client_key(key, it.content));
         self.arrive(intent, key);
     }
 
@@ -194,6 +196,9 @@ impl World {
             Then::Refuse(refused) => {
                 let it = &mut self.intents[intent];
                 it.waiting = false;
+                if let Refused::Conflict(_fields) = &refused {
+                    it.content = it.earlier.pop().expect("a conflict, and the content is the same");
+                }
                 it.refused = Some(refused);
             }
         }
@@ -243,10 +248,17 @@ impl World {
                 }
                 Follows::Forgotten => {
                     assert!(self.forgot, "a success was called forgotten, and nothing was");
-                    record = forgotten(record, &self.operation);
                     break (conclusion, attempts, answer);
                 }
-                Follows::Alarm => panic!("a saved answer was executed again"),
+                Follows::Alarm => {
+                    // An own key may outlive what the provider remembers of its decline.
+                    assert_eq!(
+                        self.setting.kind,
+                        Kind::OwnKey,
+                        "a saved answer was executed again"
+                    );
+                    break (conclusion, attempts, answer);
+                }
                 Follows::Settle => break (conclusion, attempts, answer),
             }
         };
@@ -389,13 +401,14 @@ impl World {
         }
     }
 
-    /// The shopper takes another card once the first was declined.
+    /// The shopper takes another card, whether or not the first was declined.
     pub(super) fn other_card(&mut self, intent: usize) {
         let named = matches!(self.setting.kind, Kind::Header | Kind::Fields);
         let it = &mut self.intents[intent];
-        if named && it.declined && it.told.is_none() && !it.waiting {
-            it.declined = false;
-            it.content += 1;
+        if named && it.told.is_none() && !it.waiting {
+            self.cards += 1;
+            it.earlier.push(it.content);
+            it.content = self.cards;
             self.fresh_key(intent, false);
         }
     }
