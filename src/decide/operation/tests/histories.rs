@@ -295,6 +295,33 @@ proptest! {
         check_once(&world);
         check_not_locked_out(&mut world);
     }
+
+    /// What the provider replayed to a store that had forgotten it may be as old as its epoch.
+    #[test]
+    fn a_forgotten_success_is_not_asked_for_once_the_provider_may_have_forgotten_it(
+        kind in select(vec![Kind::Header, Kind::Fields, Kind::Content]),
+        forgotten in 0_u64..21 * 60,
+        delivered in any::<bool>(),
+        asked in 0_u64..50 * 60,
+    ) {
+        let setting = Setting {
+            kind,
+            window: Duration::ZERO,
+            next_after_saved_500: false,
+            into_epoch: Duration::ZERO,
+        };
+        let mut world = World::new(setting, 3, false);
+        world.ask(0);
+        world.run(&[], false);
+        world.pass(Duration::from_mins(forgotten));
+        world.forget();
+        world.ask(1);
+        world.run(&[], delivered);
+        world.pass(Duration::from_mins(asked));
+        // I6 is checked at every attempt.
+        world.ask(2);
+        world.run(&[], true);
+    }
 }
 
 /// The histories come by every row, or they would prove little.

@@ -13,7 +13,7 @@ use crate::decide::identity::{
 };
 use crate::decide::key::IdempotencyKey;
 use crate::decide::operation::change::{
-    Claiming, Follows, Learnt, advanced, claimed, follows, kept, put_back, settled,
+    Claiming, Follows, Learnt, advanced, claimed, follows, forgotten, kept, put_back, settled,
 };
 use crate::decide::operation::record::{About, Claim, MAX_CLIENT_KEYS, Record};
 use crate::decide::operation::table::{Ask, Owner, Refused, Send, Then, Way, judge};
@@ -248,6 +248,7 @@ impl World {
                 }
                 Follows::Forgotten => {
                     assert!(self.forgot, "a success was called forgotten, and nothing was");
+                    record = forgotten(record, &self.operation);
                     break (conclusion, attempts, answer);
                 }
                 Follows::Alarm => {
