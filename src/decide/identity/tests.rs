@@ -291,6 +291,8 @@ fn an_absent_account_is_not_an_empty_one() {
         (Some(b""), Some(b"")),
         (Some(b"acct_1"), None),
         (None, Some(b"acct_1")),
+        (Some(b"a\x01b"), None),
+        (Some(b"a"), Some(b"b\0")),
     ]
     .into_iter()
     .map(|(account, context)| Scope::of(b"sk", account, context))

@@ -202,6 +202,10 @@ fn a_decline_that_is_tried_again_without_being_sent_stays_declined() {
     for later in NOTHING {
         assert_eq!(concluded(&[UNSPENT, later]), Conclusion::Declined { spent: false });
     }
+    for later in NOTHING {
+        let told = [Meaning::Unknown, UNSPENT, later];
+        assert_eq!(concluded(&told), Conclusion::Declined { spent: false }, "it was answered");
+    }
     assert_eq!(concluded(&[UNSPENT, Meaning::Unknown]), IN_DOUBT);
 }
 
