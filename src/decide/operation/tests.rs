@@ -1,1 +1,11 @@
-//! .
+//! The state machine, judged by its table and by what it is for.
+
+mod bytes;
+mod changes;
+mod epochs;
+mod histories;
+mod provider;
+mod rows;
+mod scenarios;
+mod some;
+mod world;
