@@ -38,8 +38,15 @@ mod asked;
 mod claim;
 mod drive;
 mod pass;
+mod settle;
+mod tell;
 
 pub use asked::Asked;
+use asked::{Credentials, Unbuffered};
+
+/// How long an answered success is shared, unsettled, with those who name the same operation. They
+/// would get a replay of it afterwards.
+const NAMED_SHARE: Duration = Duration::from_secs(5);
 
 /// Where the policy in force comes from.
 pub trait Policies: Send + Sync + 'static {
@@ -149,28 +156,40 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let head = Head::check(parts)?;
         let policy = self.policies.current();
         let rule = Arc::clone(policy.judge(&head.method, &head.target));
+        let credentials = Credentials::of(&head.headers);
+        if self.config.bypass || policy.mode() == Mode::Observe {
+            return self.unenforced(head, body, conn, &policy, &rule, credentials, arrived).await;
+        }
         match rule.class {
             Class::Refuse => return Err(Refusal::ByPolicy { rule: rule.name.clone() }),
-            Class::Pass => return self.pass(head, body).await,
-            Class::Critical => {}
+            Class::Pass if !self.may_be_known(&head, credentials.as_ref()) => {
+                return self.pass(head, body).await;
+            }
+            Class::Pass | Class::Critical => {}
         }
-        let Some(credentials) = asked::Credentials::of(&head.headers) else {
+        let Some(credentials) = credentials else {
             // I7: without a scope nothing is joined, recorded or replayed.
             return self.pass(head, body).await;
         };
         let body = match self.buffer(body).await {
-            Ok(body) => body,
-            Err(asked::Unbuffered::Refused(refusal)) => return Err(refusal),
-            Err(asked::Unbuffered::TooLarge(rest)) => {
+            Ok(body) => Arc::new(body),
+            Err(Unbuffered::Refused(refusal)) => return Err(refusal),
+            Err(Unbuffered::TooLarge(rest)) if rule.class == Class::Pass => {
+                return self.pass(head, rest).await;
+            }
+            Err(Unbuffered::TooLarge(rest)) => {
                 return self.stream_once(head, rest, &rule, arrived).await;
             }
         };
-        let mut asked = self.identify(head, body, &credentials, &policy, rule, arrived)?;
-        let recalled = self.recall(&mut asked);
-        let off = self.config.bypass || policy.mode() == Mode::Observe;
-        if off && !recalled && !self.is_open(&asked).await {
-            return self.pass_unchanged(asked).await;
+        let mut asked = self.identify(&head, &body, &credentials, &policy, &rule, arrived)?;
+        if !self.recall(&mut asked) && rule.class == Class::Pass {
+            return self.pass_held(head, &body).await;
         }
+        self.enforce(asked, conn).await
+    }
+
+    /// What is critical is kept to once.
+    async fn enforce(&self, asked: Asked, conn: &Connection) -> Result<Response<Body>, Refusal> {
         let asked = Arc::new(asked);
         match asked.identified.kind {
             Kind::Call => self.call_alone(asked, conn).await,
@@ -188,8 +207,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     ) -> Result<Response<Body>, Refusal> {
         let turn = self.inflight.alone();
         let seat = sit(turn.table(), &asked)?;
-        self.tasks.spawn(drive::call(self.clone(), turn, asked));
-        self.take_answer(seat, conn, false).await.ok_or(Refusal::Internal)
+        self.tasks.spawn(drive::call(self.clone(), turn, Arc::clone(&asked)));
+        self.take_answer(seat, conn, false).await.ok_or_else(|| unanswered(&asked))
     }
 
     /// An operation: one turn at a time in this process, the others wait or share.
@@ -208,7 +227,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                     // Without an answer its task has failed: it is not begun again behind the
                     // client's back.
                     let answer = self.take_answer(seat, conn, false).await;
-                    return answer.ok_or(Refusal::Internal);
+                    return answer.ok_or_else(|| unanswered(&asked));
                 }
                 Entered::Busy(table) => {
                     let left = deadline.saturating_sub(self.clock.now().since(asked.arrived()));
@@ -238,10 +257,11 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let verdict = judge(Some(&record), Owner::Alive, &self.ask(asked));
         self.metrics.row(verdict.row.as_str());
         match verdict.then {
-            Then::Wait { share: true } if shareable(told.as_deref()) => {
+            Then::Wait { share: true } if self.shareable(told.as_deref(), asked) => {
                 match table.sit(asked.identified.client_key) {
                     Ok(seat) => {
                         self.metrics.merge("joined");
+                        self.remember_call(asked, &record.key);
                         if let Some(response) = self.take_answer(seat, conn, true).await {
                             return Ok(Visit::Answered(response));
                         }
@@ -255,7 +275,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 let seat = sit(turn.table(), asked)?;
                 self.tasks.spawn(drive::earlier(self.clone(), turn, Arc::clone(asked), past));
                 let answer = self.take_answer(seat, conn, false).await;
-                return answer.map(Visit::Answered).ok_or(Refusal::Internal);
+                return answer.map(Visit::Answered).ok_or_else(|| unanswered(asked));
             }
             // It is answered already, and how it is settled decides about other content.
             Then::Refuse(Refused::Conflict(_)) if told.is_some() => {}
@@ -277,6 +297,20 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let (response, receipt) = conn.watch.track(told.response(joined)?);
         seat.handed(receipt);
         Some(response)
+    }
+
+    /// A joiner shares an answer that is still to come, or for a while a success. A decline that was
+    /// answered is judged again once its delivery is known, so that the next attempt is not answered
+    /// with the last; so is a success beyond the while, lest a steady stream of twins shares it for
+    /// ever.
+    fn shareable(&self, told: Option<&Told>, asked: &Asked) -> bool {
+        let Some(told) = told else { return true };
+        let window = match asked.identified.kind {
+            Kind::Content => asked.rule.repeat_window,
+            Kind::Header | Kind::Fields | Kind::OwnKey | Kind::Call => NAMED_SHARE,
+        };
+        let whole = matches!(told.answer.body, Held::Whole(_));
+        told.succeeded && whole && self.clock.now().since(told.at) < window
     }
 
     fn busy(&self, limit: &'static str) -> Refusal {
@@ -303,13 +337,10 @@ fn sit(table: &Arc<Table>, asked: &Asked) -> Result<Seat, Refusal> {
     table.sit(asked.identified.client_key).map_err(|_no_seat| Refusal::Internal)
 }
 
-/// A joiner shares an answer that is still to come, or a success. A decline that was answered is
-/// judged again once its delivery is known, so that the next attempt is not answered with the last.
-fn shareable(told: Option<&Told>) -> bool {
-    match told {
-        None => true,
-        Some(told) => told.succeeded && matches!(told.answer.body, Held::Whole(_)),
-    }
+/// Its own task ended without an answer, which is a bug: what was sent is not known.
+fn unanswered(asked: &Asked) -> Refusal {
+    let keyless_call = asked.identified.kind == Kind::Call && asked.client_key.is_none();
+    Refusal::OutcomeUnknown { cause: None, last: None, keyless_call }
 }
 
 fn refusal_of(refused: Refused, record: &crate::decide::operation::record::Record) -> Refusal {

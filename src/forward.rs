@@ -4,6 +4,7 @@
 //! [`decide::retry`](crate::decide::retry)'s. Nothing below retries behind our back, and every send
 //! here bears the same key.
 
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,8 +28,8 @@ use crate::upstream::{Body, BoxError, Cause, Host, SendError, Upstream, headers}
 /// `Idempotency-Key`.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// What is sent, however often.
-#[derive(Clone, Debug)]
+/// What is sent, however often. Its `Debug` shows neither body nor fields (I8).
+#[derive(Clone)]
 pub struct Message {
     /// Whither.
     pub host: Host,
@@ -36,7 +37,7 @@ pub struct Message {
     pub method: Method,
     /// Its target, byte for byte as the client sent it.
     pub uri: Uri,
-    /// Its end-to-end fields, without a key.
+    /// Its end-to-end fields. A key among them is replaced at each send.
     pub headers: HeaderMap,
     /// How the client spelled them.
     pub extensions: Extensions,
@@ -46,6 +47,14 @@ pub struct Message {
     pub api: Api,
     /// When the request arrived: the deadline counts from here.
     pub arrived: Timestamp,
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, method, body, api, arrived, .. } = self;
+        let body = body.len();
+        write!(f, "Message({method} to {host:?}, {api:?}, {body} bytes, at {arrived})")
+    }
 }
 
 impl Message {

@@ -67,6 +67,12 @@ impl Inflight {
         Turn { table: Table::new(1), place: None }
     }
 
+    /// Whether this process works on an operation.
+    #[must_use]
+    pub fn contains(&self, id: RecordId) -> bool {
+        lock(&self.tables).contains_key(&id)
+    }
+
     /// How many operations are in flight.
     #[must_use]
     pub fn len(&self) -> usize {

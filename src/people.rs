@@ -61,13 +61,11 @@ impl<L: Ledger, U: Upstream> People<L, U> {
         self.exchange.notes.all().into_iter().find(|note| note.operation.to_string() == id)
     }
 
-    /// Whether somebody works on it just now.
-    fn busy(&self, record: &Record) -> bool {
-        let now = self.exchange.clock.now();
-        record.claim.as_ref().is_some_and(|claim| {
-            claim.lease > now
-                && (claim.owner == self.exchange.config.owner || !self.exchange.ledger.exclusive())
-        })
+    /// Whether somebody works on it just now: this process by its own word, another by its lease.
+    fn busy(&self, id: RecordId, record: &Record) -> bool {
+        let leased =
+            record.claim.as_ref().is_some_and(|claim| claim.lease > self.exchange.clock.now());
+        self.exchange.inflight.contains(id) || (leased && !self.exchange.ledger.exclusive())
     }
 
     async fn write(
@@ -143,11 +141,11 @@ impl<L: Ledger, U: Upstream> Operations for People<L, U> {
             self.exchange.notes.remove(note.operation);
             return Ok(Resolved::Done(Box::new(noted(&note))));
         };
-        if !record.open() {
-            return Ok(Resolved::NotOpen(Box::new(detail(held.id, &record))));
-        }
-        if self.busy(&record) {
+        if self.busy(held.id, &record) {
             return Ok(Resolved::Busy(Box::new(detail(held.id, &record))));
+        }
+        if !record.unresolved() {
+            return Ok(Resolved::NotOpen(Box::new(detail(held.id, &record))));
         }
         self.write(&held, record, resolution, who, why).await
     }

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::decide::identity::{CallDigest, Kind, OperationId};
+use crate::decide::identity::{CallDigest, CallHint, Kind, OperationId};
 use crate::decide::key::IdempotencyKey;
 use crate::decide::operation::record::Record;
 use crate::ledger::RecordId;
@@ -35,6 +35,7 @@ pub struct Call {
 #[derive(Debug)]
 pub struct Recent {
     calls: Mutex<Bounded<CallDigest, Call>>,
+    hints: Mutex<Bounded<CallHint, ()>>,
     operations: Mutex<Bounded<RecordId, Record>>,
 }
 
@@ -42,6 +43,7 @@ impl Default for Recent {
     fn default() -> Self {
         Self {
             calls: Mutex::new(Bounded::new(MAX_CALLS, CALLS_FOR)),
+            hints: Mutex::new(Bounded::new(MAX_CALLS, CALLS_FOR)),
             operations: Mutex::new(Bounded::new(MAX_OPERATIONS, Duration::from_hours(24))),
         }
     }
@@ -54,9 +56,20 @@ impl Recent {
         lock(&self.calls).get(&call, now).cloned()
     }
 
-    /// Remembers how a call is sent.
-    pub fn sent(&self, call: CallDigest, how: Call, now: Timestamp) {
-        lock(&self.calls).insert(call, how, now);
+    /// Whether a call with this client key may have been sent lately, whatever it said: so that a
+    /// request which the policy now passes is looked at before its key is let through.
+    #[must_use]
+    pub fn may_know(&self, hint: CallHint, now: Timestamp) -> bool {
+        lock(&self.hints).get(&hint, now).is_some()
+    }
+
+    /// Remembers how a call is sent. True if it was not known before.
+    pub fn sent(&self, call: CallDigest, hint: CallHint, how: Call, now: Timestamp) -> bool {
+        lock(&self.hints).insert(hint, (), now);
+        let mut calls = lock(&self.calls);
+        let new = calls.get(&call, now).is_none();
+        calls.insert(call, how, now);
+        new
     }
 
     /// Forgets a call of which nothing was executed.

@@ -89,6 +89,8 @@ pub enum Refusal {
     OutcomeUnknown {
         /// What went wrong last, if the provider did not answer.
         cause: Option<Cause>,
+        /// The status of its last answer, which does not tell the outcome.
+        last: Option<u16>,
         /// The client sent no key, so the same request again may be another operation.
         keyless_call: bool,
     },
@@ -99,7 +101,7 @@ pub enum Refusal {
         /// No byte left.
         never_sent: bool,
     },
-    /// payonce failed inside.
+    /// payonce failed inside before anything was sent.
     Internal,
 }
 
@@ -233,8 +235,12 @@ impl Refusal {
             Self::OutcomeUnknown { cause: Some(cause), .. } => {
                 format!("The request was sent, but {cause}")
             }
-            Self::OutcomeUnknown { cause: None, .. } => {
-                "The request was sent, but Stripe's answers did not tell the outcome".to_owned()
+            Self::OutcomeUnknown { cause: None, last: Some(last), .. } => format!(
+                "The request was sent, but the answers, the last with status {last}, did not tell \
+                 the outcome"
+            ),
+            Self::OutcomeUnknown { cause: None, last: None, .. } => {
+                "The request may have been sent, but there is no answer".to_owned()
             }
             Self::PassFailed { cause, .. } => format!("Stripe did not answer: {cause}"),
             Self::Internal => "payonce failed inside".to_owned(),
@@ -263,6 +269,7 @@ impl Refusal {
             | Self::StoreUnreadable
             | Self::StoreForgets
             | Self::Unreachable(_)
+            | Self::Internal
             | Self::PassFailed { never_sent: true, .. } => NOTHING,
             Self::Conflict { .. } => {
                 "Nothing was sent to Stripe. Another operation needs another key, \
@@ -280,7 +287,7 @@ impl Refusal {
                 "The outcome is unknown. Check before repeating: the request bore no key, so the \
                  same request again may be another payment."
             }
-            Self::OutcomeUnknown { keyless_call: false, .. } | Self::Internal => {
+            Self::OutcomeUnknown { keyless_call: false, .. } => {
                 "The outcome is unknown; the same request again, with the same key if it bears \
                  one, is safe."
             }
@@ -298,7 +305,7 @@ mod tests {
         for refusal in [
             Refusal::Busy("connections"),
             Refusal::Conflict { fields: vec!["amount".to_owned()] },
-            Refusal::OutcomeUnknown { cause: None, keyless_call: true },
+            Refusal::OutcomeUnknown { cause: None, last: Some(500), keyless_call: true },
             Refusal::Unreachable(Cause::Tls),
         ] {
             let answer = refusal.answer("req_1");
@@ -322,7 +329,8 @@ mod tests {
 
     #[test]
     fn a_call_without_a_key_is_told_to_be_checked_first() {
-        let unknown = |keyless_call| Refusal::OutcomeUnknown { cause: None, keyless_call };
+        let unknown =
+            |keyless_call| Refusal::OutcomeUnknown { cause: None, last: None, keyless_call };
         assert!(unknown(true).for_the_money().contains("Check before repeating"));
         assert!(!unknown(false).for_the_money().contains("Check"));
     }

@@ -8,6 +8,7 @@ use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::{Extensions, HeaderMap, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 
+use crate::clock::Timestamp;
 use crate::request::Share;
 use crate::upstream::Body;
 
@@ -98,14 +99,18 @@ pub struct Told {
     pub degraded: bool,
     /// The operation's id.
     pub operation: String,
+    /// When it was told.
+    pub at: Timestamp,
 }
 
 impl Told {
-    /// The response for one asker. `None` if the answer could not be held and is given away.
+    /// The response for one asker. `None` if the answer could not be held: only the first asker
+    /// streams it, once.
     #[must_use]
     pub fn response(&self, joined: bool) -> Option<Response<Body>> {
         let body = match &self.answer.body {
             Held::Whole(bytes) => full(bytes.clone()),
+            Held::Stream(_) if joined => return None,
             Held::Stream(stream) => stream.lock().unwrap_or_else(PoisonError::into_inner).take()?,
         };
         let mut response = Response::new(body);

@@ -348,6 +348,24 @@ hex_serde!(ClientKeyDigest, 16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallDigest(pub [u8; 16]);
 
+/// A client key together with its scope, method and path, hashed: what is known of a call before its
+/// body is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CallHint([u8; 32]);
+
+impl CallHint {
+    /// Of a request that bears this key.
+    #[must_use]
+    pub fn of(scope: &Scope, method: &str, path: &str, client_key: &[u8]) -> Self {
+        let mut digest = Sha256::new();
+        for part in [b"payonce call hint 1", &scope.0[..], method.as_bytes(), path.as_bytes()] {
+            absorb(&mut digest, part);
+        }
+        absorb(&mut digest, client_key);
+        Self(digest.finalize().into())
+    }
+}
+
 /// A digest of a whole request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WholeDigest(pub [u8; 16]);

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::Exchange;
 use crate::clock::Timestamp;
 use crate::decide::canonical;
-use crate::decide::identity::{self, Identified, Kind, Scope, Secret, Unidentified};
+use crate::decide::identity::{self, CallHint, Identified, Kind, Scope, Secret, Unidentified};
 use crate::decide::key::{self, Chosen, IdempotencyKey};
 use crate::decide::operation::Occurrence;
 use crate::decide::operation::Retention;
@@ -32,6 +32,13 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
+    /// What is known of a call without its body, if it bears a key.
+    pub(super) fn hint(&self, head: &Head) -> Option<CallHint> {
+        let key = head.headers.get(IDEMPOTENCY_KEY)?;
+        let path = head.target.segments().join("/");
+        Some(CallHint::of(&self.scope, head.method.as_str(), &path, key.as_bytes()))
+    }
+
     /// `None` without an `Authorization`.
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
         let field = |name: &str| headers.get(name).map(http::HeaderValue::as_bytes);
@@ -71,11 +78,13 @@ pub struct Asked {
     pub message: Message,
     /// The key that it came with.
     pub client_key: Option<IdempotencyKey>,
+    /// What is known of its call without its body.
+    pub hint: Option<CallHint>,
     /// What people want to know.
     pub about: About,
     pub(super) secret: Secret,
     nonce: [u8; 16],
-    _body: Buffered,
+    _body: Arc<Buffered>,
 }
 
 impl Asked {
@@ -146,11 +155,11 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     /// Recognises a request.
     pub(super) fn identify(
         &self,
-        head: Head,
-        body: Buffered,
+        head: &Head,
+        body: &Arc<Buffered>,
         credentials: &Credentials,
         policy: &Policy,
-        rule: Arc<Rule>,
+        rule: &Arc<Rule>,
         arrived: Timestamp,
     ) -> Result<Asked, Refusal> {
         let text = |name: http::HeaderName| head.headers.get(name).and_then(|it| it.to_str().ok());
@@ -177,15 +186,16 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             content: &content,
             nonce,
         };
-        let identified = identity::identify(&secret, &credentials.scope, &request, &rule)
-            .map_err(|why| unidentified(why, &rule))?;
+        let identified = identity::identify(&secret, &credentials.scope, &request, rule)
+            .map_err(|why| unidentified(why, rule))?;
         let api = head.target.api();
         if identified.kind == Kind::Content && api == Api::V2 && !self.config.never_forgets {
             return Err(Refusal::StoreForgets);
         }
         let short = |name: &str| {
             let value = content.get(name).and_then(|value| std::str::from_utf8(value).ok());
-            value.map(|value| value.chars().take(32).collect())
+            let plain = |c: &char| c.is_ascii_alphanumeric() || *c == '.' || *c == '-';
+            value.map(|value| value.chars().filter(plain).take(32).collect())
         };
         let about = About {
             rule: rule.name.clone(),
@@ -196,7 +206,17 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             ..About::default()
         };
         let message = message(head, body.bytes().clone(), arrived)?;
-        Ok(Asked { rule, identified, message, client_key, about, secret, nonce, _body: body })
+        Ok(Asked {
+            rule: Arc::clone(rule),
+            identified,
+            message,
+            client_key,
+            hint: credentials.hint(head),
+            about,
+            secret,
+            nonce,
+            _body: Arc::clone(body),
+        })
     }
 
     /// What the table looks at, now.
@@ -216,19 +236,24 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     }
 }
 
-/// The message that goes upstream, without a key.
+/// The message that goes upstream; the client's key, if any, is replaced at each send.
 pub(super) fn message(
-    head: Head,
+    head: &Head,
     body: bytes::Bytes,
     arrived: Timestamp,
 ) -> Result<Message, Refusal> {
     let api = head.target.api();
     let host = routes::host(&head.method, head.target.segments());
-    let mut fields = headers::toward_upstream(&head.headers);
-    fields.remove(IDEMPOTENCY_KEY);
-    let uri = uri(&head)?;
-    let Head { method, extensions, .. } = head;
-    Ok(Message { host, method, uri, headers: fields, extensions, body, api, arrived })
+    Ok(Message {
+        host,
+        method: head.method.clone(),
+        uri: uri(head)?,
+        headers: headers::toward_upstream(&head.headers),
+        extensions: head.extensions.clone(),
+        body,
+        api,
+        arrived,
+    })
 }
 
 /// Path and query, byte for byte (I10).

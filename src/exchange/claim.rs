@@ -36,6 +36,8 @@ pub(super) struct Holding {
     pub(super) way: Way,
     /// The row that decided.
     pub(super) row: Row,
+    /// The call was not known before, so that it may be forgotten if nothing is executed (I2).
+    pub(super) first_call: bool,
 }
 
 /// What came of asking for a claim.
@@ -118,6 +120,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             (Some(stored), Some(remembered)) => Some(further(&stored, &remembered).clone()),
             (stored, remembered) => stored.or(remembered),
         };
+        if let Some(found) = &found {
+            // Should the ledger not answer at the next look, this is better than nothing.
+            self.recent.wrote(asked.record(), found.clone(), ask.now);
+        }
         let owner = found.as_ref().map_or(Owner::Gone, |found| self.owner_of(found, ask.now));
         let verdict = judge(found.as_ref(), owner, ask);
         let send = match verdict.then {
@@ -189,7 +195,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             about: asked.about.clone(),
         };
         let record = claimed(found.as_ref(), ask, send, with);
-        Holding { found, record, version: None, way: send.way, row }
+        Holding { found, record, version: None, way: send.way, row, first_call: false }
     }
 
     /// Whether the owner of a record still works on it. This process holds the turn, so a claim of

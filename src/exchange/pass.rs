@@ -1,25 +1,30 @@
 //! What passes: requests that are not critical, calls too large to hold, and everything while the
 //! mode is `observe` or the bypass is on (except what already has a key, I2).
 
+use std::sync::Arc;
+
 use http::Request;
 use http::Response;
 use http::header::HeaderValue;
 use tracing::{info, warn};
 
 use super::Exchange;
-use super::asked::{self, Asked, uri};
+use super::asked::{self, Asked, Credentials, Unbuffered, uri};
 use crate::clock::Timestamp;
-use crate::decide::identity::Kind;
+use crate::decide::identity::{Kind, OperationId};
 use crate::decide::key::IdempotencyKey;
 use crate::decide::operation::codec::decode;
-use crate::decide::policy::{ClientKey, IdentityRule, Rule};
+use crate::decide::operation::record::About;
+use crate::decide::policy::{Class, ClientKey, IdentityRule, Policy, Rule};
 use crate::forward::IDEMPOTENCY_KEY;
 use crate::ledger::Ledger;
+use crate::notes::Note;
 use crate::passthrough;
 use crate::recent::Call;
 use crate::refusal::Refusal;
-use crate::request::Head;
+use crate::request::{Buffered, Head};
 use crate::respond::{Label, annotate, full};
+use crate::server::Connection;
 use crate::upstream::{Body, SendError, Upstream, headers, routes};
 
 impl<L: Ledger, U: Upstream> Exchange<L, U> {
@@ -67,6 +72,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         }
         let keyless_call = own.is_none();
         let key = own.unwrap_or_else(|| IdempotencyKey::minted(rand::random()));
+        let operation = OperationId(rand::random());
+        let told = format!("{} {}", head.method, head.target.raw_path());
         let host = routes::host(&head.method, head.target.segments());
         let mut request = Request::new(rest);
         *request.uri_mut() = uri(&head)?;
@@ -82,15 +89,31 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         match self.forwarder.upstream().send(host, request, left).await {
             Ok(mut response) => {
                 *response.headers_mut() = headers::toward_client(response.headers());
-                annotate(response.headers_mut(), "streamed", Some(Label::Executed), 1, false);
+                *response.version_mut() = http::Version::HTTP_11;
+                let label = response.status().is_success().then_some(Label::Executed);
+                annotate(response.headers_mut(), &operation.to_string(), label, 1, false);
+                info!(target: "payonce::operation", operation_id = %operation, request = told,
+                    rule = rule.name, identity = "call", row = "streamed",
+                    status = response.status().as_u16(), attempts = 1, "operation");
                 Ok(response)
             }
             Err(SendError::NeverSent(_proof, cause)) => Err(Refusal::Unreachable(cause)),
             Err(SendError::Unknown(cause)) => {
-                warn!(rule = rule.name, "a call too large to hold ended in doubt");
-                Err(Refusal::OutcomeUnknown { cause: Some(cause), keyless_call })
+                warn!(operation_id = %operation, rule = rule.name,
+                    "a call too large to hold ended in doubt");
+                self.metrics.in_doubt(&rule.name);
+                let about = About { rule: rule.name.clone(), ..About::default() };
+                let (keyless, at) = (keyless_call, self.clock.now());
+                self.notes.add(Note { operation, request: told, about, keyless, at, attempts: 1 });
+                Err(Refusal::OutcomeUnknown { cause: Some(cause), last: None, keyless_call })
             }
         }
+    }
+
+    /// Whether the request's client key may belong to a call that was sent lately (I2).
+    pub(super) fn may_be_known(&self, head: &Head, credentials: Option<&Credentials>) -> bool {
+        let hint = credentials.and_then(|credentials| credentials.hint(head));
+        hint.is_some_and(|hint| self.recent.may_know(hint, self.clock.now()))
     }
 
     /// I2: a call that was sent lately keeps how it was sent, whatever the policy says now.
@@ -105,8 +128,47 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         true
     }
 
+    /// `observe` and bypass: everything passes unchanged, and nothing is refused that Stripe would
+    /// not refuse; only what is open, or was sent lately with a key of payonce's, keeps that (I2).
+    #[expect(clippy::too_many_arguments, reason = "all that a request has come to have by then")]
+    pub(super) async fn unenforced(
+        &self,
+        head: Head,
+        body: Body,
+        conn: &Connection,
+        policy: &Policy,
+        rule: &Arc<Rule>,
+        credentials: Option<Credentials>,
+        arrived: Timestamp,
+    ) -> Result<Response<Body>, Refusal> {
+        let Some(credentials) = credentials.filter(|_| rule.class == Class::Critical) else {
+            return self.pass(head, body).await;
+        };
+        let body = match self.buffer(body).await {
+            Ok(body) => Arc::new(body),
+            Err(Unbuffered::TooLarge(rest)) => return self.pass(head, rest).await,
+            Err(Unbuffered::Refused(refusal)) => return Err(refusal),
+        };
+        let asked = self.identify(&head, &body, &credentials, policy, rule, arrived);
+        let Ok(mut asked) = asked else {
+            self.metrics.operation(&rule.name, "observed_refusable");
+            return self.pass_held(head, &body).await;
+        };
+        let recalled = self.recall(&mut asked) && asked.identified.kind != Kind::Call;
+        if recalled || self.is_open(&asked).await {
+            return self.enforce(asked, conn).await;
+        }
+        self.observed(&asked);
+        let first = self.remember_passed(&asked);
+        let response = self.pass_held(head, &body).await?;
+        if first && matches!(response.status().as_u16(), 401 | 403 | 429) {
+            self.forget_call(&asked);
+        }
+        Ok(response)
+    }
+
     /// Whether the ledger holds this operation as open, so that its key must be kept.
-    pub(super) async fn is_open(&self, asked: &Asked) -> bool {
+    async fn is_open(&self, asked: &Asked) -> bool {
         match asked.identified.kind {
             Kind::Call => return false,
             Kind::Header | Kind::Fields | Kind::OwnKey | Kind::Content => {}
@@ -124,8 +186,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         }
     }
 
-    /// `observe` and bypass: forwarded unchanged, and what would have been done is told.
-    pub(super) async fn pass_unchanged(&self, asked: Asked) -> Result<Response<Body>, Refusal> {
+    /// Tells what would have been done.
+    fn observed(&self, asked: &Asked) {
         info!(
             target: "payonce::observed",
             operation_id = %asked.identified.operation,
@@ -137,26 +199,26 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             "would have been kept to once"
         );
         self.metrics.operation(&asked.rule.name, "observed");
-        let mut fields = asked.message.headers.clone();
-        if let Some(key) = &asked.client_key {
-            if let Some(call) = asked.identified.call {
-                let how = Call {
-                    kind: Kind::Call,
-                    operation: asked.identified.operation,
-                    key: key.clone(),
-                };
-                self.recent.sent(call, how, self.clock.now());
-            }
-            if let Ok(value) = HeaderValue::from_str(key.as_str()) {
-                fields.insert(IDEMPOTENCY_KEY, value);
-            }
-        }
-        let mut request = Request::new(full(asked.message.body.clone()));
-        *request.method_mut() = asked.message.method.clone();
-        *request.uri_mut() = asked.message.uri.clone();
-        *request.headers_mut() = fields;
-        *request.extensions_mut() = asked.message.extensions.clone();
-        self.passed(request, asked.message.host).await
+    }
+
+    /// Remembers that a call was sent with the client's own key. True if it was not known before.
+    fn remember_passed(&self, asked: &Asked) -> bool {
+        let Some(((call, hint), key)) =
+            asked.identified.call.zip(asked.hint).zip(asked.client_key.clone())
+        else {
+            return false;
+        };
+        let how = Call { kind: Kind::Call, operation: asked.identified.operation, key };
+        self.recent.sent(call, hint, how, self.clock.now())
+    }
+
+    /// Hands on a request whose body was read already.
+    pub(super) async fn pass_held(
+        &self,
+        head: Head,
+        body: &Buffered,
+    ) -> Result<Response<Body>, Refusal> {
+        self.pass(head, full(body.bytes().clone())).await
     }
 }
 

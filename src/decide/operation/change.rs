@@ -37,8 +37,8 @@ pub struct Claiming {
 pub fn claimed(found: Option<&Record>, ask: &Ask<'_>, send: Send, with: Claiming) -> Record {
     let mut record = match found {
         Some(found) if found.occurrence == send.occurrence => {
-            let claim = Some(with.claim);
-            Record { claim, last_sent: ask.now, ..sent_again(found.clone(), ask.now) }
+            let standing = sent_again(found.standing);
+            Record { claim: Some(with.claim), standing, last_sent: ask.now, ..found.clone() }
         }
         found => Record {
             format: FORMAT,
@@ -67,14 +67,13 @@ pub fn claimed(found: Option<&Record>, ask: &Ask<'_>, send: Send, with: Claiming
 }
 
 /// What a key that is sent again leaves known. The provider replays an outcome that it holds; an
-/// unspent decline it executes anew, so that its outcome is open until there is an answer (I5), and
-/// what it will remember begins now.
-fn sent_again(record: Record, now: Timestamp) -> Record {
-    match record.standing {
+/// unspent decline it executes anew, so that its outcome is open until there is an answer (I5).
+const fn sent_again(standing: Standing) -> Standing {
+    match standing {
         Standing::Settled(Settled { result: Outcome::Declined, spent: false, .. }) => {
-            Record { standing: Standing::Begun, first_sent: now, ..record }
+            Standing::Begun
         }
-        Standing::Begun | Standing::InDoubt { .. } | Standing::Settled(_) => record,
+        Standing::Begun | Standing::InDoubt { .. } | Standing::Settled(_) => standing,
     }
 }
 

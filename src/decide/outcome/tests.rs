@@ -114,11 +114,12 @@ fn each_row_has_a_name_of_its_own() {
 
 #[test]
 fn a_body_that_is_no_error_tells_nothing() {
-    for body in ["", "<html>", "null", "[]", "{}", r#"{"error":"text"}"#, r#"{"error":{"type":1}}"#]
-    {
+    for body in ["", "<html>", "null", "[]", "{}", r#"{"error":null}"#, r#"{"error":{"type":1}}"#] {
         assert_eq!(ErrorBody::read(body.as_bytes()), None, "{body}");
     }
     assert_eq!(ErrorBody::read(br#"{"error":{}}"#), Some(ErrorBody::default()));
+    let oauth = ErrorBody { kind: None, code: Some("invalid_grant".to_owned()) };
+    assert_eq!(ErrorBody::read(br#"{"error":"invalid_grant"}"#), Some(oauth));
 }
 
 fn signals(name: &'static str, value: &'static str) -> Signals {

@@ -235,7 +235,7 @@ fn a_take_over_of_a_delivered_decline_goes_on_if_it_is_replayed() {
     let is =
         |way, replayed, first| follows(&record(Kind::Content), way, DECLINED, replayed, first, 0);
     assert_eq!(is(NEXT_IF_REPLAYED, true, true), Follows::Advance);
-    assert_eq!(is(NEXT_IF_REPLAYED, true, false), Follows::Advance);
+    assert_eq!(is(NEXT_IF_REPLAYED, true, false), Follows::Settle, "its own decline");
     assert_eq!(is(NEXT_IF_REPLAYED, false, true), Follows::Settle);
     assert_eq!(is(TAKE_OVER, true, true), Follows::Settle);
     assert_eq!(is(Way::Replay, true, true), Follows::Settle);

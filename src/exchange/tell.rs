@@ -1,0 +1,239 @@
+//! What the askers are told, the log line and the counters.
+
+use http::header::HeaderValue;
+use tracing::{error, info, warn};
+
+use super::claim::Holding;
+use super::{Asked, Exchange, request_id};
+use crate::decide::identity::Kind;
+use crate::decide::operation::change::Follows;
+use crate::decide::operation::record::About;
+use crate::decide::operation::table::Way;
+use crate::decide::outcome::{Conclusion, ErrorBody, Meaning};
+use crate::forward::Exchanged;
+use crate::ledger::Ledger;
+use crate::refusal::Refusal;
+use crate::respond::{Answer, Held, Label, SHOULD_RETRY, Told};
+use crate::upstream::Upstream;
+
+impl<L: Ledger, U: Upstream> Exchange<L, U> {
+    /// Counts what an exchange came to.
+    pub(super) fn count(
+        &self,
+        asked: &Asked,
+        holding: &Holding,
+        done: &Exchanged,
+        follows: Follows,
+    ) {
+        let rule = &asked.rule.name;
+        match follows {
+            Follows::Forgotten => {
+                self.metrics.forgotten(rule);
+                self.metrics.merge("forgotten");
+            }
+            Follows::Alarm => {
+                self.metrics.alarm("fresh_on_replay");
+                error!(operation_id = %asked.identified.operation, "a saved answer was asked for again \
+                    and a fresh one came: the provider may have executed it twice");
+            }
+            Follows::Settle | Follows::Advance => {}
+        }
+        if done.meaning == Meaning::Conflict {
+            self.metrics.alarm("conflict_at_stripe");
+        }
+        match holding.way {
+            Way::New { repeat, abandoned } => {
+                if repeat {
+                    self.metrics.repeat(rule);
+                }
+                if abandoned {
+                    self.metrics.abandoned();
+                }
+            }
+            Way::Replay | Way::TakeOver { .. } if asked.identified.kind == Kind::Content => {
+                self.metrics.merge("content");
+            }
+            Way::Replay | Way::TakeOver { .. } => {}
+        }
+        if matches!(done.conclusion, Conclusion::InDoubt { .. }) {
+            self.metrics.in_doubt(rule);
+        }
+    }
+
+    /// The one log line of a critical request.
+    pub(super) fn log(
+        &self,
+        asked: &Asked,
+        done: &Exchanged,
+        telling: Telling,
+        object: Option<&str>,
+    ) {
+        let Telling { label, row, degraded, open_before: _ } = telling;
+        let conclusion = match done.conclusion {
+            Conclusion::Succeeded => "succeeded",
+            Conclusion::Declined { .. } => "declined",
+            Conclusion::InDoubt { .. } => "in_doubt",
+            Conclusion::NotExecuted => "not_executed",
+        };
+        self.metrics.operation(&asked.rule.name, conclusion);
+        let About { amount, currency, caller, policy, .. } = &asked.about;
+        info!(
+            target: "payonce::operation",
+            operation_id = %asked.identified.operation,
+            request = asked.request(),
+            rule = asked.rule.name,
+            policy_version = policy,
+            identity = asked.identified.kind.as_str(),
+            row,
+            state = conclusion,
+            outcome = label.as_str(),
+            status = done.answer.as_ref().map(|answer| answer.status.as_u16()),
+            attempts = done.attempts,
+            stopped = done.why.as_str(),
+            cause = done.cause.map(tracing::field::display),
+            object_id = object,
+            request_id = request_id_of(done),
+            amount,
+            currency,
+            caller,
+            degraded,
+            duration_ms = u64::try_from(self.clock.now().since(asked.arrived()).as_millis())
+                .unwrap_or(u64::MAX),
+            "operation"
+        );
+    }
+
+    /// What the askers are told.
+    pub(super) fn told(&self, asked: &Asked, done: Exchanged, telling: Telling) -> Told {
+        let succeeded = done.conclusion == Conclusion::Succeeded;
+        let known = match done.conclusion {
+            Conclusion::Succeeded | Conclusion::Declined { .. } => true,
+            Conclusion::InDoubt { .. } | Conclusion::NotExecuted => false,
+        };
+        let attempts = done.attempts;
+        let keyless_call = asked.identified.kind == Kind::Call && asked.client_key.is_none();
+        let answer = answer(done, telling.open_before, keyless_call).unwrap_or_else(|refusal| {
+            self.metrics.refusal(refusal.code());
+            refusal.answer(&request_id())
+        });
+        Told {
+            answer,
+            label: known.then_some(telling.label),
+            succeeded,
+            attempts,
+            degraded: telling.degraded,
+            operation: asked.identified.operation.to_string(),
+            at: self.clock.now(),
+        }
+    }
+
+    /// What the askers are told instead.
+    pub(super) fn refused(&self, asked: &Asked, refusal: &Refusal) -> Told {
+        self.metrics.refusal(refusal.code());
+        warn!(operation_id = %asked.identified.operation, code = refusal.code(), "refused");
+        Told {
+            answer: refusal.answer(&request_id()),
+            label: None,
+            succeeded: false,
+            attempts: 0,
+            degraded: false,
+            operation: asked.identified.operation.to_string(),
+            at: self.clock.now(),
+        }
+    }
+}
+
+/// What is said with an answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Telling {
+    /// Where the answer comes from, if it is an outcome.
+    pub(super) label: Label,
+    /// The row that decided.
+    pub(super) row: &'static str,
+    /// The ledger did not take part.
+    pub(super) degraded: bool,
+    /// An earlier exchange had left the outcome unknown.
+    pub(super) open_before: bool,
+}
+
+/// The provider's answer, if it may be handed on: an outcome as it is; a failure only where it does
+/// not hide a doubt, and only in Stripe's shape, which no SDK takes for a success (FACTS §1.9).
+/// An SDK is told not to retry what payonce has retried.
+fn answer(done: Exchanged, open_before: bool, keyless_call: bool) -> Result<Answer, Refusal> {
+    let last = done.answer.as_ref().map(|answer| answer.status.as_u16());
+    let unknown = Refusal::OutcomeUnknown { cause: done.cause, last, keyless_call };
+    let in_doubt = match done.conclusion {
+        Conclusion::Succeeded | Conclusion::Declined { .. } => return done.answer.ok_or(unknown),
+        Conclusion::InDoubt { .. } => true,
+        Conclusion::NotExecuted => open_before,
+    };
+    // (handed on unchanged, says that nothing happened)
+    let (unchanged, nothing) = match done.meaning {
+        Meaning::NotExecuted | Meaning::Conflict => (true, true),
+        Meaning::NotSent | Meaning::RateLimited => (false, true),
+        Meaning::Unknown
+        | Meaning::Indeterminate { .. }
+        | Meaning::Succeeded
+        | Meaning::Declined { .. } => (false, false),
+    };
+    if in_doubt && (nothing || keyless_call) {
+        return Err(unknown);
+    }
+    let Some(mut answer) = done.answer else {
+        return Err(match (done.sent, done.cause) {
+            (false, Some(cause)) => Refusal::Unreachable(cause),
+            (false, None) => Refusal::Closing,
+            (true, _) => unknown,
+        });
+    };
+    if unchanged {
+        return Ok(answer);
+    }
+    if !is_failure_in_shape(&answer) {
+        return Err(unknown);
+    }
+    answer.headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+    Ok(answer)
+}
+
+fn is_failure_in_shape(answer: &Answer) -> bool {
+    match &answer.body {
+        Held::Whole(body) => answer.status.as_u16() >= 400 && ErrorBody::read(body).is_some(),
+        Held::Stream(_) => false,
+    }
+}
+
+/// Where an answer comes from, if it is an outcome.
+pub(super) fn label(way: Way, follows: Follows, done: &Exchanged) -> Label {
+    match (way, follows) {
+        (_, Follows::Forgotten) => Label::Forgotten,
+        (Way::Replay, _) => Label::Replayed,
+        (Way::TakeOver { .. }, _) if done.replayed => Label::Replayed,
+        // It is not of this exchange, and went no further: an own key, or too many declines.
+        (Way::New { .. }, _) if done.replayed && done.attempts == 1 => Label::Replayed,
+        (Way::New { repeat: true, .. }, _) => Label::Repeated,
+        (Way::New { .. } | Way::TakeOver { .. }, _) => Label::Executed,
+    }
+}
+
+/// Stripe's id of what was made.
+pub(super) fn object(done: &Exchanged) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Object {
+        id: Option<String>,
+    }
+    const LONGEST: usize = 255;
+    let Some(Answer { body: Held::Whole(body), .. }) = &done.answer else { return None };
+    if done.conclusion != Conclusion::Succeeded {
+        return None;
+    }
+    let id = serde_json::from_slice::<Object>(body).ok()?.id?;
+    (id.len() <= LONGEST).then_some(id)
+}
+
+/// Stripe's id of the answer.
+pub(super) fn request_id_of(done: &Exchanged) -> Option<String> {
+    const LONGEST: usize = 64;
+    let id = done.answer.as_ref()?.headers.get("request-id")?.to_str().ok()?;
+    Some(id.chars().take(LONGEST).collect())
+}
