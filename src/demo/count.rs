@@ -93,7 +93,11 @@ pub(super) fn count(told: &[Told], effects: &[Effect]) -> Counts {
     let mut classes: BTreeMap<&str, Class<'_>> = BTreeMap::new();
     let mut class_of: HashMap<&str, &str> = HashMap::new();
     for one in told {
-        classes.entry(&one.intent.class).or_insert_with(|| Class::new(one.intent.kind)).told.push(one);
+        classes
+            .entry(&one.intent.class)
+            .or_insert_with(|| Class::new(one.intent.kind))
+            .told
+            .push(one);
         class_of.insert(&one.intent.id, &one.intent.class);
     }
     for effect in effects {

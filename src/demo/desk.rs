@@ -19,8 +19,10 @@ pub(super) enum Found {
         /// The object.
         object: Option<String>,
     },
-    /// It had not, or somebody works on it: the job goes on.
-    No,
+    /// It had not: the job goes on, with a key that Stripe does not know.
+    DidNot,
+    /// The operation is not open, or somebody works on it just now.
+    Nothing,
 }
 
 /// The desk of the person on call.
@@ -60,9 +62,11 @@ impl Desk {
         match self.people.resolve(operation, &resolution, "the person on call", why).await {
             Ok(Resolved::Done(_)) => match object {
                 Some(object) => Found::Happened { object: Some(object) },
-                None => Found::No,
+                None => Found::DidNot,
             },
-            Ok(Resolved::NotFound | Resolved::NotOpen(_) | Resolved::Busy(_)) | Err(_) => Found::No,
+            Ok(Resolved::NotFound | Resolved::NotOpen(_) | Resolved::Busy(_)) | Err(_) => {
+                Found::Nothing
+            }
         }
     }
 }

@@ -31,14 +31,16 @@ impl Dice {
 
     /// A number in `[0, 1)`.
     pub(super) fn unit(self, what: &str, whom: &str, n: u32) -> f64 {
-        let [a, b, c, d, ..] = self.bytes(what, whom, n);
-        f64::from(u32::from_be_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0)
+        f64::from(self.word(what, whom, n)) / (f64::from(u32::MAX) + 1.0)
     }
 
     /// A number below `end`.
     pub(super) fn below(self, end: u32, what: &str, whom: &str, n: u32) -> u32 {
-        let [a, b, c, d, ..] = self.bytes(what, whom, n);
-        u32::from_be_bytes([a, b, c, d]) % end.max(1)
+        self.word(what, whom, n) % end.max(1)
+    }
+
+    fn word(self, what: &str, whom: &str, n: u32) -> u32 {
+        self.bytes(what, whom, n).iter().take(4).fold(0, |word, byte| word << 8 | u32::from(*byte))
     }
 
     /// A time from `least` to `most`, each order of magnitude as likely as the other.

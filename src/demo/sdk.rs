@@ -69,7 +69,8 @@ impl Sdk {
         };
         let worth = match outcome {
             Ok(reply) => {
-                let by_status = reply.status == StatusCode::CONFLICT || reply.status.as_u16() >= 500;
+                let by_status =
+                    reply.status == StatusCode::CONFLICT || reply.status.as_u16() >= 500;
                 reply.should_retry.unwrap_or(by_status)
             }
             Err(Failed) => true,
@@ -117,7 +118,8 @@ mod tests {
 
     #[test]
     fn a_call_is_tried_three_times_and_by_php_once() {
-        let waits = |sdk: Sdk| (1..9).take_while(|n| sdk.retry(Err(&Failed), *n, 0.9).is_some());
+        let waits =
+            |sdk: Sdk| (1..9).take_while(move |n| sdk.retry(Err(&Failed), *n, 0.9).is_some());
         assert_eq!(waits(Sdk::Node).count(), 2);
         assert_eq!(waits(Sdk::Php).count(), 0);
     }

@@ -14,8 +14,8 @@ use super::count::{Told, Word};
 use super::desk::{Desk, Found};
 use super::dice::Dice;
 use super::sdk::{self, Sdk};
-use super::wire::{Failed, Post, Reply};
 use super::weather;
+use super::wire::{Failed, Post, Reply};
 use super::work::{Job, Step, Value};
 use crate::clock::{Clock, Timestamp};
 
@@ -79,11 +79,15 @@ impl Drop for OnTheWire {
 
 /// What one run of a step came to.
 enum Run {
-    Succeeded { object: Option<String> },
+    Succeeded {
+        object: Option<String>,
+    },
     Declined,
     Failed,
     /// To be delivered again; what payonce calls the operation, if payonce said.
-    Again { operation: Option<String> },
+    Again {
+        operation: Option<String>,
+    },
 }
 
 impl Shop {
@@ -126,7 +130,13 @@ impl Shop {
         }
     }
 
-    async fn step(&self, sdk: Sdk, step: &Step, needed: &str, first: Option<&str>) -> Option<String> {
+    async fn step(
+        &self,
+        sdk: Sdk,
+        step: &Step,
+        needed: &str,
+        first: Option<&str>,
+    ) -> Option<String> {
         let intent = &step.intent.id;
         self.note(step, Word::None, false);
         let body = body(step, needed, first);
@@ -153,10 +163,15 @@ impl Shop {
             };
             if let (Some(desk), Some(operation)) = (&self.desk, operation)
                 && (run + 1).is_multiple_of(PERSON_AFTER)
-                && let Found::Happened { object } = desk.look(&self.told().0, step, &operation).await
             {
-                self.note(step, Word::Succeeded, true);
-                return object;
+                match desk.look(&self.told().0, step, &operation).await {
+                    Found::Happened { object } => {
+                        self.note(step, Word::Succeeded, true);
+                        return object;
+                    }
+                    Found::DidNot => self.note(step, Word::None, true),
+                    Found::Nothing => {}
+                }
             }
             if after >= RUNS_AFTER {
                 break;
@@ -227,7 +242,8 @@ impl Shop {
             by_person,
             looked_chosen: false,
         });
-        (told.word, told.at, told.by_person) = (word, now, by_person);
+        (told.word, told.at) = (word, now);
+        told.by_person |= by_person;
     }
 }
 

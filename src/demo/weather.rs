@@ -9,7 +9,7 @@ use crate::sandbox::{Fault, Kind, Strike};
 /// How long the provider takes over a call whose pod dies…
 const SLOW: u64 = 2_000;
 /// …and when the pod does.
-pub(super) const DEATH: Duration = Duration::from_millis(1_000);
+pub(super) const DEATH: Duration = Duration::from_secs(1);
 
 /// How many times the process dies that runs the job's `step`, once each time it is run.
 pub(super) fn deaths(dice: Dice, intent: &str) -> u64 {
@@ -22,7 +22,8 @@ pub(super) fn deaths(dice: Dice, intent: &str) -> u64 {
 
 /// All faults of the day.
 pub(super) fn faults(dice: Dice, jobs: &[Job]) -> Vec<Fault> {
-    let mut faults: Vec<Fault> = Vec::new();
+    // Scripted faults strike first, wherever they stand.
+    let mut faults = by_rate();
     for step in jobs.iter().flat_map(|job| &job.steps) {
         let intent = &step.intent.id;
         let times = deaths(dice, intent);
@@ -33,12 +34,12 @@ pub(super) fn faults(dice: Dice, jobs: &[Job]) -> Vec<Fault> {
             faults.push(Fault::new(slow).of_intent(intent).times(times));
         }
     }
-    faults.extend(by_rate());
     faults
 }
 
 fn by_rate() -> Vec<Fault> {
     use Strike::{After, Before};
+
     // Longer than any time-out.
     let stall = |effect| Kind::Stall { millis: Some(100_000), effect };
     let cut = |bytes, reset| Kind::CutAfterBytes { bytes, in_body: true, reset };

@@ -173,11 +173,7 @@ impl Draft {
 
     fn money(&self) -> Vec<(&'static str, Value)> {
         let (amount, currency, what) = self.price;
-        vec![
-            ("amount", text(amount)),
-            ("currency", text(currency)),
-            ("description", text(what)),
-        ]
+        vec![("amount", text(amount)), ("currency", text(currency)), ("description", text(what))]
     }
 
     fn paid_by(&self, by: &'static str, value: Value) -> Step {
@@ -231,11 +227,7 @@ impl Draft {
     fn declined(&self) -> Job {
         let mut first = self.charge();
         first.intent.wanted = Wanted::Declined;
-        let card = self.step(
-            Kind::Update,
-            "/v1/customers/{}",
-            vec![("source", text("tok_visa"))],
-        );
+        let card = self.step(Kind::Update, "/v1/customers/{}", vec![("source", text("tok_visa"))]);
         let steps = vec![first, self.later(card, 1, 60, 600), self.later(self.charge(), 2, 5, 60)];
         self.job("a", 0, Need::Customer("tok_chargeCustomerFail"), steps)
     }
@@ -280,7 +272,8 @@ mod tests {
             let names: Vec<String> =
                 jobs.iter().flat_map(|job| &job.steps).map(|step| step.intent.id.clone()).collect();
             let distinct: HashSet<&String> = names.iter().collect();
-            assert_eq!((names.len(), distinct.len()), (operations as usize, operations as usize));
+            let wanted = usize::try_from(operations).unwrap();
+            assert_eq!((names.len(), distinct.len()), (wanted, wanted));
         }
     }
 
