@@ -31,8 +31,8 @@ pub(super) fn print(
     for (label, value) in HARM {
         row(out, label, columns.map(|day| value(&day.counts).to_string()))?;
     }
-    row(out, "  money over-charged", columns.map(|day| money(&day.counts.over_charged)))?;
-    row(out, "  money over-refunded", columns.map(|day| money(&day.counts.over_refunded)))?;
+    money(out, "over-charged", columns.map(|day| &day.counts.over_charged))?;
+    money(out, "over-refunded", columns.map(|day| &day.counts.over_refunded))?;
     writeln!(out, "within the stated limits")?;
     for (label, value) in LIMITS {
         row(out, label, columns.map(|day| value(&day.counts).to_string()))?;
@@ -74,13 +74,19 @@ fn wide(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-/// `12.00 eur, 7.50 usd`: all the demo's currencies have two decimals.
-fn money(sums: &BTreeMap<String, i64>) -> String {
-    if sums.is_empty() {
-        return "0".to_owned();
+/// A row for each currency. All the demo's currencies have two decimals.
+fn money(out: &mut impl Write, what: &str, columns: [&BTreeMap<String, i64>; 2]) -> io::Result<()> {
+    let currencies: BTreeSet<&String> = columns.iter().flat_map(|sums| sums.keys()).collect();
+    for currency in currencies {
+        let sum = |sums: &BTreeMap<String, i64>| sums.get(currency).copied().unwrap_or_default();
+        let shown = |sum: i64| format!("{}.{:02}", sum / 100, sum % 100);
+        let label = format!("  money {what}, {currency}");
+        row(out, &label, columns.map(|sums| shown(sum(sums))))?;
     }
-    let sums = sums.iter().map(|(of, sum)| format!("{}.{:02} {of}", sum / 100, sum % 100));
-    sums.collect::<Vec<_>>().join(", ")
+    if columns.iter().all(|sums| sums.is_empty()) {
+        row(out, &format!("  money {what}"), ["0", "0"].map(str::to_owned))?;
+    }
+    Ok(())
 }
 
 fn meaning(straight: &Counts, through: &Counts, out: &mut impl Write) -> io::Result<()> {
@@ -110,8 +116,15 @@ mod tests {
 
     #[test]
     fn money_is_shown_by_currency_with_its_decimals() {
-        let sums = BTreeMap::from([("eur".to_owned(), 1205), ("usd".to_owned(), 90)]);
-        assert_eq!(money(&sums), "12.05 eur, 0.90 usd");
-        assert_eq!(money(&BTreeMap::new()), "0");
+        let (none, some) = (BTreeMap::new(), BTreeMap::from([("eur".to_owned(), 1205)]));
+        let mut out = Vec::new();
+        money(&mut out, "over-charged", [&some, &none]).unwrap();
+        money(&mut out, "over-refunded", [&none, &none]).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        assert_eq!(
+            words,
+            ["money", "over-charged,", "eur", "12.05", "0.00", "money", "over-refunded", "0", "0"]
+        );
     }
 }
