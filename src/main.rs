@@ -34,7 +34,14 @@ async fn run(command: Command) -> Exit {
             Err(exit) => exit,
         },
         Command::Sandbox(args) => sandbox(&args).await,
-        Command::Demo(args) => done(&Box::pin(payonce::demo::run(&args, &mut io::stdout())).await),
+        Command::Demo(args) => {
+            match Box::pin(payonce::demo::run(&args, &mut io::stdout())).await {
+                Ok(true) => Exit::Done,
+                // The table says what is not as promised.
+                Ok(false) => Exit::Failed,
+                Err(error) => done(&Err(error)),
+            }
+        }
         Command::Check(args) => check(&args),
         Command::Explain(args) => match load(args.settings.as_deref()) {
             Ok(settings) => cli::explain::run(&args, &settings, &mut io::stdout()),

@@ -4,6 +4,7 @@
 
 mod admin;
 mod delivery;
+mod demo;
 mod drain;
 mod ledger_contract;
 mod ledger_embedded;
