@@ -379,7 +379,8 @@ fn forwarder(
     )
 }
 
-fn exchange_config(settings: &Settings) -> Config {
+/// What the exchange is told of these settings.
+pub(crate) fn exchange_config(settings: &Settings) -> Config {
     Config {
         provider: settings.upstream.provider_host.clone(),
         secret: settings.secret.as_ref().map(|secret| Secret::configured(secret.expose())),

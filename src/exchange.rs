@@ -40,6 +40,7 @@ mod drive;
 mod pass;
 
 pub use asked::Asked;
+pub(crate) use asked::{Credentials, Reading};
 
 /// Where the policy in force comes from.
 pub trait Policies: Send + Sync + 'static {

@@ -129,6 +129,12 @@ impl Refusal {
         StatusCode::from_u16(self.form().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    /// The `error.message`.
+    #[must_use]
+    pub fn message(&self) -> String {
+        self.form().message
+    }
+
     /// The answer; `request_id` is payonce's own.
     #[must_use]
     pub fn answer(&self, request_id: &str) -> Answer {
