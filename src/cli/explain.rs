@@ -93,7 +93,7 @@ impl Question<'_> {
         let rule = self.policy.judge(&head.method, &head.target);
         page.say("rule", &words::rule(rule, &head, &self.file));
         page.say("class", words::class(rule.class));
-        self.notes(page, rule);
+        self.notes(page, rule, body.len());
         match rule.class {
             Class::Refuse => {
                 page.refused(&Refusal::ByPolicy { rule: rule.name.clone() });
@@ -175,7 +175,7 @@ impl Question<'_> {
     }
 
     /// What of settings and policy changes the picture.
-    fn notes(&self, page: &mut Page, rule: &Rule) {
+    fn notes(&self, page: &mut Page, rule: &Rule, body: usize) {
         if self.settings.policy.bypass {
             page.say("but", "policy.bypass is on: nothing new is protected until it is off again");
         }
@@ -183,6 +183,13 @@ impl Question<'_> {
             page.say(
                 "but",
                 "mode = \"observe\": it is forwarded unchanged, and this is what would be done",
+            );
+        }
+        if rule.class == Class::Critical && body > self.settings.limits.body {
+            page.say(
+                "but",
+                "the body is over limits.body: a call streams once, without retries; what is \
+                 recognised otherwise is answered with 413",
             );
         }
         // Without a settings file nobody means to serve with these settings.

@@ -141,38 +141,38 @@ impl Judged<'_> {
 
     /// The operation id, and the key that Stripe would get.
     pub(super) fn keys(&self, page: &mut Page, identified: &Identified, from: &Keyed<'_>) {
-        let id = identified.operation.to_string();
-        let on =
-            if from.configured { "the configured secret and the API key" } else { "the API key" };
-        let key = match (identified.kind, &self.reading.client_key) {
+        let id = hidden(&identified.operation.to_string(), from.placeholder);
+        match (identified.kind, &self.reading.client_key) {
             (Kind::OwnKey, _) | (Kind::Call, Some(_)) => {
-                page.say("operation id", &hidden(&id, from.placeholder));
+                page.say("operation id", &id);
                 page.say("upstream key", "the client's, unchanged");
-                return;
             }
             (Kind::Call, None) => {
                 page.say("operation id", "a new one for each call");
                 page.say("upstream key", "a fresh UUIDv4 for each call");
-                return;
             }
             (Kind::Header | Kind::Fields | Kind::Content, _) => {
-                let retention = Retention::of(self.head.target.api());
-                let epoch = retention.epoch_at(&identified.operation, from.now);
-                let at = Occurrence::first(epoch);
-                let key = IdempotencyKey::derived(from.secret, &identified.operation, at);
-                let ends = retention.epoch_end(&identified.operation, epoch);
-                let left = words::left(ends.since(from.now));
-                let when = format!("occurrence 0 of epoch {epoch}, which ends in {left}");
-                format!("{}, derived: {when}", hidden(key.as_str(), from.placeholder))
+                page.say("operation id", &id);
+                self.derived(page, identified, from);
             }
-        };
-        page.say("operation id", &hidden(&id, from.placeholder));
-        page.say("upstream key", &key);
-        let account = ["stripe-account", "stripe-context"];
-        let scoped: Vec<&str> =
-            account.into_iter().filter(|name| self.head.headers.contains_key(*name)).collect();
-        let scoped = scoped.iter().map(|name| format!(" and {name}")).collect::<String>();
-        page.say("", &format!("both hang on {on}{scoped}"));
+        }
+    }
+
+    /// The key of the operation's first occurrence in this epoch, and what it is derived from.
+    fn derived(&self, page: &mut Page, identified: &Identified, from: &Keyed<'_>) {
+        let (operation, now) = (&identified.operation, from.now);
+        let retention = Retention::of(self.head.target.api());
+        let epoch = retention.epoch_at(operation, now);
+        let key = IdempotencyKey::derived(from.secret, operation, Occurrence::first(epoch));
+        let key = hidden(key.as_str(), from.placeholder);
+        let left = words::left(retention.epoch_end(operation, epoch).since(now));
+        let when = format!("occurrence 0 of epoch {epoch}, which ends in {left}");
+        page.say("upstream key", &format!("{key}, derived: {when}"));
+        let mut scope = if from.configured { vec!["the configured secret"] } else { Vec::new() };
+        scope.push("the API key");
+        let names = ["stripe-account", "stripe-context"];
+        scope.extend(names.into_iter().filter(|name| self.head.headers.contains_key(*name)));
+        page.say("", &format!("both hang on {}", and(&scope)));
     }
 
     /// What the next request for the same comes to, after each outcome.

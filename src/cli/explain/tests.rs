@@ -153,6 +153,28 @@ fn a_request_that_no_policy_lets_through_is_a_failure_that_says_why() {
 }
 
 #[test]
+fn settings_that_change_the_picture_are_told() {
+    let args = ["payonce", "explain", "POST /v1/charges", "-d", "customer=cus_1"];
+    let large = format!("description={}", "x".repeat(1024));
+    let line = [&args[..], &["-d", &large], &KEY].concat();
+    let Command::Explain(args) = Cli::try_parse_from(line).unwrap().command else {
+        panic!("not explain")
+    };
+    let policy = Policy::parse(policy_file::SHIPPED).unwrap();
+    let env = [
+        ("PAYONCE_POLICY__BYPASS", "true"),
+        ("PAYONCE_LIMITS__BODY", "1KiB"),
+        ("PAYONCE_SECRET__VALUE", "a-secret-of-at-least-thirty-two-bytes"),
+    ];
+    let (settings, file) = (settings(&env), "policy.toml".to_owned());
+    let asked = Question { args: &args, settings: &settings, policy: &policy, file, now: NOW };
+    let (page, _) = asked.answer();
+    for words in ["policy.bypass is on", "over limits.body", "the configured secret and the API"] {
+        assert!(page.contains(words), "no {words:?} in\n{page}");
+    }
+}
+
+#[test]
 fn no_value_is_shown() {
     let page = shipped(&[
         "POST /v1/charges",
