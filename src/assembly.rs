@@ -230,6 +230,7 @@ impl Assembly {
         }
         info!(
             version = status.version,
+            mode = %self.policy.current().mode(),
             rules = status.rules,
             file = source.map_or_else(|| "(shipped)".to_owned(), |path| path.to_string()),
             "policy is in force"
