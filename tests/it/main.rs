@@ -3,11 +3,15 @@
 #![allow(missing_docs, clippy::missing_panics_doc, reason = "test names are the documentation")]
 
 mod admin;
+mod bad_input;
+mod cli;
 mod delivery;
 mod drain;
 mod ledger_contract;
 mod ledger_embedded;
+mod lifecycle;
 mod policy;
+mod running;
 mod server;
 mod serving;
 mod upstream;
