@@ -216,7 +216,8 @@ fn an_unreachable_upstream_costs_nothing_and_the_same_request_works_once_it_is_b
     }
     assert_eq!(effects(sandbox.sandbox()), 3);
     let again = post(payonce.proxy(), "/v1/charges", &named, CHARGE);
-    assert_eq!(again.field("payonce-outcome"), Some("replayed"), "{again:?}");
+    let outcome = again.field("payonce-outcome").unwrap_or_default();
+    assert!(["joined", "replayed"].contains(&outcome), "{again:?}");
     assert_eq!(effects(sandbox.sandbox()), 3);
 }
 
