@@ -231,6 +231,7 @@ impl Assembly {
         }
         info!(
             version = status.version,
+            mode = %self.policy.current().mode(),
             rules = status.rules,
             file = source.map_or_else(|| "(shipped)".to_owned(), |path| path.to_string()),
             "policy is in force"
@@ -378,7 +379,8 @@ fn forwarder(
     Forwarder::new(upstream, clock.clone(), bounds, shutdown.first.clone(), metrics.clone())
 }
 
-fn exchange_config(settings: &Settings) -> Config {
+/// What the exchange is told of these settings.
+pub(crate) fn exchange_config(settings: &Settings) -> Config {
     Config {
         provider: settings.upstream.provider_host.clone(),
         secret: settings.secret.as_ref().map(|secret| Secret::configured(secret.expose())),

@@ -42,7 +42,8 @@ mod settle;
 mod tell;
 
 pub use asked::Asked;
-use asked::{Credentials, Unbuffered};
+use asked::Unbuffered;
+pub(crate) use asked::{Credentials, Reading};
 
 /// How long an answered success is shared, unsettled, with those who name the same operation. They
 /// would get a replay of it afterwards.

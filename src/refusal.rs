@@ -122,12 +122,18 @@ impl Refusal {
         StatusCode::from_u16(self.form().0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    /// The `error.message`.
+    #[must_use]
+    pub fn message(&self) -> String {
+        format!("{}. {}", self.what(), self.for_the_money())
+    }
+
     /// The answer; `request_id` is payonce's own.
     #[must_use]
     pub fn answer(&self, request_id: &str) -> Answer {
         let (_, kind, code) = self.form();
-        let message = format!("{}. {}", self.what(), self.for_the_money());
-        let body = serde_json::json!({"error": {"type": kind, "code": code, "message": message}});
+        let body =
+            serde_json::json!({"error": {"type": kind, "code": code, "message": self.message()}});
         let body = Bytes::from(body.to_string());
         let retry = if self.sdk_may_retry() { "true" } else { "false" };
         let mut headers = HeaderMap::new();

@@ -136,6 +136,14 @@ pub fn chosen(key: &IdempotencyKey, user_agent: Option<&str>, uuid4_keys: Uuid4K
     }
 }
 
+/// The word of a `User-Agent` that names an official SDK and its version, such as
+/// `PythonBindings/16.1.0`; `None` if [`chosen`] would not take it for one.
+#[must_use]
+pub fn sdk_named(user_agent: &str) -> Option<&str> {
+    Sdk::from_user_agent(user_agent)?;
+    user_agent.split(' ').nth(1)
+}
+
 /// An official SDK and its version, as the `User-Agent` says (FACTS §1.8).
 #[derive(Debug, PartialEq, Eq)]
 struct Sdk {

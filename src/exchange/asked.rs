@@ -8,9 +8,9 @@ use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, Uri};
 use zeroize::Zeroizing;
 
-use super::Exchange;
+use super::{Config, Exchange};
 use crate::clock::Timestamp;
-use crate::decide::canonical;
+use crate::decide::canonical::{self, Canonical};
 use crate::decide::identity::{self, CallHint, Identified, Kind, Scope, Secret, Unidentified};
 use crate::decide::key::{self, Chosen, IdempotencyKey};
 use crate::decide::operation::Occurrence;
@@ -26,7 +26,7 @@ use crate::request::{BadHead, BodyError, Buffered, Head, buffer};
 use crate::upstream::{Body, Upstream, headers, routes};
 
 /// Who asks, as the request says.
-pub(super) struct Credentials {
+pub(crate) struct Credentials {
     api_key: Zeroizing<Vec<u8>>,
     scope: Scope,
 }
@@ -40,11 +40,67 @@ impl Credentials {
     }
 
     /// `None` without an `Authorization`.
-    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let field = |name: &str| headers.get(name).map(http::HeaderValue::as_bytes);
         let api_key = api_key(headers.get(AUTHORIZATION)?.as_bytes());
         let scope = Scope::of(&api_key, field("stripe-account"), field("stripe-context"));
         Some(Self { api_key, scope })
+    }
+
+    /// What keys the digests of the request: the configured secret, else one of its API key.
+    pub(crate) fn secret(&self, config: &Config) -> Secret {
+        config.secret.clone().unwrap_or_else(|| Secret::of_api_key(&self.api_key))
+    }
+}
+
+/// What a request says about which operation it is.
+pub(crate) struct Reading {
+    pub(crate) client_key: Option<IdempotencyKey>,
+    /// Who chose the key, if there is one.
+    pub(crate) chosen: Option<Chosen>,
+    pub(crate) content: Canonical,
+    operation: Option<String>,
+}
+
+impl Reading {
+    /// Reads header fields, query and body.
+    pub(crate) fn of(head: &Head, body: &[u8], policy: &Policy) -> Result<Self, Refusal> {
+        let text = |name: http::HeaderName| head.headers.get(name).and_then(|it| it.to_str().ok());
+        let client_key = client_key(&head.headers)?;
+        let operation = operation_header(&head.headers)?;
+        let chosen =
+            client_key.as_ref().map(|key| key::chosen(key, text(USER_AGENT), policy.uuid4_keys()));
+        let query = head.target.query();
+        let content = canonical::read(text(CONTENT_TYPE), text(CONTENT_ENCODING), query, body);
+        Ok(Self { client_key, chosen, content, operation })
+    }
+
+    /// Says which operation it is. `nonce` is 16 random bytes, for a call without a key.
+    pub(crate) fn recognise(
+        &self,
+        config: &Config,
+        head: &Head,
+        credentials: &Credentials,
+        secret: &Secret,
+        rule: &Rule,
+        nonce: [u8; 16],
+    ) -> Result<Identified, Refusal> {
+        let request = identity::Request {
+            provider: &config.provider,
+            method: head.method.as_str(),
+            target: &head.target,
+            header: self.operation.as_deref(),
+            client_key: self.client_key.as_ref().zip(self.chosen),
+            content: &self.content,
+            nonce,
+        };
+        let identified = identity::identify(secret, &credentials.scope, &request, rule)
+            .map_err(|why| unidentified(why, rule))?;
+        let content_v2 = identified.kind == Kind::Content && head.target.api() == Api::V2;
+        if content_v2 && !config.never_forgets {
+            return Err(Refusal::StoreForgets);
+        }
+        Ok(identified)
     }
 }
 
@@ -162,36 +218,12 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         rule: &Arc<Rule>,
         arrived: Timestamp,
     ) -> Result<Asked, Refusal> {
-        let text = |name: http::HeaderName| head.headers.get(name).and_then(|it| it.to_str().ok());
-        let client_key = client_key(&head.headers)?;
-        let operation = operation_header(&head.headers)?;
-        let secret =
-            self.config.secret.clone().unwrap_or_else(|| Secret::of_api_key(&credentials.api_key));
-        let content = canonical::read(
-            text(CONTENT_TYPE),
-            text(CONTENT_ENCODING),
-            head.target.query(),
-            body.bytes(),
-        );
+        let reading = Reading::of(head, body.bytes(), policy)?;
+        let secret = credentials.secret(&self.config);
         let nonce = rand::random();
-        let chosen = |key: &IdempotencyKey| -> Chosen {
-            key::chosen(key, text(USER_AGENT), policy.uuid4_keys())
-        };
-        let request = identity::Request {
-            provider: &self.config.provider,
-            method: head.method.as_str(),
-            target: &head.target,
-            header: operation.as_deref(),
-            client_key: client_key.as_ref().map(|key| (key, chosen(key))),
-            content: &content,
-            nonce,
-        };
-        let identified = identity::identify(&secret, &credentials.scope, &request, rule)
-            .map_err(|why| unidentified(why, rule))?;
-        let api = head.target.api();
-        if identified.kind == Kind::Content && api == Api::V2 && !self.config.never_forgets {
-            return Err(Refusal::StoreForgets);
-        }
+        let identified =
+            reading.recognise(&self.config, head, credentials, &secret, rule, nonce)?;
+        let Reading { client_key, content, .. } = reading;
         let short = |name: &str| {
             let value = content.get(name).and_then(|value| std::str::from_utf8(value).ok());
             let plain = |c: &char| c.is_ascii_alphanumeric() || *c == '.' || *c == '-';

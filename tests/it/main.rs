@@ -3,13 +3,17 @@
 #![allow(missing_docs, clippy::missing_panics_doc, reason = "test names are the documentation")]
 
 mod admin;
+mod bad_input;
+mod cli;
 mod delivery;
 mod demo;
 mod drain;
 mod ledger_contract;
 mod ledger_embedded;
+mod lifecycle;
 mod policy;
 mod reconcile;
+mod running;
 mod sandbox;
 mod sandbox_imports;
 mod server;
