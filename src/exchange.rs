@@ -23,14 +23,14 @@ use crate::decide::operation::table::{Owner, Refused, Then, judge};
 use crate::decide::path::Api;
 use crate::decide::policy::{Class, Mode, Policy, Rule};
 use crate::forward::Forwarder;
-use crate::inflight::{Entered, Inflight, NoSeat, Seat, Standing, Table, Turn};
+use crate::inflight::{Entered, Inflight, NoSeat, Seat, Standing, Table};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::notes::Notes;
 use crate::recent::Recent;
 use crate::refusal::Refusal;
 use crate::request::{Head, InFlightBytes};
-use crate::respond::{Held, Told};
+use crate::respond::{Held, Told, full};
 use crate::server::{Connection, Serve, Tasks};
 use crate::upstream::{Body, Upstream};
 
@@ -149,8 +149,12 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let head = Head::check(parts)?;
         let policy = self.policies.current();
         let rule = Arc::clone(policy.judge(&head.method, &head.target));
+        let off = self.config.bypass || policy.mode() == Mode::Observe;
         match rule.class {
-            Class::Refuse => return Err(Refusal::ByPolicy { rule: rule.name.clone() }),
+            Class::Refuse => {
+                let refusal = Refusal::ByPolicy { rule: rule.name.clone() };
+                return if off { self.pass_refused(head, body, &refusal).await } else { Err(refusal) };
+            }
             Class::Pass => return self.pass(head, body).await,
             Class::Critical => {}
         }
@@ -161,14 +165,24 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let body = match self.buffer(body).await {
             Ok(body) => body,
             Err(asked::Unbuffered::Refused(refusal)) => return Err(refusal),
+            // Too large to be an operation's or a call's retry, so there is no key to keep.
+            Err(asked::Unbuffered::TooLarge(rest)) if off => return self.pass(head, rest).await,
             Err(asked::Unbuffered::TooLarge(rest)) => {
                 return self.stream_once(head, rest, &rule, arrived).await;
             }
         };
-        let mut asked = self.identify(head, body, &credentials, &policy, rule, arrived)?;
-        let recalled = self.recall(&mut asked);
-        let off = self.config.bypass || policy.mode() == Mode::Observe;
-        if off && !recalled && !self.is_open(&asked).await {
+        let spare = off.then(|| (head.clone(), body.bytes().clone()));
+        let mut asked = match self.identify(head, body, &credentials, &policy, rule, arrived) {
+            Ok(asked) => asked,
+            Err(refusal) => {
+                let Some((head, body)) = spare else { return Err(refusal) };
+                return self.pass_refused(head, full(body), &refusal).await;
+            }
+        };
+        self.recall(&mut asked);
+        // A single call passes with the key that it came with, which is the one it was sent with.
+        let keyed = asked.recalled && asked.identified.kind != Kind::Call;
+        if off && !keyed && !self.is_open(&asked).await {
             return self.pass_unchanged(asked).await;
         }
         let asked = Arc::new(asked);
@@ -290,7 +304,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let Held::Whole(body) = answer.body else {
             return Response::new(crate::upstream::empty_body());
         };
-        let mut response = Response::new(crate::respond::full(body));
+        let mut response = Response::new(full(body));
         *response.status_mut() = answer.status;
         *response.headers_mut() = answer.headers;
         response

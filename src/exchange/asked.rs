@@ -73,6 +73,8 @@ pub struct Asked {
     pub client_key: Option<IdempotencyKey>,
     /// What people want to know.
     pub about: About,
+    /// This call was sent before, so that its key is not this exchange's to forget.
+    pub(super) recalled: bool,
     pub(super) secret: Secret,
     nonce: [u8; 16],
     _body: Buffered,
@@ -189,7 +191,18 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             ..About::default()
         };
         let message = message(head, body.bytes().clone(), arrived)?;
-        Ok(Asked { rule, identified, message, client_key, about, secret, nonce, _body: body })
+        let recalled = false;
+        Ok(Asked {
+            rule,
+            identified,
+            message,
+            client_key,
+            about,
+            recalled,
+            secret,
+            nonce,
+            _body: body,
+        })
     }
 
     /// What the table looks at, now.

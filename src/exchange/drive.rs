@@ -175,10 +175,14 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         &self,
         asked: &Asked,
         mut holding: Holding,
-        done: Exchanged,
+        mut done: Exchanged,
         follows: Follows,
         table: &Table,
     ) {
+        // Where bytes of this occurrence left before, "nothing was sent" would say too little.
+        done.sent |= holding.found.as_ref().is_some_and(|found| {
+            found.unresolved() && found.occurrence == holding.record.occurrence
+        });
         let degraded = holding.version.is_none();
         let label = label(holding.way, follows, done.replayed);
         self.count(asked, &holding, &done, follows);
@@ -353,7 +357,11 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         }
     }
 
+    /// Nothing of this exchange was executed. What an earlier one sent for the same call stays.
     fn forget_call(&self, asked: &Asked) {
+        if asked.recalled {
+            return;
+        }
         if let Some(call) = asked.identified.call {
             self.recent.not_executed(call);
         }

@@ -34,6 +34,22 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         self.passed(request, host).await
     }
 
+    /// `observe` and bypass: what would have been refused passes all the same, and that is told.
+    pub(super) async fn pass_refused(
+        &self,
+        head: Head,
+        body: Body,
+        refusal: &Refusal,
+    ) -> Result<Response<Body>, Refusal> {
+        info!(
+            target: "payonce::observed",
+            code = refusal.code(),
+            bypass = self.config.bypass,
+            "would have been refused"
+        );
+        self.pass(head, body).await
+    }
+
     async fn passed(
         &self,
         request: Request<Body>,
@@ -94,15 +110,15 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     }
 
     /// I2: a call that was sent lately keeps how it was sent, whatever the policy says now.
-    pub(super) fn recall(&self, asked: &mut Asked) -> bool {
-        let Some(call) = asked.identified.call else { return false };
-        let Some(sent) = self.recent.call(call, self.clock.now()) else { return false };
+    pub(super) fn recall(&self, asked: &mut Asked) {
+        let Some(call) = asked.identified.call else { return };
+        let Some(sent) = self.recent.call(call, self.clock.now()) else { return };
+        asked.recalled = true;
         asked.identified.kind = sent.kind;
         asked.identified.operation = sent.operation;
         if sent.kind == Kind::Call {
             asked.client_key = Some(sent.key);
         }
-        true
     }
 
     /// Whether the ledger holds this operation as open, so that its key must be kept.
