@@ -75,6 +75,9 @@ pub struct Asked {
     pub about: About,
     /// This call was sent before, so that its key is not this exchange's to forget.
     pub(super) recalled: bool,
+    /// Tells its claims from others': one for all of them, so that a claim that was written
+    /// unheard is known again.
+    pub(super) token: String,
     pub(super) secret: Secret,
     nonce: [u8; 16],
     _body: Buffered,
@@ -191,7 +194,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             ..About::default()
         };
         let message = message(head, body.bytes().clone(), arrived)?;
-        let recalled = false;
+        let (recalled, token) = (false, hex::encode(rand::random::<[u8; 8]>()));
         Ok(Asked {
             rule,
             identified,
@@ -199,6 +202,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             client_key,
             about,
             recalled,
+            token,
             secret,
             nonce,
             _body: body,

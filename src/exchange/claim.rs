@@ -174,7 +174,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let with = Claiming {
             claim: Claim {
                 owner: self.config.owner.clone(),
-                token: hex::encode(rand::random::<[u8; 8]>()),
+                token: asked.token.clone(),
                 lease: ask.now.plus(self.config.lease),
             },
             key: asked.key(send.occurrence),
