@@ -5,9 +5,12 @@
 mod admin;
 mod delivery;
 mod drain;
+mod exchange;
+mod harness;
 mod ledger_contract;
 mod ledger_embedded;
 mod policy;
+mod rows;
 mod server;
 mod serving;
 mod upstream;
