@@ -217,7 +217,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     async fn settle(
         &self,
         asked: &Asked,
-        mut holding: Holding,
+        holding: Holding,
         learnt: &Learnt,
         delivered: bool,
         joined: &[ClientKeyDigest],
@@ -225,7 +225,6 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let now = self.clock.now();
         let settled = change::settled(holding.record.clone(), learnt, delivered, joined, now);
         self.remember(asked, &settled);
-        std::mem::swap(&mut holding.record, &mut settled.clone());
         self.write(asked, &holding, Some(&settled)).await;
     }
 
@@ -296,7 +295,12 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 Replaced::Moved(_) => Written::TakenOver,
             });
         };
-        let ours = decode(&held.record).is_ok_and(|stands| {
+        let stands = decode(&held.record).ok();
+        if record.is_some() && stands.as_ref() == record {
+            // An earlier try was written, and nobody heard of it.
+            return Ok(Written::Done);
+        }
+        let ours = stands.is_some_and(|stands| {
             let token = |record: &Record| record.claim.as_ref().map(|claim| claim.token.clone());
             let known = holding.found.as_ref().is_some_and(|found| *found == stands);
             token(&stands) == token(&holding.record) && stands.claim.is_some() || known
@@ -353,7 +357,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             let Asked { identified, .. } = asked;
             let how =
                 Call { kind: identified.kind, operation: identified.operation, key: key.clone() };
-            self.recent.sent(call, how, self.clock.now());
+            self.recent.sent(call, asked.outline(), how, self.clock.now());
         }
     }
 
@@ -498,12 +502,17 @@ enum Written {
 /// Why there is no answer of the provider's to hand on.
 struct Failed {
     sent: bool,
+    /// A rate limit, and no attempt that may have been executed.
+    limited: bool,
     cause: Option<crate::upstream::Cause>,
 }
 
 impl Failed {
     fn refusal(&self, asked: &Asked) -> Refusal {
         let keyless_call = asked.identified.kind == Kind::Call && asked.client_key.is_none();
+        if self.limited {
+            return Refusal::RateLimited;
+        }
         match (self.sent, self.cause) {
             (false, Some(cause)) => Refusal::Unreachable(cause),
             (false, None) => Refusal::Closing,
@@ -516,7 +525,9 @@ impl Failed {
 /// shape, which no SDK takes for a success (FACTS §1.9), and told not to be retried by the SDK
 /// where payonce has done so.
 fn answer(done: Exchanged, known: bool) -> Result<Answer, Failed> {
-    let failed = Failed { sent: done.sent, cause: done.cause };
+    let limited =
+        done.meaning == Meaning::RateLimited && done.conclusion == Conclusion::NotExecuted;
+    let failed = Failed { sent: done.sent, limited, cause: done.cause };
     let Some(mut answer) = done.answer else { return Err(failed) };
     if known {
         return Ok(answer);
