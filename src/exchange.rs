@@ -149,14 +149,19 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let head = Head::check(parts)?;
         let policy = self.policies.current();
         let rule = Arc::clone(policy.judge(&head.method, &head.target));
-        let off = self.config.bypass || policy.mode() == Mode::Observe;
+        let passes = rule.class == Class::Pass;
+        let off = passes || self.config.bypass || policy.mode() == Mode::Observe;
         match rule.class {
             Class::Refuse => {
                 let refusal = Refusal::ByPolicy { rule: rule.name.clone() };
-                return if off { self.pass_refused(head, body, &refusal).await } else { Err(refusal) };
+                return if off {
+                    self.pass_refused(head, body, &refusal).await
+                } else {
+                    Err(refusal)
+                };
             }
-            Class::Pass => return self.pass(head, body).await,
-            Class::Critical => {}
+            Class::Pass if !self.may_be_known(&head) => return self.pass(head, body).await,
+            Class::Pass | Class::Critical => {}
         }
         let Some(credentials) = asked::Credentials::of(&head.headers) else {
             // I7: without a scope nothing is joined, recorded or replayed.
@@ -183,7 +188,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         // A single call passes with the key that it came with, which is the one it was sent with.
         let keyed = asked.recalled && asked.identified.kind != Kind::Call;
         if off && !keyed && !self.is_open(&asked).await {
-            return self.pass_unchanged(asked).await;
+            return match spare {
+                Some((head, body)) if passes => self.pass(head, full(body)).await,
+                Some(_) | None => self.pass_unchanged(asked).await,
+            };
         }
         let asked = Arc::new(asked);
         match asked.identified.kind {

@@ -5,7 +5,7 @@
 //! down or has forgotten (DESIGN §4). Neither is needed for an operation to be safe.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +36,9 @@ pub struct Call {
 pub struct Recent {
     calls: Mutex<Bounded<CallDigest, Call>>,
     operations: Mutex<Bounded<RecordId, Record>>,
+    /// Of the same calls, what is known of a request before its body is read.
+    outlines: Mutex<Bounded<u64, ()>>,
+    hasher: RandomState,
 }
 
 impl Default for Recent {
@@ -43,6 +46,8 @@ impl Default for Recent {
         Self {
             calls: Mutex::new(Bounded::new(MAX_CALLS, CALLS_FOR)),
             operations: Mutex::new(Bounded::new(MAX_OPERATIONS, Duration::from_hours(24))),
+            outlines: Mutex::new(Bounded::new(MAX_CALLS, CALLS_FOR)),
+            hasher: RandomState::new(),
         }
     }
 }
@@ -54,8 +59,16 @@ impl Recent {
         lock(&self.calls).get(&call, now).cloned()
     }
 
-    /// Remembers how a call is sent.
-    pub fn sent(&self, call: CallDigest, how: Call, now: Timestamp) {
+    /// Whether a call with this method, path and client key was sent: a hint that its content is
+    /// worth a look, for requests that otherwise pass unread.
+    #[must_use]
+    pub fn outlined(&self, outline: (&str, &str, &[u8]), now: Timestamp) -> bool {
+        lock(&self.outlines).get(&self.hasher.hash_one(outline), now).is_some()
+    }
+
+    /// Remembers how a call is sent; `outline` is its method, path and client key.
+    pub fn sent(&self, call: CallDigest, outline: (&str, &str, &[u8]), how: Call, now: Timestamp) {
+        lock(&self.outlines).insert(self.hasher.hash_one(outline), (), now);
         lock(&self.calls).insert(call, how, now);
     }
 

@@ -84,6 +84,8 @@ pub enum Refusal {
     StoreForgets,
     /// No byte left.
     Unreachable(Cause),
+    /// The provider's rate limit, told in another shape than Stripe's.
+    RateLimited,
     /// Bytes left, and the outcome is not known.
     OutcomeUnknown {
         /// What went wrong last, if the provider did not answer.
@@ -296,6 +298,14 @@ impl Refusal {
                 API,
                 "payonce_upstream_unreachable",
                 format!("Stripe could not be reached: {cause}. {NOTHING}"),
+            ),
+            Self::RateLimited => form(
+                429,
+                INVALID,
+                "payonce_rate_limited",
+                "Stripe's rate limit was reached, and nothing was executed. The same request \
+                 again, a little later, is safe."
+                    .to_owned(),
             ),
             Self::OutcomeUnknown { cause, keyless_call } => form(
                 504,

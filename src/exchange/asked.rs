@@ -104,6 +104,12 @@ impl Asked {
         format!("{} {path}", self.message.method)
     }
 
+    /// What of it stands in its head: method, path and client key.
+    pub(super) fn outline(&self) -> (&str, &str, &[u8]) {
+        let key = self.client_key.as_ref().map_or("", IdempotencyKey::as_str);
+        (self.message.method.as_str(), self.message.uri.path(), key.as_bytes())
+    }
+
     /// The upstream key of a single call: the client's, else one minted for it.
     #[must_use]
     pub fn call_key(&self) -> IdempotencyKey {

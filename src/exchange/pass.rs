@@ -109,6 +109,15 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         }
     }
 
+    /// Whether a request that would pass may be the retry of a call that was sent lately, under a
+    /// policy that did not let it pass.
+    pub(super) fn may_be_known(&self, head: &Head) -> bool {
+        head.headers.get(IDEMPOTENCY_KEY).is_some_and(|key| {
+            let outline = (head.method.as_str(), head.target.raw_path(), key.as_bytes());
+            self.recent.outlined(outline, self.clock.now())
+        })
+    }
+
     /// I2: a call that was sent lately keeps how it was sent, whatever the policy says now.
     pub(super) fn recall(&self, asked: &mut Asked) {
         let Some(call) = asked.identified.call else { return };
@@ -161,7 +170,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                     operation: asked.identified.operation,
                     key: key.clone(),
                 };
-                self.recent.sent(call, how, self.clock.now());
+                self.recent.sent(call, asked.outline(), how, self.clock.now());
             }
             if let Ok(value) = HeaderValue::from_str(key.as_str()) {
                 fields.insert(IDEMPOTENCY_KEY, value);
