@@ -182,12 +182,8 @@ impl<L: Ledger> World<L> {
         let (settings, clock) = (self.settings(), self.clock.clone());
         let (metrics, shutdown, tasks) = (Metrics::new(), Shutdown::new(), Tasks::new());
         let origin = || Origin::parse(&self.origin).unwrap();
-        let origins = Origins {
-            api: origin(),
-            files: origin(),
-            connect: origin(),
-            meter_events: origin(),
-        };
+        let origins =
+            Origins { api: origin(), files: origin(), connect: origin(), meter_events: origin() };
         let upstream = upstream::Config {
             connect_timeout: Duration::from_secs(30),
             ..upstream::Config::new(origins)
@@ -251,7 +247,6 @@ impl<L: Ledger> World<L> {
         drop(old.exchange);
         tokio::time::timeout(PATIENCE, old.run).await.expect("it drains").unwrap()
     }
-
 }
 
 impl<L> World<L> {

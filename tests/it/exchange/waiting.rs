@@ -104,7 +104,11 @@ async fn an_exchange_goes_on_when_its_client_hangs_up_and_its_answer_is_kept_for
         let mut client = world.client().await;
         client.send(&charge().sdk(1)).await;
         world.until_seen(1).await;
-        if clean { drop(client) } else { client.reset() }
+        if clean {
+            drop(client)
+        } else {
+            client.reset()
+        }
         world.settled().await;
         assert_eq!(world.effects().len(), 1, "clean: {clean}");
         world.done(&charge().sdk(2)).await.is(200, "replayed");
@@ -278,11 +282,8 @@ async fn shutdown_finishes_the_exchange_in_flight() {
 #[tokio::test]
 async fn shutdown_ends_the_trying_and_leaves_it_in_doubt() {
     let stub = Stub::held(|n, _| if n == 0 { unavailable() } else { success("ch_1") }).await;
-    let mut world = Setup::policy(LOST)
-        .set("STORE__KIND", "embedded")
-        .upstream(stub.addr)
-        .start()
-        .await;
+    let mut world =
+        Setup::policy(LOST).set("STORE__KIND", "embedded").upstream(stub.addr).start().await;
     let mut client = world.client().await;
     client.send(&charge()).await;
     until("the provider has it", || stub.count() == 1).await;

@@ -269,14 +269,17 @@ async fn bytes_survive_both_ways() {
     let mut client = world.client().await;
     client.send_bytes(b"HEAD /v1/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer a\r\n\r\n").await;
     let head = client.head().await;
-    assert!(head.contains("content-length: 77") && head.starts_with("HTTP/1.1 200"), "{head}");
+    assert!(head.contains("Content-Length: 77") && head.starts_with("HTTP/1.1 200"), "{head}");
     // Nothing followed the head, so that the connection is still in step.
     client.send(&Post::new("/v1/chunked", "a=1")).await;
     let chunked = client.reply().await;
     assert_eq!((chunked.status, chunked.body.as_slice()), (200, b"{\"a\":1}".as_slice()));
     client.send(&Post::new("/v1/empty", "")).await;
     let empty = client.reply().await;
-    assert_eq!((empty.status, empty.body.len(), empty.header("content-length")), (200, 0, Some("0")));
+    assert_eq!(
+        (empty.status, empty.body.len(), empty.header("content-length")),
+        (200, 0, Some("0"))
+    );
     client.send(&Post::new("/v1/zipped", "").method("GET").with("Accept-Encoding", "gzip")).await;
     let reply = client.reply().await;
     assert_eq!((reply.body.as_slice(), reply.header("content-encoding")), (zipped, Some("gzip")));

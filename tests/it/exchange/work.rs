@@ -155,7 +155,10 @@ async fn identity_fields_decide_and_what_lacks_them_goes_where_the_policy_says()
     let missing = world.done(&product("name=a")).await;
     missing.refused(400, "payonce_identity_missing");
     assert!(missing.message().contains("metadata[order_id]"), "{}", missing.message());
-    world.done(&product("name=a&metadata[order_id]=")).await.refused(400, "payonce_identity_missing");
+    world
+        .done(&product("name=a&metadata[order_id]="))
+        .await
+        .refused(400, "payonce_identity_missing");
     let twice = "name=a&metadata[order_id]=1&metadata[order_id]=2";
     world.done(&product(twice)).await.refused(400, "payonce_identity_missing");
     assert_eq!(world.seen().len(), 0);
@@ -197,7 +200,10 @@ async fn ill_formed_keys_and_names_are_refused_and_nothing_is_sent() {
             ask().with("Payonce-Operation", "a").with("Payonce-Operation", "a"),
             "payonce_repeated_header",
         ),
-        (ask().with("Idempotency-Key", "a").with("idempotency-key", "b"), "payonce_repeated_header"),
+        (
+            ask().with("Idempotency-Key", "a").with("idempotency-key", "b"),
+            "payonce_repeated_header",
+        ),
         (ask().with("Authorization", "Bearer sk_test_x_1"), "payonce_repeated_header"),
         (Post::new("/v1//charges", "a=1"), "payonce_bad_target"),
         (Post::new("/v1/charges/%2e%2e/x", "a=1"), "payonce_bad_target"),
