@@ -1,11 +1,4 @@
 //! A store that is down, answers late, or holds what cannot be read: what is sent then.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a helper of tests may fail the test"
-)]
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -91,7 +84,10 @@ impl Flaky {
 
     fn spoil(&self, held: Held) -> Held {
         let spoilt = *self.spoilt.lock().unwrap();
-        spoilt.map_or(held.clone(), |record| Held { record: Bytes::from(record), ..held })
+        match spoilt {
+            Some(record) => Held { record: Bytes::from(record), ..held },
+            None => held,
+        }
     }
 
     async fn write<T>(

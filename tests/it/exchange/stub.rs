@@ -1,11 +1,4 @@
 //! A provider that answers with the bytes it is told to, for what the sandbox does not say.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a helper of tests may fail the test"
-)]
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

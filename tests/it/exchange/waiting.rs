@@ -105,9 +105,9 @@ async fn an_exchange_goes_on_when_its_client_hangs_up_and_its_answer_is_kept_for
         client.send(&charge().sdk(1)).await;
         world.until_seen(1).await;
         if clean {
-            drop(client)
+            drop(client);
         } else {
-            client.reset()
+            client.reset();
         }
         world.settled().await;
         assert_eq!(world.effects().len(), 1, "clean: {clean}");
@@ -195,6 +195,7 @@ async fn twins_are_one_only_where_the_policy_or_the_application_says_so() {
             ("SDK keys", LOST, charge().sdk(1), charge().sdk(2), 2, "repeated"),
             ("own keys", LOST, charge().key("a"), charge().key("b"), 2, "executed"),
             ("one own key", LOST, charge().key("a"), charge().key("a"), 1, together),
+            ("one SDK key", LOST, charge().sdk(1), charge().sdk(1), 1, "replayed"),
             ("one name", LOST, op("a"), op("a"), 1, together),
             ("keyless", TWINS, charge(), charge(), 1, together),
             ("SDK keys", TWINS, charge().sdk(1), charge().sdk(2), 1, together),
@@ -234,6 +235,38 @@ async fn a_joined_decline_is_shared_and_the_next_asker_is_not_answered_with_it()
     world.settled().await;
     world.done(&card).await.is(402, "executed");
     assert_eq!(world.effects().len(), 2);
+}
+
+#[tokio::test]
+async fn while_it_is_not_known_whether_an_answer_arrived_a_twin_shares_it_and_another_waits() {
+    for (policy, outcome, effects) in [(TWINS, "joined", 1), (LOST, "repeated", 2)] {
+        let world = Setup::policy(policy).start().await;
+        let mut silent = world.client().await;
+        silent.send(&charge()).await;
+        silent.reply().await.is(200, "executed");
+        // It is silent, and neither asks again nor closes.
+        world.ask(&charge()).await.is(200, outcome);
+        assert_eq!((world.effects().len(), world.row("A9")), (effects, 1));
+        drop(silent);
+    }
+}
+
+#[tokio::test]
+async fn so_many_may_wait_for_one_answer_and_no_more() {
+    let world = Setup::policy(TWINS).set("LIMITS__WAITERS", 2).start().await;
+    world.faults([slow()]);
+    let mut one = world.client().await;
+    one.send(&charge()).await;
+    world.until_seen(1).await;
+    let mut joiner = world.client().await;
+    joiner.send(&charge()).await;
+    until("somebody joins", || world.count("payonce_merges_total{kind=\"joined\"}") == 1).await;
+    let refused = world.ask(&charge()).await;
+    refused.refused(503, "payonce_busy");
+    assert_eq!(refused.header("stripe-should-retry"), Some("true"));
+    one.reply().await.is(200, "executed");
+    joiner.reply().await.is(200, "joined");
+    assert_eq!(world.seen().len(), 1);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use payonce::sandbox::{Fault, Kind, Strike};
 
-use super::stub::{Stub, answer, success};
+use super::stub::{Stub, answer};
 use crate::harness::{Post, Setup, World, until};
 
 const CONTENT: &str = r#"
