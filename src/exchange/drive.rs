@@ -45,6 +45,10 @@ pub(super) async fn call<L: Ledger, U: Upstream>(
     if done.conclusion == Conclusion::NotExecuted {
         exchange.forget_call(&asked);
     }
+    if done.conclusion != Conclusion::NotExecuted {
+        // This retry of the call says more than the note of an earlier one.
+        exchange.notes.remove(asked.identified.operation);
+    }
     if matches!(done.conclusion, Conclusion::InDoubt { .. }) {
         exchange.metrics.in_doubt(&asked.rule.name);
         exchange.notes.add(Note {
