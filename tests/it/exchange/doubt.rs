@@ -134,3 +134,16 @@ async fn a_provider_that_cannot_be_reached_leaves_a_call_nothing_to_check() {
     refused.refused(502, "payonce_upstream_unreachable");
     assert!(world.payonce().exchange.notes.all().is_empty());
 }
+
+#[tokio::test]
+async fn the_note_of_a_call_in_doubt_goes_when_its_retry_brings_the_outcome() {
+    let world = Setup::policy("").set("RETRY__MAX_ATTEMPTS", 1).start().await;
+    let notes = || world.payonce().exchange.notes.all().len();
+    world.faults([lost(), status(503), limited()]);
+    for count in [1, 1, 1] {
+        assert_ne!(world.done(&charge().sdk(1)).await.status, 200);
+        assert_eq!(notes(), count);
+    }
+    world.done(&charge().sdk(1)).await.is(200, "replayed");
+    assert_eq!((notes(), keys_and_effects(&world)), (0, (1, 1)));
+}
