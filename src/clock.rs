@@ -6,6 +6,8 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -67,6 +69,8 @@ pub enum Clock {
         start: tokio::time::Instant,
         /// How many seconds pass in one real second; at least 1.
         speed: u32,
+        /// Milliseconds that it was moved on by. Clones share it.
+        ahead: Arc<AtomicU64>,
     },
 }
 
@@ -75,7 +79,20 @@ impl Clock {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn driven(base: Timestamp, speed: u32) -> Self {
-        Self::Driven { base, start: tokio::time::Instant::now(), speed: speed.max(1) }
+        let (start, ahead) = (tokio::time::Instant::now(), Arc::default());
+        Self::Driven { base, start, speed: speed.max(1), ahead }
+    }
+
+    /// Moves a driven clock and all its clones on at once. Waits that run already end no sooner:
+    /// what looks at the time sees the leap, what sleeps does not. The system's clock stays.
+    pub fn advance(&self, by: Duration) {
+        match self {
+            Self::System => {}
+            Self::Driven { ahead, .. } => {
+                let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+                ahead.fetch_add(by, Ordering::Relaxed);
+            }
+        }
     }
 
     /// What time it is.
@@ -87,9 +104,9 @@ impl Clock {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 Timestamp::default().plus(since)
             }
-            Self::Driven { base, start, speed } => {
-                base.plus(start.elapsed().saturating_mul(*speed))
-            }
+            Self::Driven { base, start, speed, ahead } => base
+                .plus(start.elapsed().saturating_mul(*speed))
+                .plus(Duration::from_millis(ahead.load(Ordering::Relaxed))),
         }
     }
 
@@ -115,5 +132,18 @@ impl Clock {
             Self::System => time,
             Self::Driven { speed, .. } => time / *speed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_leap_is_seen_by_all_clones_of_a_driven_clock() {
+        let clock = Clock::driven(Timestamp::from_millis(5), 1);
+        let clone = clock.clone();
+        clock.advance(Duration::from_hours(23));
+        assert!(clone.now() >= Timestamp::from_millis(5).plus(Duration::from_hours(23)));
     }
 }

@@ -46,7 +46,6 @@ struct Inner {
     policy: Family<[(&'static str, String); 1], Gauge>,
     policy_refused: Counter,
     in_flight: Gauge,
-    connections: Gauge,
     requests: Durations<2>,
 }
 
@@ -158,7 +157,6 @@ impl Metrics {
             policy: family(r, "policy", "The policy in force, by version"),
             policy_refused: counter(r, "policy_refused", "Changed policies that were not taken"),
             in_flight: gauge(r, "operations_in_flight", "Critical operations in flight"),
-            connections: gauge(r, "connections", "Client connections"),
             registry: all,
         };
         Self(Arc::new(inner))
@@ -266,12 +264,6 @@ impl Metrics {
     #[must_use]
     pub fn in_flight(&self) -> Counting {
         Counting::new(&self.0.in_flight)
-    }
-
-    /// A client connection is open until the guard is dropped.
-    #[must_use]
-    pub fn connection(&self) -> Counting {
-        Counting::new(&self.0.connections)
     }
 
     /// A request was answered, by whomever.

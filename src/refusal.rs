@@ -85,6 +85,8 @@ pub enum Refusal {
     StoreForgets,
     /// No byte left.
     Unreachable(Cause),
+    /// Stripe's rate limit, said in a form that no SDK reads.
+    RateLimited,
     /// Bytes left, and the outcome is not known.
     OutcomeUnknown {
         /// What went wrong last, if the provider did not answer.
@@ -177,6 +179,7 @@ impl Refusal {
             Self::StoreUnreadable => (503, API, "payonce_store_unreadable"),
             Self::StoreForgets => (503, API, "payonce_store_forgets"),
             Self::Unreachable(_) => (502, API, "payonce_upstream_unreachable"),
+            Self::RateLimited => (429, INVALID, "payonce_rate_limited"),
             Self::OutcomeUnknown { .. } => (504, API, "payonce_outcome_unknown"),
             Self::PassFailed { .. } => (502, API, "payonce_no_answer"),
             Self::Internal => (500, API, "payonce_internal"),
@@ -238,6 +241,7 @@ impl Refusal {
                                    does not forget"
                 .to_owned(),
             Self::Unreachable(cause) => format!("Stripe could not be reached: {cause}"),
+            Self::RateLimited => "Stripe's rate limit was reached".to_owned(),
             Self::OutcomeUnknown { cause: Some(cause), .. } => {
                 format!("The request was sent, but {cause}")
             }
@@ -286,6 +290,9 @@ impl Refusal {
                  `payonce ops resolve`."
             }
             Self::AlreadyDone { .. } => "Nothing was sent to Stripe; it happened once.",
+            Self::RateLimited => {
+                "Nothing was executed; the same request again, a little later, is safe."
+            }
             Self::StillInFlight => {
                 "This request sent nothing to Stripe; the same request again is safe."
             }

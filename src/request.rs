@@ -35,7 +35,7 @@ static ONCE: [HeaderName; 7] = [
 ];
 
 /// The checked head of a request.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Head {
     /// Any method but CONNECT and TRACE.
     pub method: Method,

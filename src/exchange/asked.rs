@@ -134,6 +134,8 @@ pub struct Asked {
     pub message: Message,
     /// The key that it came with.
     pub client_key: Option<IdempotencyKey>,
+    /// The key that its call was sent with before (I2).
+    pub recalled: Option<IdempotencyKey>,
     /// What is known of its call without its body.
     pub hint: Option<CallHint>,
     /// What people want to know.
@@ -243,6 +245,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             identified,
             message,
             client_key,
+            recalled: None,
             hint: credentials.hint(head),
             about,
             secret,

@@ -9,11 +9,11 @@ use tracing::{error, warn};
 
 use super::{Asked, Exchange, derives_without_ledger, refusal_of};
 use crate::clock::Timestamp;
-use crate::decide::identity::key_digest;
-use crate::decide::operation::change::{Claiming, claimed, further, kept};
+use crate::decide::identity::{Kind, key_digest};
+use crate::decide::operation::change::{Claiming, claimed, further, kept, told_by_word};
 use crate::decide::operation::codec::{decode, encode};
 use crate::decide::operation::record::{Claim, Past, Record};
-use crate::decide::operation::table::{Ask, Owner, Row, Send, Then, Way, judge};
+use crate::decide::operation::table::{Ask, Owner, Refused, Row, Send, Then, Way, judge};
 use crate::inflight::Table;
 use crate::ledger::{Claimed as Found, Entry, Held, Ledger, LedgerError, Replaced, Version};
 use crate::refusal::Refusal;
@@ -134,6 +134,14 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             }
             Then::Refuse(refused) => {
                 self.metrics.row(verdict.row.as_str());
+                if let (Some(found), Some(held), Refused::AlreadyDone) = (&found, &held, &refused)
+                    && found.kind == Kind::Content
+                {
+                    let entry = Self::entry(asked, &told_by_word(found.clone()), ask.now)?;
+                    // Were it not written, the next who asks is told the same.
+                    self.ledger.replace(held.id, held.version, entry).await?;
+                    self.recent.removed(held.id);
+                }
                 // Nothing is refused where nothing was found.
                 let refusal =
                     found.as_ref().map_or(Refusal::Internal, |it| refusal_of(refused, it));

@@ -48,6 +48,10 @@ pub(super) async fn call<L: Ledger, U: Upstream>(
     if done.conclusion == Conclusion::NotExecuted && first {
         exchange.forget_call(&asked);
     }
+    if done.conclusion != Conclusion::NotExecuted {
+        // This retry of the call says more than the note of an earlier one.
+        exchange.notes.remove(asked.identified.operation);
+    }
     if matches!(done.conclusion, Conclusion::InDoubt { .. }) {
         exchange.metrics.in_doubt(&asked.rule.name);
         exchange.notes.add(Note {
@@ -106,8 +110,8 @@ pub(super) async fn operation<L: Ledger, U: Upstream>(
         // I11: no attempt was made yet, and nobody waits for one.
         return exchange.put_back(&asked, &holding).await;
     }
-    if !exchange.has_time(&asked) {
-        table.tell(Arc::new(exchange.refused(&asked, &Refusal::StillInFlight)));
+    if let Some(refusal) = exchange.too_late(&asked, &holding) {
+        table.tell(Arc::new(exchange.refused(&asked, &refusal)));
         table.close();
         return exchange.put_back(&asked, &holding).await;
     }
@@ -229,11 +233,16 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         }
     }
 
-    /// Whether there is time for an attempt.
-    fn has_time(&self, asked: &Asked) -> bool {
+    /// Why a claim is not used: no time is left for an attempt, or the call was sent with another
+    /// key, which the record has forgotten (I2).
+    fn too_late(&self, asked: &Asked, holding: &Holding) -> Option<Refusal> {
         let deadline = self.forwarder.limits().deadline;
         let left = deadline.saturating_sub(self.clock.now().since(asked.arrived()));
-        left >= LEAST_TIME.min(deadline / 10)
+        if left < LEAST_TIME.min(deadline / 10) {
+            return Some(Refusal::StillInFlight);
+        }
+        let other = asked.recalled.as_ref().is_some_and(|sent| *sent != holding.record.key);
+        other.then_some(Refusal::Superseded)
     }
 
     /// Remembers what is sent or was learnt. True if the call was not known before.

@@ -123,8 +123,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         asked.identified.kind = sent.kind;
         asked.identified.operation = sent.operation;
         if sent.kind == Kind::Call {
-            asked.client_key = Some(sent.key);
+            asked.client_key = Some(sent.key.clone());
         }
+        asked.recalled = Some(sent.key);
         true
     }
 
@@ -141,6 +142,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         credentials: Option<Credentials>,
         arrived: Timestamp,
     ) -> Result<Response<Body>, Refusal> {
+        if rule.class == Class::Refuse {
+            self.metrics.operation(&rule.name, "observed_refusable");
+        }
         let Some(credentials) = credentials.filter(|_| rule.class == Class::Critical) else {
             return self.pass(head, body).await;
         };

@@ -190,7 +190,7 @@ fn answer(done: Exchanged, open_before: bool, keyless_call: bool) -> Result<Answ
         return Ok(answer);
     }
     if !is_failure_in_shape(&answer) {
-        return Err(unknown);
+        return Err(if nothing { Refusal::RateLimited } else { unknown });
     }
     answer.headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     Ok(answer)

@@ -314,23 +314,36 @@ pub fn kept(record: &Record, operation: &OperationId, now: Timestamp) -> Duratio
 pub enum Resolution {
     /// It happened; this is what it made, if known.
     Succeeded(Option<String>),
-    /// It did not happen, and may be asked for again with the same key.
+    /// It did not happen, and may be asked for again.
     Declined,
 }
 
 /// Settles `record` on a person's word.
+///
+/// Declined: the same key again is safest, for it protects should the person be wrong; only where
+/// the provider replays a 500 for it, it is done with.
 #[must_use]
 pub fn resolved(mut record: Record, resolution: Resolution, word: Resolved) -> Record {
-    let (result, spent) = match resolution {
+    let saved_500 = record.standing == Standing::InDoubt { saved_500: true };
+    let (result, spent, delivered) = match resolution {
         Resolution::Succeeded(object) => {
             record.about.object = object.or(record.about.object);
-            (Outcome::Succeeded, true)
+            (Outcome::Succeeded, true, false)
         }
-        Resolution::Declined => (Outcome::Declined, false),
+        Resolution::Declined => (Outcome::Declined, saved_500, saved_500),
     };
-    record.standing = Standing::Settled(Settled { result, spent, delivered: false });
+    record.standing = Standing::Settled(Settled { result, spent, delivered });
     record.claim = None;
     record.about.resolved = Some(word);
+    record
+}
+
+/// Somebody was told of a success by a person's word: for content, the next who asks wants another.
+#[must_use]
+pub fn told_by_word(mut record: Record) -> Record {
+    if let Standing::Settled(settled) = &mut record.standing {
+        settled.delivered = true;
+    }
     record
 }
 

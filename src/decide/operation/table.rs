@@ -241,10 +241,12 @@ const fn provider_answers(record: &Record) -> bool {
 }
 
 /// Whether a person, not an answer, says that it succeeded. What happened may have happened under
-/// another key, so this one is not sent again: it might make it happen once more.
+/// another key, so this one is not sent again: it might make it happen once more. By content only
+/// the first who asks is told so, for the next may mean another.
 fn succeeded_by_word(record: &Record) -> bool {
-    let succeeded = record.settled().is_some_and(|it| it.result == Outcome::Succeeded);
-    succeeded && record.about.resolved.is_some()
+    let told = record.settled().filter(|it| it.result == Outcome::Succeeded).map(|it| it.delivered);
+    let by_word = record.about.resolved.is_some();
+    by_word && told.is_some_and(|told| !told || record.kind != Kind::Content)
 }
 
 /// A2: the key of that occurrence again, if the provider holds its outcome and still knows it.

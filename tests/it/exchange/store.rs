@@ -1,0 +1,348 @@
+//! A store that is down, answers late, or holds what cannot be read: what is sent then.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use bytes::Bytes;
+use payonce::clock::Clock;
+use payonce::ledger::memory::Memory;
+use payonce::ledger::{
+    Claimed, Entry, Held, KeyDigest, Ledger, LedgerError, RecordId, Replaced, Version,
+};
+use payonce::sandbox::{Fault, Kind};
+
+use crate::harness::{Post, Setup, World};
+
+const DERIVE: &str = r#"
+[[rule]]
+name = "charges"
+match = ["POST /v1/charges"]
+class = "critical"
+identity = "content"
+distinguishes = ["source"]
+"#;
+
+const REFUSE: &str = r#"
+[[rule]]
+name = "charges"
+match = ["POST /v1/charges"]
+class = "critical"
+identity = "content"
+distinguishes = ["source"]
+store_down = "refuse"
+"#;
+
+/// What the store does with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    Fine,
+    /// Nothing happens, and it says so.
+    Down,
+    /// It happens, and nobody hears of it.
+    Unheard,
+    /// The next write is lost, then all is well.
+    DownOnce,
+    /// The next write happens unheard, then all is well.
+    UnheardOnce,
+    /// Reads fine, writes not at all.
+    ReadOnly,
+}
+
+/// A memory store that fails on demand.
+pub(crate) struct Flaky {
+    inner: Memory,
+    mood: Mutex<Mood>,
+    /// What every record reads as, if not as itself.
+    spoilt: Mutex<Option<&'static str>>,
+    last: Mutex<Option<RecordId>>,
+}
+
+impl Flaky {
+    fn new(clock: Clock) -> Arc<Self> {
+        let (mood, spoilt) = (Mutex::new(Mood::Fine), Mutex::default());
+        Arc::new(Self { inner: Memory::new(clock, 1_000), mood, spoilt, last: Mutex::default() })
+    }
+
+    fn is(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
+    }
+
+    fn holds(&self, record: &'static str) {
+        *self.spoilt.lock().unwrap() = Some(record);
+    }
+
+    /// The record that was last written.
+    async fn only(&self) -> Held {
+        let id = self.last.lock().unwrap().expect("something was written");
+        self.inner.get(id).await.unwrap().unwrap()
+    }
+
+    fn mood(&self) -> Mood {
+        *self.mood.lock().unwrap()
+    }
+
+    fn spoil(&self, held: Held) -> Held {
+        let spoilt = *self.spoilt.lock().unwrap();
+        match spoilt {
+            Some(record) => Held { record: Bytes::from(record), ..held },
+            None => held,
+        }
+    }
+
+    async fn write<T>(
+        &self,
+        work: impl Future<Output = Result<T, LedgerError>>,
+    ) -> Result<T, LedgerError> {
+        let down = || LedgerError::Unavailable("a test says so".to_owned());
+        match self.mood() {
+            Mood::Fine => work.await,
+            Mood::DownOnce => {
+                self.is(Mood::Fine);
+                Err(down())
+            }
+            Mood::UnheardOnce => {
+                self.is(Mood::Fine);
+                drop(work.await);
+                Err(down())
+            }
+            Mood::Down | Mood::ReadOnly => Err(down()),
+            Mood::Unheard => {
+                drop(work.await);
+                Err(down())
+            }
+        }
+    }
+}
+
+impl Ledger for Flaky {
+    async fn claim(&self, ids: &[RecordId], fresh: Entry) -> Result<Claimed, LedgerError> {
+        *self.last.lock().unwrap() = ids.first().copied();
+        Ok(match self.write(self.inner.claim(ids, fresh)).await? {
+            Claimed::Found(held) => Claimed::Found(self.spoil(held)),
+            fresh @ Claimed::Fresh(_) => fresh,
+        })
+    }
+
+    async fn replace(
+        &self,
+        id: RecordId,
+        seen: Version,
+        entry: Entry,
+    ) -> Result<Replaced, LedgerError> {
+        self.write(self.inner.replace(id, seen, entry)).await
+    }
+
+    async fn remove(&self, id: RecordId, seen: Version) -> Result<Replaced, LedgerError> {
+        self.write(self.inner.remove(id, seen)).await
+    }
+
+    async fn get(&self, id: RecordId) -> Result<Option<Held>, LedgerError> {
+        match self.mood() {
+            Mood::Fine | Mood::ReadOnly | Mood::DownOnce | Mood::UnheardOnce => {
+                Ok(self.inner.get(id).await?.map(|held| self.spoil(held)))
+            }
+            Mood::Down | Mood::Unheard => Err(LedgerError::Unavailable("a test".to_owned())),
+        }
+    }
+
+    async fn open(&self, limit: usize) -> Result<Vec<Held>, LedgerError> {
+        self.inner.open(limit).await
+    }
+
+    async fn by_key(&self, key: KeyDigest) -> Result<Option<Held>, LedgerError> {
+        self.inner.by_key(key).await
+    }
+
+    fn exclusive(&self) -> bool {
+        true
+    }
+}
+
+async fn world(policy: &str) -> (World<Arc<Flaky>>, Arc<Flaky>) {
+    let mut flaky = None;
+    let world = Setup::policy(policy)
+        .start_with(|clock| {
+            let store = Flaky::new(clock);
+            flaky = Some(Arc::clone(&store));
+            store
+        })
+        .await;
+    (world, flaky.unwrap())
+}
+
+fn charge() -> Post {
+    Post::charge("amount=500&currency=usd&source=tok_visa")
+}
+
+fn declined() -> Post {
+    Post::charge("amount=500&currency=usd&source=tok_chargeDeclined")
+}
+
+#[tokio::test]
+async fn without_a_store_the_derived_key_is_sent_and_the_answer_says_degraded() {
+    let (world, store) = world(DERIVE).await;
+    world.lose(&charge()).await;
+    // Another payonce, whose store is down from the first moment, derives the same key.
+    store.is(Mood::Down);
+    let degraded = world.done(&charge()).await;
+    degraded.is(200, "replayed");
+    assert_eq!(degraded.header("payonce-degraded"), Some("store"));
+    let keys = world.keys();
+    assert_eq!((keys[0] == keys[1], world.effects().len()), (true, 1));
+    assert_eq!(world.count("payonce_degraded_total{reason=\"store\"}"), 1);
+}
+
+#[tokio::test]
+async fn what_was_done_without_a_store_is_written_once_it_is_back() {
+    let (world, store) = world(DERIVE).await;
+    store.is(Mood::Down);
+    world.done(&charge()).await.is(200, "executed");
+    store.is(Mood::Fine);
+    let next = world.done(&charge()).await;
+    next.is(200, "repeated");
+    assert_eq!(next.header("payonce-degraded"), None);
+    let keys = world.keys();
+    assert_ne!(keys[0], keys[1]);
+}
+
+#[tokio::test]
+async fn while_the_store_is_down_what_this_process_remembers_decides() {
+    let (world, store) = world(DERIVE).await;
+    store.is(Mood::Down);
+    world.done(&declined()).await.is(402, "executed");
+    world.done(&declined()).await.is(402, "executed");
+    world.lose(&charge()).await;
+    world.done(&charge()).await.is(200, "replayed");
+    let keys = world.keys();
+    assert!(keys[0] != keys[1] && keys[2] == keys[3], "{keys:?}");
+}
+
+#[tokio::test]
+async fn a_claim_that_was_written_unheard_is_ours_and_is_settled() {
+    let (world, store) = world(DERIVE).await;
+    store.is(Mood::Unheard);
+    world.faults([Fault::new(Kind::Delay {
+        millis: 3_000,
+        effect: payonce::sandbox::Strike::Before,
+    })]);
+    let mut client = world.client().await;
+    client.send(&charge()).await;
+    world.until_seen(1).await;
+    store.is(Mood::Fine);
+    client.reply().await.is(200, "executed");
+    drop(client);
+    world.settled().await;
+    assert_eq!(world.count("payonce_ledger_errors_total{kind=\"taken_over\"}"), 0);
+    let held = store.inner.open(10).await.unwrap();
+    assert!(held.is_empty(), "the record is settled: {held:?}");
+    world.done(&charge()).await.is(200, "repeated");
+}
+
+#[tokio::test]
+async fn an_outcome_that_was_written_unheard_counts_as_written() {
+    let (world, store) = world(DERIVE).await;
+    let mut client = world.client().await;
+    client.send(&charge()).await;
+    client.reply().await.is(200, "executed");
+    // It waits for the delivery now, and settles after the client is gone.
+    store.is(Mood::UnheardOnce);
+    drop(client);
+    world.settled().await;
+    assert_eq!(world.count("payonce_ledger_errors_total{kind=\"taken_over\"}"), 0);
+    assert_eq!(world.count("payonce_ledger_errors_total{kind=\"unavailable\"}"), 1);
+    world.done(&charge()).await.is(200, "repeated");
+}
+
+#[tokio::test]
+async fn an_outcome_that_is_written_at_the_second_try_is_settled() {
+    let (world, store) = world(DERIVE).await;
+    let mut client = world.client().await;
+    client.send(&charge()).await;
+    client.reply().await.is(200, "executed");
+    store.is(Mood::DownOnce);
+    drop(client);
+    world.settled().await;
+    assert_eq!(world.count("payonce_ledger_errors_total{kind=\"taken_over\"}"), 0);
+    assert!(store.inner.open(10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_outcome_that_cannot_be_written_is_asked_for_again_with_the_same_key() {
+    let (world, store) = world(DERIVE).await;
+    world.faults([Fault::new(Kind::Delay {
+        millis: 3_000,
+        effect: payonce::sandbox::Strike::Before,
+    })]);
+    let mut client = world.client().await;
+    client.send(&charge()).await;
+    world.until_seen(1).await;
+    store.is(Mood::ReadOnly);
+    client.lose_answer().await;
+    world.settled().await;
+    assert_eq!(world.count("payonce_ledger_errors_total{kind=\"unwritten\"}"), 1);
+    store.is(Mood::Fine);
+    world.done(&charge()).await.is(200, "replayed");
+    assert_eq!(world.effects().len(), 1);
+}
+
+#[tokio::test]
+async fn where_the_policy_says_refuse_nothing_is_sent_without_a_store() {
+    let (world, store) = world(REFUSE).await;
+    store.is(Mood::Down);
+    let refused = world.done(&charge()).await;
+    refused.refused(503, "payonce_store_down");
+    assert_eq!((refused.header("stripe-should-retry"), world.seen().len()), (Some("true"), 0));
+    store.is(Mood::Fine);
+    world.done(&charge()).await.is(200, "executed");
+}
+
+#[tokio::test]
+async fn a_single_call_needs_no_store() {
+    let (world, store) = world("").await;
+    store.is(Mood::Down);
+    let reply = world.done(&charge()).await;
+    reply.is(200, "executed");
+    assert_eq!(reply.header("payonce-degraded"), None);
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_left_as_it_is_and_nothing_is_sent() {
+    for record in ["not a record", "{\"format\":2}", ""] {
+        let (world, store) = world(DERIVE).await;
+        world.done(&charge()).await.is(200, "executed");
+        store.holds(record);
+        let refused = world.done(&charge()).await;
+        refused.refused(503, "payonce_store_unreadable");
+        assert_eq!(refused.header("stripe-should-retry"), Some("false"));
+        assert_eq!(world.seen().len(), 1, "{record:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_stepped_back_does_not_lead_to_an_older_occurrence() {
+    let (world, store) = world(DERIVE).await;
+    world.done(&charge()).await.is(200, "executed");
+    let old = store.only().await;
+    world.done(&charge()).await.is(200, "repeated");
+    // The store forgets the second occurrence, as after an asynchronous fail-over.
+    let now = store.inner.get(old.id).await.unwrap().unwrap();
+    let entry =
+        Entry { record: old.record, ttl: Duration::from_hours(1), open: false, keys: Vec::new() };
+    store.inner.replace(now.id, now.version, entry).await.unwrap();
+    world.done(&charge()).await.is(200, "repeated");
+    let keys = world.keys();
+    assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2], "{keys:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_forgot_all_is_told_again_what_this_process_remembers() {
+    let (world, store) = world(DERIVE).await;
+    world.lose(&charge()).await;
+    let held = store.only().await;
+    store.inner.remove(held.id, held.version).await.unwrap();
+    world.done(&charge()).await.is(200, "replayed");
+    assert_eq!(world.effects().len(), 1);
+    assert_eq!(world.count("payonce_alarms_total{kind=\"ledger_forgot\"}"), 1);
+    world.done(&charge()).await.is(200, "repeated");
+}

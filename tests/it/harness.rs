@@ -1,0 +1,380 @@
+//! A whole payonce in this process, the sandbox as its upstream, one clock for both, and clients
+//! that write bytes, hang up, reset, or keep their connection.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "a helper of tests may fail the test"
+)]
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use payonce::assembly::Assembly;
+use payonce::clock::{Clock, Timestamp};
+use payonce::decide::policy::Policy;
+use payonce::decide::retry;
+use payonce::exchange::{self, Exchange, Policies, Rooms};
+use payonce::forward::{Bounds, Forwarder};
+use payonce::inflight::Inflight;
+use payonce::ledger::{AnyLedger, Ledger};
+use payonce::metrics::Metrics;
+use payonce::notes::Notes;
+use payonce::recent::Recent;
+use payonce::request::InFlightBytes;
+use payonce::sandbox::{self, Effect, Fault, Sandbox, Seen};
+use payonce::server::{Limits, Local, Server, ServerConfig, Shutdown, Summary, Tasks};
+use payonce::settings::Settings;
+use payonce::upstream::{self, Direct, Origin, Origins};
+use tokio::task::JoinHandle;
+
+mod client;
+
+pub(crate) use client::{Client, Post, Reply};
+
+/// How much faster than the wall everything runs: 2 s of silence take 0.2 s.
+pub(crate) const SPEED: u32 = 10;
+
+/// The longest that a condition is waited for, on the wall.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until `holds`, looking every few milliseconds.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// How a [`World`] is built.
+pub(crate) struct Setup {
+    pub(crate) policy: String,
+    pub(crate) env: Vec<(&'static str, String)>,
+    pub(crate) upstream: Option<String>,
+    pub(crate) speed: u32,
+}
+
+impl Setup {
+    /// With these rules.
+    pub(crate) fn policy(policy: &str) -> Self {
+        let policy = format!("version = 1\n{policy}");
+        Self { policy, env: Vec::new(), upstream: None, speed: SPEED }
+    }
+
+    /// With one more setting: `RETRY__DEADLINE`.
+    pub(crate) fn set(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.env.push((name, value.to_string()));
+        self
+    }
+
+    /// Another provider than the sandbox.
+    pub(crate) fn upstream(mut self, address: std::net::SocketAddr) -> Self {
+        self.upstream = Some(format!("http://{address}"));
+        self
+    }
+
+    /// Builds everything as `payonce serve` does.
+    pub(crate) async fn start(self) -> World {
+        let mut world = self.world();
+        world.begin().await;
+        world
+    }
+
+    /// The same with a store of the test's own, which has no settings.
+    pub(crate) async fn start_with<L: Ledger>(
+        self,
+        store: impl FnOnce(Clock) -> Arc<L>,
+    ) -> World<Arc<L>> {
+        let mut world = self.world();
+        let store = store(world.clock.clone());
+        world.begin_with(store).await;
+        world
+    }
+
+    fn world<L>(self) -> World<L> {
+        let base = Timestamp::from_millis(1_790_000_000_000);
+        let clock = Clock::driven(base, self.speed);
+        let sandbox = Sandbox::start(sandbox::Config::local(clock.clone(), 7)).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("policy.toml");
+        std::fs::write(&file, &self.policy).unwrap();
+        World {
+            origin: self.upstream.unwrap_or_else(|| format!("http://{}", sandbox.addr())),
+            env: self.env,
+            clock,
+            sandbox,
+            directory,
+            payonce: None,
+        }
+    }
+}
+
+/// A payonce, a provider and a clock.
+pub(crate) struct World<L = Arc<AnyLedger>> {
+    pub(crate) clock: Clock,
+    pub(crate) sandbox: Sandbox,
+    directory: tempfile::TempDir,
+    origin: String,
+    env: Vec<(&'static str, String)>,
+    payonce: Option<Running<L>>,
+}
+
+struct Fixed(Arc<Policy>);
+
+impl Policies for Fixed {
+    fn current(&self) -> Arc<Policy> {
+        Arc::clone(&self.0)
+    }
+}
+
+/// One run of payonce.
+pub(crate) struct Running<L = Arc<AnyLedger>> {
+    pub(crate) port: u16,
+    pub(crate) metrics: Metrics,
+    pub(crate) exchange: Exchange<L, Direct>,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) run: JoinHandle<Summary>,
+}
+
+impl World {
+    /// Starts payonce, which must not run.
+    pub(crate) async fn begin(&mut self) {
+        let assembly = Assembly::build(self.settings(), self.clock.clone()).await;
+        let assembly = assembly.unwrap_or_else(|error| panic!("{error}"));
+        let Local::Tcp(address) = assembly.local()[0] else { panic!("no TCP") };
+        let running = Running {
+            port: address.port(),
+            metrics: assembly.metrics().clone(),
+            exchange: assembly.exchange().clone(),
+            shutdown: assembly.shutdown().clone(),
+            run: tokio::task::spawn(assembly.run()),
+        };
+        self.payonce = Some(running);
+    }
+
+    /// Drains payonce and starts it again; a memory store has forgotten everything then.
+    pub(crate) async fn restart(&mut self) {
+        self.stop().await;
+        self.begin().await;
+    }
+
+    /// Restarts with another provider.
+    pub(crate) async fn toward(&mut self, address: std::net::SocketAddr) {
+        self.origin = format!("http://{address}");
+        self.restart().await;
+    }
+
+    /// Restarts with one setting changed.
+    pub(crate) async fn restart_with(&mut self, name: &'static str, value: &str) {
+        self.env.retain(|(known, _)| *known != name);
+        self.env.push((name, value.to_owned()));
+        self.restart().await;
+    }
+}
+
+impl<L: Ledger> World<L> {
+    /// Builds the rooms by hand, around `store`.
+    async fn begin_with(&mut self, store: L) {
+        let (settings, clock) = (self.settings(), self.clock.clone());
+        let (metrics, shutdown, tasks) = (Metrics::new(), Shutdown::new(), Tasks::new());
+        let origin = || Origin::parse(&self.origin).unwrap();
+        let origins =
+            Origins { api: origin(), files: origin(), connect: origin(), meter_events: origin() };
+        let upstream = upstream::Config {
+            connect_timeout: Duration::from_secs(30),
+            ..upstream::Config::new(origins)
+        };
+        let limits = retry::Limits {
+            deadline: settings.retry.deadline,
+            attempt: settings.retry.attempt_timeout,
+            attempts: settings.retry.max_attempts,
+            backoff: settings.retry.backoff,
+            backoff_max: settings.retry.backoff_max,
+        };
+        let forwarder = Forwarder::new(
+            Direct::new(&upstream, clock.clone()).unwrap(),
+            clock.clone(),
+            Bounds {
+                retry: limits,
+                answer_bytes: settings.limits.answer,
+                bytes: InFlightBytes::new(1 << 24),
+                budget: retry::Budget::new(1.0, 1.0, clock.now()),
+            },
+            shutdown.first.clone(),
+            metrics.clone(),
+        );
+        let policy = Policy::parse(&std::fs::read_to_string(self.file()).unwrap()).unwrap();
+        let exchange = Exchange::new(Rooms {
+            ledger: store,
+            forwarder,
+            policies: Box::new(Fixed(Arc::new(policy))),
+            recent: Recent::default(),
+            inflight: Inflight::new(1_000, 64),
+            tasks: tasks.clone(),
+            closing: shutdown.first.clone(),
+            bytes: InFlightBytes::new(1 << 24),
+            notes: Notes::default(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            config: exchange::Config {
+                provider: "provider.test".to_owned(),
+                secret: None,
+                owner: "this".to_owned(),
+                lease: Duration::from_secs(15),
+                body_bytes: settings.limits.body,
+                bypass: false,
+                never_forgets: true,
+            },
+        });
+        let config = ServerConfig {
+            listen: vec![crate::serving::tcp("127.0.0.1:0")],
+            limits: Limits::default(),
+            drain: Duration::from_secs(90),
+        };
+        let server = Server::bind(config, clock).await.unwrap();
+        let Local::Tcp(address) = server.local()[0] else { panic!("no TCP") };
+        let run = tokio::task::spawn(server.run(exchange.clone(), tasks, shutdown.clone()));
+        let port = address.port();
+        self.payonce = Some(Running { port, metrics, exchange, shutdown, run });
+    }
+
+    /// Drains payonce.
+    pub(crate) async fn stop(&mut self) -> Summary {
+        let old = self.payonce.take().unwrap();
+        old.shutdown.first.cancel();
+        // The store's file is free for the next one when nobody holds it.
+        drop(old.exchange);
+        tokio::time::timeout(PATIENCE, old.run).await.expect("it drains").unwrap()
+    }
+}
+
+impl<L> World<L> {
+    fn settings(&self) -> Settings {
+        let policy = self.file().display().to_string();
+        let store = self.directory.path().join("store.redb").display().to_string();
+        let fixed = [
+            ("LISTEN__PROXY", "127.0.0.1:0".to_owned()),
+            ("LISTEN__ADMIN", "off".to_owned()),
+            ("LISTEN__HEALTH", "off".to_owned()),
+            ("UPSTREAM__API", self.origin.clone()),
+            ("UPSTREAM__FILES", self.origin.clone()),
+            ("UPSTREAM__CONNECT", self.origin.clone()),
+            ("UPSTREAM__METER_EVENTS", self.origin.clone()),
+            ("UPSTREAM__PROVIDER_HOST", "provider.test".to_owned()),
+            // Time runs fast, and a busy machine must not make a time-out of it.
+            ("UPSTREAM__CONNECT_TIMEOUT", "30s".to_owned()),
+            ("STORE__KIND", "memory".to_owned()),
+            ("STORE__PATH", store),
+            ("STORE__SINGLE_INSTANCE", "true".to_owned()),
+            ("STORE__TIMEOUT", "60s".to_owned()),
+            ("LIMITS__HEADER_TIMEOUT", "10m".to_owned()),
+            ("LIMITS__BODY_TIMEOUT", "10m".to_owned()),
+            ("LIMITS__IDLE_TIMEOUT", "1h".to_owned()),
+            ("POLICY__PATH", policy),
+        ];
+        let all = fixed.into_iter().chain(self.env.iter().cloned());
+        let env = all.map(|(name, value)| {
+            (OsString::from(format!("PAYONCE_{name}")), OsString::from(value))
+        });
+        Settings::load(None, env.collect::<Vec<_>>()).unwrap()
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.path().join("policy.toml")
+    }
+
+    pub(crate) fn payonce(&self) -> &Running<L> {
+        self.payonce.as_ref().unwrap()
+    }
+
+    /// Writes another policy and waits until it is in force.
+    pub(crate) async fn reload(&self, policy: &str) {
+        let policy = format!("version = 1\n{policy}");
+        let version = payonce::decide::policy::version_of(policy.as_bytes());
+        std::fs::write(self.file(), &policy).unwrap();
+        let exchange = self.payonce().exchange.clone();
+        until("the policy is taken", || exchange.policies.current().version() == version).await;
+    }
+
+    /// How often a row of the tables decided.
+    pub(crate) fn row(&self, row: &str) -> u64 {
+        self.count(&format!("payonce_decisions_total{{row=\"{row}\"}}"))
+    }
+
+    /// The value of a counter, 0 if it never counted.
+    pub(crate) fn count(&self, series: &str) -> u64 {
+        let text = self.payonce().metrics.encode();
+        let line = text.lines().find_map(|line| line.strip_prefix(series));
+        line.map_or(0, |value| value.trim().parse().unwrap())
+    }
+
+    /// Waits until nothing is in flight: all deliveries are known and all records written.
+    pub(crate) async fn settled(&self) {
+        let inflight = self.payonce().exchange.inflight.clone();
+        until("all operations settle", || inflight.is_empty()).await;
+    }
+
+    /// A new connection.
+    pub(crate) async fn client(&self) -> Client {
+        Client::to(("127.0.0.1", self.payonce().port)).await
+    }
+
+    /// Sends on a connection of its own, reads the answer, and closes once it has it.
+    pub(crate) async fn ask(&self, post: &Post) -> Reply {
+        let mut client = self.client().await;
+        client.send(post).await;
+        client.reply().await
+    }
+
+    /// The same, and waits until payonce knows that it was delivered.
+    pub(crate) async fn done(&self, post: &Post) -> Reply {
+        let reply = self.ask(post).await;
+        self.settled().await;
+        reply
+    }
+
+    /// Sends, and resets the connection once the answer is there, without having read it.
+    pub(crate) async fn lose(&self, post: &Post) {
+        let mut client = self.client().await;
+        client.send(post).await;
+        client.lose_answer().await;
+        self.settled().await;
+    }
+
+    /// Asks the sandbox itself.
+    pub(crate) async fn provider(&self, post: &Post) -> Reply {
+        let mut client = Client::to(self.sandbox.addr()).await;
+        client.send(post).await;
+        client.reply().await
+    }
+
+    /// Decides what goes wrong from now on.
+    pub(crate) fn faults(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.sandbox.set_faults(faults.into_iter().collect());
+    }
+
+    /// The effects.
+    pub(crate) fn effects(&self) -> Vec<Effect> {
+        self.sandbox.effects()
+    }
+
+    /// The requests that the sandbox saw.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.sandbox.requests()
+    }
+
+    /// The keys that the sandbox saw, in order.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.seen().into_iter().map(|seen| seen.key.unwrap_or_default()).collect()
+    }
+
+    /// Waits until the sandbox has got so many requests.
+    pub(crate) async fn until_seen(&self, requests: usize) {
+        until("the provider gets the request", || self.seen().len() >= requests).await;
+    }
+}
