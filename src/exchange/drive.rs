@@ -56,7 +56,9 @@ pub(super) async fn call<L: Ledger, U: Upstream>(
             attempts: done.attempts,
         });
     }
-    let label = if done.replayed { Label::Replayed } else { Label::Executed };
+    // A replay that follows an attempt of this exchange shows what that attempt executed.
+    let earlier = done.replayed && done.attempts == 1;
+    let label = if earlier { Label::Replayed } else { Label::Executed };
     exchange.log(&asked, &done, label, "call", false, None);
     turn.table().tell(Arc::new(exchange.told(&asked, done, label, false)));
 }
