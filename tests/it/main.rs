@@ -8,6 +8,7 @@ mod drain;
 mod ledger_contract;
 mod ledger_embedded;
 mod policy;
+mod sdk;
 mod server;
 mod serving;
 mod upstream;
