@@ -127,7 +127,8 @@ impl App {
         assert_eq!((raised.class.as_str(), raised.status), (class, status), "{:?}", self.sdk);
     }
 
-    /// SIGKILL, in the middle of whatever it does.
+    /// SIGKILL, in the middle of whatever it does. At the end of a test it closes the connections,
+    /// so that payonce need not wait to know what was delivered.
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }

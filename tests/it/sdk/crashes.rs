@@ -31,6 +31,7 @@ async fn an_application_that_was_killed_and_runs_again_with_a_fresh_key_pays_onc
             let done = again.done(&call).await;
             assert_eq!(done["status"], "succeeded");
             assert_eq!(world.effects(method).len(), 1, "{sdk:?}, {method}");
+            again.kill().await;
         }
         world.end(&[]).await;
     }
@@ -63,6 +64,7 @@ async fn a_payment_after_payonce_was_killed_in_the_middle_of_it_is_made_once() {
         };
         assert_eq!(done["status"], "succeeded");
         assert_eq!(world.effects(method).len(), 1, "{sdk:?}");
+        app.kill().await;
         world.end(&[]).await;
     }
 }
@@ -81,6 +83,7 @@ async fn an_sdk_that_retries_by_itself_over_a_restart_of_payonce_pays_once() {
         world.kill_and_start_again().await;
         assert_eq!(app.result().await.unwrap()["status"], "succeeded");
         assert_eq!(world.effects(method).len(), 1, "{sdk:?}");
+        app.kill().await;
         world.end(&[]).await;
     }
 }
@@ -100,6 +103,7 @@ async fn what_was_answered_before_payonce_was_killed_is_not_merged_with_what_com
         let second = app.done(&call.intent("second")).await;
         assert_ne!(first["id"], second["id"], "{sdk:?}: two orders, one payment");
         assert_eq!(world.effects("second").len(), 1, "{sdk:?}");
+        app.kill().await;
         world.end(&[]).await;
     }
 }

@@ -84,6 +84,7 @@ async fn passes_every_fault(sdk: Sdk) {
             assert!(world.sandbox.struck(kind) > struck, "{name} did not strike");
         }
     }
+    app.kill().await;
     world.end(&[]).await;
 }
 
@@ -143,6 +144,7 @@ async fn an_application_that_was_told_of_failure_may_ask_again_and_pays_once() {
             app.done(&call).await;
             assert_eq!(world.effects(name).len(), 1, "{sdk:?}, {name}");
         }
+        app.kill().await;
         world.end(&[]).await;
     }
 }
@@ -158,6 +160,7 @@ async fn a_saved_500_is_never_paid_twice_whether_or_not_it_was_paid() {
             app.fails(&charge("tok_visa", name), "APIError", 500).await;
             assert_eq!(world.effects(name).len(), paid, "{sdk:?}, {name}");
         }
+        app.kill().await;
         world.end(&[]).await;
     }
 }
@@ -172,6 +175,7 @@ async fn a_decline_is_raised_once_and_tried_once_whatever_should_retry_says() {
             app.fails(&charge("tok_chargeDeclined", name), "CardError", 402).await;
             assert_eq!(world.effects(name).len(), 1, "{sdk:?}, {name}");
         }
+        app.kill().await;
         world.end(&[]).await;
     }
 }

@@ -58,6 +58,7 @@ async fn an_sdk_creates_confirms_captures_cancels_refunds_and_lists() {
         }
         let all = app.done(&Call::new("customers.list", json!({"limit": 2}))).await;
         assert_eq!(all["ids"].as_array().unwrap().len(), 6, "{sdk:?}");
+        app.kill().await;
         world.end(&["a@b.c", "A very private description"]).await;
     }
 }
@@ -79,6 +80,7 @@ async fn a_payment_that_requires_action_is_confirmed_again_and_paid_once() {
         let moved: Vec<_> = world.sandbox.effects().into_iter().filter(|it| it.money).collect();
         assert_eq!(moved.len(), 1, "{sdk:?}: {moved:?}");
         app.fails(&confirm, "InvalidRequestError", 400).await;
+        app.kill().await;
         world.end(&[]).await;
     }
 }
@@ -110,6 +112,7 @@ async fn an_sdk_raises_what_it_raises_without_payonce() {
         let other = charge("tok_mastercard", 101).own_key("order-42-of-the-shop");
         app.fails(&other, "IdempotencyError", 400).await;
         assert_eq!(world.effects("tok_mastercard").len(), 1, "{sdk:?}");
+        app.kill().await;
         world.end(&["order-42-of-the-shop"]).await;
     }
 }
@@ -124,6 +127,7 @@ async fn an_own_key_that_was_declined_stays_declined_as_at_stripe() {
         app.fails(&charge, "CardError", 402).await;
         app.fails(&charge, "CardError", 402).await;
         assert_eq!(world.effects("declined").len(), 1, "{sdk:?}");
+        app.kill().await;
         world.end(&["order-5"]).await;
     }
 }

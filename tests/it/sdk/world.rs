@@ -148,8 +148,8 @@ impl Payonce {
             // Retries as in earnest, but sooner: what is tried here fails often.
             .env("PAYONCE_RETRY__BACKOFF", "10ms")
             .env("PAYONCE_RETRY__BACKOFF_MAX", "40ms")
-            .env("PAYONCE_RETRY__ATTEMPT_TIMEOUT", "1s")
-            .env("PAYONCE_UPSTREAM__CONNECT_TIMEOUT", "1s")
+            .env("PAYONCE_RETRY__ATTEMPT_TIMEOUT", "600ms")
+            .env("PAYONCE_UPSTREAM__CONNECT_TIMEOUT", "600ms")
             .env("PAYONCE_RETRY__BUDGET_PER_SECOND", "1000")
             .env("PAYONCE_LOG__FORMAT", "json")
             .env("PAYONCE_LOG__LEVEL", "trace")
