@@ -57,7 +57,8 @@ impl<'a> Ctx<'a> {
 
     /// Whether a parameter says `true`.
     pub(crate) fn flag(&self, name: &str) -> bool {
-        self.param(name).is_some_and(|value| value == &json!(true) || value == &json!("true"))
+        let text = |value: &Value| value.as_str().is_some_and(|it| it.eq_ignore_ascii_case("true"));
+        self.param(name).is_some_and(|value| value == &json!(true) || text(value))
     }
 
     /// A whole number, at least 1.

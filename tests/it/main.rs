@@ -19,6 +19,7 @@ mod rows;
 mod running;
 mod sandbox;
 mod sandbox_imports;
+mod sdk;
 mod server;
 mod serving;
 mod upstream;
