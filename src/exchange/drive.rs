@@ -63,19 +63,11 @@ pub(super) async fn call<L: Ledger, U: Upstream>(
             attempts: done.attempts,
         });
     }
-<<<<<<< HEAD
     let own = done.replayed && done.attempts == 1;
     let label = if own { Label::Replayed } else { Label::Executed };
     let telling = Telling { label, row: "call", degraded: false, open_before: false };
     exchange.log(&asked, &done, telling, None);
     table.tell(Arc::new(exchange.told(&asked, done, telling)));
-=======
-    // A replay that follows an attempt of this exchange shows what that attempt executed.
-    let earlier = done.replayed && done.attempts == 1;
-    let label = if earlier { Label::Replayed } else { Label::Executed };
-    exchange.log(&asked, &done, label, "call", false, None);
-    turn.table().tell(Arc::new(exchange.told(&asked, done, label, false)));
->>>>>>> w2sdk
 }
 
 /// The key of an earlier occurrence, sent again for its saved answer; the record stays as it is.
