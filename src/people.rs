@@ -81,7 +81,12 @@ impl<L: Ledger, U: Upstream> People<L, U> {
             Resolution::Succeeded { object_id } => change::Resolution::Succeeded(object_id.clone()),
             Resolution::Declined => change::Resolution::Declined,
         };
-        let word = record::Resolved { by: who.to_owned(), why: why.to_owned(), at: now };
+        let word = record::Resolved {
+            by: who.to_owned(),
+            why: why.to_owned(),
+            at: now,
+            unanswerable: false,
+        };
         let record = change::resolved(record, resolution, word);
         let entry = Entry {
             record: encode(&record).map_err(|why| OpsError::Damaged(why.to_string()))?,

@@ -212,16 +212,16 @@ fn is_uuid4(key: &str) -> bool {
 /// 16 random bytes in hex, which Python has minted since 15.4.
 ///
 /// One in eight looks like a valid UUID by chance. An application may choose a UUID of its own, so
-/// those that applications make stay its own: hashed ones (v3, v5), and time-based ones (v1, v6, v7)
-/// whose time lies in this century. What is left unrecognised is 2 keys in 64 and a few in ten
-/// thousand.
+/// those that it can have made stay its own: hashed (v3, v5) and custom ones (v8, as another payonce
+/// before this one derives them), and time-based ones (v1, v6, v7) whose time lies in this century.
+/// What is left unrecognised is 3 keys in 64 and a few in ten thousand.
 fn is_python_key(key: &str) -> bool {
     let Some(uuid) = hyphenated(key) else { return false };
     if uuid.get_variant() != uuid::Variant::RFC4122 {
         return true;
     }
     match uuid.get_version_num() {
-        3..=5 => false,
+        3 | 4 | 5 | 8 => false,
         1 | 6 | 7 => !uuid.get_timestamp().is_some_and(|time| {
             let (seconds, _nanos) = time.to_unix();
             (946_684_800..4_102_444_800).contains(&seconds)

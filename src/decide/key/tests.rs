@@ -129,6 +129,7 @@ fn uuids_that_an_application_can_have_made_stay_its_own() {
         ("v7 of 2026", "019ab5c0-7c00-7abc-8def-0123456789ab"),
         ("v3", "5df41881-3aed-3515-88a7-2f4a814cf09e"),
         ("v5", "2ed6657d-e927-568b-95e1-2665a8aea6a2"),
+        ("v8", "5c146b14-3c52-8afd-938a-375d0df1fbf6"),
     ] {
         assert_eq!(by(PYTHON, text), OWN, "{what}");
     }

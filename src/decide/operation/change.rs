@@ -320,11 +320,12 @@ pub enum Resolution {
 
 /// Settles `record` on a person's word.
 ///
-/// Declined: the same key again is safest, for it protects should the person be wrong; only where
+/// Succeeded: the next who asks gets the saved answer (A14). Declined: the same key again is safest, for it protects should the person be wrong; only where
 /// the provider replays a 500 for it, it is done with.
 #[must_use]
-pub fn resolved(mut record: Record, resolution: Resolution, word: Resolved) -> Record {
+pub fn resolved(mut record: Record, resolution: Resolution, mut word: Resolved) -> Record {
     let saved_500 = record.standing == Standing::InDoubt { saved_500: true };
+    word.unanswerable = saved_500;
     let (result, spent, delivered) = match resolution {
         Resolution::Succeeded(object) => {
             record.about.object = object.or(record.about.object);

@@ -151,6 +151,9 @@ pub struct Resolved {
     pub why: String,
     /// When.
     pub at: Timestamp,
+    /// The provider replays a 500 for the key, so the true answer cannot be had by asking again.
+    #[serde(default)]
+    pub unanswerable: bool,
 }
 
 impl Record {

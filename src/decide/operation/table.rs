@@ -198,7 +198,7 @@ fn known(record: &Record, owner: Owner, ask: &Ask<'_>) -> (Row, Then) {
         if seen < record.occurrence {
             return (Row::A2, earlier(record, seen, ask.now));
         }
-        let answers = provider_answers(record) && !succeeded_by_word(record);
+        let answers = provider_answers(record) && !only_told(record);
         if !alive && !record.beyond_retention(ask.now) && answers {
             return (Row::A3, replay);
         }
@@ -206,7 +206,7 @@ fn known(record: &Record, owner: Owner, ask: &Ask<'_>) -> (Row, Then) {
     if !alive && record.beyond_retention(ask.now) {
         return beyond(record, ask);
     }
-    if !alive && succeeded_by_word(record) {
+    if !alive && only_told(record) {
         return (Row::A5, Then::Refuse(Refused::AlreadyDone));
     }
     if !record.fingerprint.matches(ask.fingerprint) {
@@ -240,13 +240,13 @@ const fn provider_answers(record: &Record) -> bool {
     }
 }
 
-/// Whether a person, not an answer, says that it succeeded. What happened may have happened under
-/// another key, so this one is not sent again: it might make it happen once more. By content only
-/// the first who asks is told so, for the next may mean another.
-fn succeeded_by_word(record: &Record) -> bool {
+/// Whether it succeeded by a person's word while the provider replays a 500 for its key: the answer
+/// cannot be had, only told. By content only the first who asks is told, for the next may mean
+/// another.
+fn only_told(record: &Record) -> bool {
     let told = record.settled().filter(|it| it.result == Outcome::Succeeded).map(|it| it.delivered);
-    let by_word = record.about.resolved.is_some();
-    by_word && told.is_some_and(|told| !told || record.kind != Kind::Content)
+    let unanswerable = record.about.resolved.as_ref().is_some_and(|word| word.unanswerable);
+    unanswerable && told.is_some_and(|told| !told || record.kind != Kind::Content)
 }
 
 /// A2: the key of that occurrence again, if the provider holds its outcome and still knows it.

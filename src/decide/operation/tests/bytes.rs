@@ -53,6 +53,7 @@ fn golden() -> Record {
                 by: "ann".to_owned(),
                 why: "seen in the dashboard".to_owned(),
                 at: NOW,
+                unanswerable: false,
             }),
         },
         ..record(Kind::OwnKey)
@@ -83,7 +84,12 @@ fn abouts() -> impl Strategy<Value = About> {
             currency: amount.clone(),
             caller,
             amount,
-            resolved: by_hand.then(|| Resolved { by: rule.clone(), why: rule, at: NOW }),
+            resolved: by_hand.then(|| Resolved {
+                by: rule.clone(),
+                why: rule,
+                at: NOW,
+                unanswerable: false,
+            }),
         },
     )
 }

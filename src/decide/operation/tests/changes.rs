@@ -7,12 +7,12 @@ use super::world::{client_key, fingerprint};
 use crate::decide::identity::{Kind, OperationId};
 use crate::decide::operation::change::{
     Claiming, Follows, Learnt, MAX_ADVANCES, Resolution, advanced, claimed, follows, further, kept,
-    put_back, resolved, settled,
+    put_back, resolved, settled, told_by_word,
 };
 use crate::decide::operation::record::{
     About, Claim, ClientKeySeen, MAX_CLIENT_KEYS, Outcome, Record, Resolved, Settled, Standing,
 };
-use crate::decide::operation::table::{Ask, Send, Way};
+use crate::decide::operation::table::{Ask, Owner, Row, Send, Way, judge};
 use crate::decide::outcome::Conclusion;
 use crate::decide::path::Api;
 
@@ -288,18 +288,56 @@ fn records_are_kept_for_as_long_as_their_keys_can_do_harm() {
     assert_eq!(for_(&ancient), 1, "never zero, which a store might take for ever");
 }
 
+fn word() -> Resolved {
+    Resolved { by: "ann".to_owned(), why: "seen".to_owned(), at: NOW, unanswerable: false }
+}
+
+fn in_doubt(saved_500: bool) -> Record {
+    Record { standing: Standing::InDoubt { saved_500 }, ..record(Kind::Header) }
+}
+
 #[test]
 fn a_person_can_end_what_is_open() {
-    let word = || Resolved { by: "ann".to_owned(), why: "seen".to_owned(), at: NOW };
-    let open =
-        || Record { standing: Standing::InDoubt { saved_500: true }, ..record(Kind::Header) };
-    let done = resolved(open(), Resolution::Succeeded(Some("ch_9".to_owned())), word());
+    let succeeded = Resolution::Succeeded(Some("ch_9".to_owned()));
+    let done = resolved(in_doubt(false), succeeded, word());
     assert_eq!(done.standing, standing(Outcome::Succeeded, true, false));
-    assert_eq!((done.about.object.as_deref(), done.claim), (Some("ch_9"), None));
-    let not = resolved(open(), Resolution::Declined, word());
+    assert_eq!((done.about.object.as_deref(), &done.claim), (Some("ch_9"), &None));
+    let not = resolved(in_doubt(false), Resolution::Declined, word());
     assert_eq!(not.standing, standing(Outcome::Declined, false, false));
     assert_eq!(not.about.resolved, Some(word()));
     assert!(!not.open());
+}
+
+#[test]
+fn a_key_for_which_a_500_is_replayed_is_done_with_once_a_person_has_spoken() {
+    let not = resolved(in_doubt(true), Resolution::Declined, word());
+    assert_eq!(not.standing, standing(Outcome::Declined, true, true), "the next occurrence is due");
+    let done = resolved(in_doubt(true), Resolution::Succeeded(None), word());
+    assert!(done.about.resolved.is_some_and(|word| word.unanswerable));
+}
+
+#[test]
+fn a_success_whose_answer_cannot_be_had_is_told_and_by_content_only_once() {
+    let resolve = |kind| {
+        let open = Record { kind, ..in_doubt(true) };
+        resolved(open, Resolution::Succeeded(None), word())
+    };
+    let row = |record: &Record| {
+        let ask = Ask {
+            kind: record.kind,
+            fingerprint: &record.fingerprint,
+            client_key: None,
+            twins: false,
+            repeat_window: Duration::ZERO,
+            next_after_saved_500: false,
+            epoch: EPOCH,
+            now: NOW,
+        };
+        judge(Some(record), Owner::Gone, &ask).row
+    };
+    let (named, content) = (resolve(Kind::Header), resolve(Kind::Content));
+    assert_eq!((row(&named), row(&content)), (Row::A5, Row::A5));
+    assert_eq!((row(&told_by_word(named)), row(&told_by_word(content))), (Row::A5, Row::A16));
 }
 
 #[test]
