@@ -266,7 +266,7 @@ pub fn identify(
         kind.as_str().as_bytes(),
         &secret.digest(&identity),
     ]);
-    let uuid4 = matches!(request.client_key, Some((_, Chosen::BySdk { uuid4: true })));
+    let uuid = matches!(request.client_key, Some((_, Chosen::BySdk { uuid: true })));
     Ok(Identified {
         kind,
         operation: OperationId(operation),
@@ -289,7 +289,7 @@ pub fn identify(
             ]))
         }),
         fingerprint,
-        twins: rule.merge == Merge::Twins && !uuid4,
+        twins: rule.merge == Merge::Twins && !uuid,
     })
 }
 

@@ -109,30 +109,33 @@ pub enum Chosen {
     ByApplication,
     /// The SDK, for one call.
     BySdk {
-        /// It is a UUIDv4, which an application might have chosen as well.
-        uuid4: bool,
+        /// It is a UUID such as an application might have chosen as well.
+        uuid: bool,
     },
 }
 
 /// Tells who chose `key`, from its shape and the SDK that the `User-Agent` names (DESIGN §2).
 ///
-/// In doubt it is the application's: an own key is never merged with anything by content.
+/// In doubt it is the application's: an own key is never merged with anything by content. A UUID
+/// under an SDK that mints such keys is the SDK's, unless the policy says that the application mints
+/// UUIDs of its own.
 #[must_use]
 pub fn chosen(key: &IdempotencyKey, user_agent: Option<&str>, uuid4_keys: Uuid4Keys) -> Chosen {
+    let key = key.as_str();
     let sdk = user_agent.and_then(Sdk::from_user_agent);
-    let (minted, uuid4) = match sdk.as_ref().map(|sdk| &sdk.name) {
-        Some(SdkName::Node) => (is_node_key(key.as_str()), false),
-        Some(SdkName::Go) => (is_go_key(key.as_str()), false),
+    let (minted, uuid) = match sdk.as_ref().map(|sdk| &sdk.name) {
+        Some(SdkName::Node) => (is_node_key(key), false),
+        Some(SdkName::Go) => (is_go_key(key), false),
         Some(SdkName::Python) if sdk.as_ref().is_some_and(|sdk| sdk.version >= (15, 4)) => {
-            let by_chance = is_uuid4(key.as_str());
-            (is_python_key(key.as_str()) || by_chance, by_chance)
+            let hex = hyphenated(key);
+            (hex.is_some(), hex.is_some_and(|hex| may_be_chosen(&hex)))
         }
-        Some(SdkName::Python | SdkName::MintsUuid4) => (is_uuid4(key.as_str()), true),
+        Some(SdkName::Python | SdkName::MintsUuid4) => (is_uuid4(key), true),
         None => (false, false),
     };
-    match (minted, uuid4, uuid4_keys) {
+    match (minted, uuid, uuid4_keys) {
         (true, true, Uuid4Keys::Own) | (false, _, _) => Chosen::ByApplication,
-        (true, uuid4, _) => Chosen::BySdk { uuid4 },
+        (true, uuid, _) => Chosen::BySdk { uuid },
     }
 }
 
@@ -209,24 +212,23 @@ fn is_uuid4(key: &str) -> bool {
     })
 }
 
-/// 16 random bytes in hex, which Python has minted since 15.4.
+/// Whether an application may have chosen these 16 bytes, which Python's SDK has minted at random
+/// since 15.4.
 ///
-/// One in eight looks like a valid UUID by chance. An application may choose a UUID of its own, so
-/// those that it can have made stay its own: hashed (v3, v5) and custom ones (v8, as another payonce
-/// before this one derives them), and time-based ones (v1, v6, v7) whose time lies in this century.
-/// What is left unrecognised is 3 keys in 64 and a few in ten thousand.
-fn is_python_key(key: &str) -> bool {
-    let Some(uuid) = hyphenated(key) else { return false };
+/// One in eight looks like a valid UUID by chance: hashed (v3, v5), random (v4) or custom ones (v8),
+/// and time-based ones (v1, v6, v7) whose time lies in this century, are such as programs make. They
+/// are 4 in 64 of what the SDK mints, and a few in ten thousand.
+fn may_be_chosen(uuid: &Uuid) -> bool {
     if uuid.get_variant() != uuid::Variant::RFC4122 {
-        return true;
+        return false;
     }
     match uuid.get_version_num() {
-        3 | 4 | 5 | 8 => false,
-        1 | 6 | 7 => !uuid.get_timestamp().is_some_and(|time| {
+        3 | 4 | 5 | 8 => true,
+        1 | 6 | 7 => uuid.get_timestamp().is_some_and(|time| {
             let (seconds, _nanos) = time.to_unix();
             (946_684_800..4_102_444_800).contains(&seconds)
         }),
-        _never_chosen => true,
+        _never_chosen => false,
     }
 }
 

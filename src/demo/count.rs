@@ -34,8 +34,6 @@ pub(super) struct Told {
     pub(super) at: Timestamp,
     /// A person looked its outcome up.
     pub(super) by_person: bool,
-    /// One of its SDK's keys looked like a key of the application's own.
-    pub(super) looked_chosen: bool,
 }
 
 /// The figures of one column.
@@ -45,8 +43,6 @@ pub(super) struct Counts {
     pub(super) charged_twice: usize,
     /// Twice, refunds.
     pub(super) refunded_twice: usize,
-    /// Of all harm: because a key of the SDK's looked like one of the application's.
-    pub(super) unrecognised: usize,
     pub(super) charged_told_failed: usize,
     pub(super) merged: usize,
     /// A twin was handed the other's answer within the policy's window.
@@ -72,10 +68,9 @@ impl Counts {
             + self.locked_out
     }
 
-    /// Whether what payonce promises was kept: it does not promise to recognise what bears a key
-    /// that looks like one of the application's own.
+    /// Whether what payonce promises was kept.
     pub(super) const fn kept(&self) -> bool {
-        self.harm() == self.unrecognised
+        self.harm() == 0
     }
 }
 
@@ -133,7 +128,6 @@ impl Class<'_> {
     }
 
     fn add_to(&self, counts: &mut Counts) {
-        let before = counts.harm();
         let wanted = self.told.iter().filter(|told| told.intent.wanted == Wanted::Done).count();
         let (executed, succeeded) = (self.effects.len(), self.words(Word::Succeeded));
         let surplus = executed.saturating_sub(wanted);
@@ -156,9 +150,6 @@ impl Class<'_> {
             counts.swapped += self.told.iter().filter(own).count().saturating_sub(short);
         }
         counts.by_person += self.told.iter().filter(|told| told.by_person).count();
-        if self.told.iter().any(|told| told.looked_chosen) {
-            counts.unrecognised += counts.harm() - before;
-        }
     }
 
     fn surplus(&self, intents: usize, surplus: usize, counts: &mut Counts) {

@@ -131,7 +131,6 @@ async fn whole(
                 word: Word::None,
                 at: MIDNIGHT,
                 by_person: false,
-                looked_chosen: false,
             })
         })
         .collect();

@@ -83,24 +83,6 @@ impl Sdk {
     }
 }
 
-/// Whether a key that Python's SDK minted looks like a UUID that an application chose: of a version
-/// that programs make (3, 5, 8: 3 keys in 64), or with a time of this century (1, 6, 7: a few in
-/// ten thousand). payonce does not take such a key for the SDK's own.
-pub(super) fn looks_chosen(sdk: Sdk, key: &str) -> bool {
-    // 2000-01-01 and 2100-01-01.
-    const CENTURY: std::ops::Range<u64> = 946_684_800..4_102_444_800;
-    match sdk {
-        Sdk::Python => uuid::Uuid::try_parse(key).is_ok_and(|uuid| {
-            let timely =
-                || uuid.get_timestamp().is_some_and(|at| CENTURY.contains(&at.to_unix().0));
-            let version = uuid.get_version_num();
-            uuid.get_variant() == uuid::Variant::RFC4122
-                && ([3, 5, 8].contains(&version) || [1, 6, 7].contains(&version) && timely())
-        }),
-        Sdk::Node | Sdk::Php | Sdk::Ruby => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,15 +118,5 @@ mod tests {
         assert_ne!(key(Sdk::Python, 0), key(Sdk::Python, 1));
         assert_eq!(key(Sdk::Php, 0), None);
         assert!(key(Sdk::Node, 0).unwrap().starts_with("stripe-node-retry-"));
-    }
-
-    #[test]
-    fn some_random_keys_look_like_ones_that_an_application_chose() {
-        let looks = |key| looks_chosen(Sdk::Python, key);
-        assert!(looks("9f0ce1db-3c0a-35e3-89d0-e57d4f38a2f0"), "version 3");
-        assert!(looks("f8fa7ea6-cdf1-122c-ad6f-3abe1228e1c2"), "version 1, in 2078");
-        assert!(!looks("9f0ce1db-3c0a-35e3-c9d0-e57d4f38a2f0"), "no UUID");
-        assert!(!looks("9f0ce1db-3c0a-45e3-89d0-e57d4f38a2f0"), "version 4");
-        assert!(!looks_chosen(Sdk::Ruby, "9f0ce1db-3c0a-35e3-89d0-e57d4f38a2f0"));
     }
 }

@@ -192,9 +192,6 @@ impl Shop {
     async fn run(&self, sdk: Sdk, step: &Step, needed: &str, body: &[u8], run: u32) -> Run {
         let intent = &step.intent.id;
         let key = sdk.key(self.dice, intent, run);
-        if self.desk.is_some() && key.as_ref().is_some_and(|key| sdk::looks_chosen(sdk, key)) {
-            lock(&self.told).entry(intent.clone()).and_modify(|told| told.looked_chosen = true);
-        }
         let path = step.path.replace("{}", needed);
         let post = Post {
             path: &path,
@@ -240,7 +237,6 @@ impl Shop {
             word,
             at: now,
             by_person,
-            looked_chosen: false,
         });
         (told.word, told.at) = (word, now);
         told.by_person |= by_person;

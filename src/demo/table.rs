@@ -59,8 +59,7 @@ const HARM: [Of<Counts>; 6] = [
     ("  locked out", |it| wide(it.locked_out)),
 ];
 
-const LIMITS: [Of<Counts>; 4] = [
-    ("  of the harm: an SDK key like an own key", |it| wide(it.unrecognised)),
+const LIMITS: [Of<Counts>; 3] = [
     ("  twin within 30 s: one charge, by policy", |it| wide(it.merged_by_policy)),
     ("  looked up by a person (saved 500)", |it| wide(it.by_person)),
     ("  equal twins swapped, each executed once", |it| wide(it.swapped)),
@@ -92,18 +91,13 @@ fn money(out: &mut impl Write, what: &str, columns: [&BTreeMap<String, i64>; 2])
 fn meaning(straight: &Counts, through: &Counts, out: &mut impl Write) -> io::Result<()> {
     let (harm, operations) = (straight.harm(), straight.operations);
     write!(out, "Straight, {harm} of {operations} operations came to harm. ")?;
-    match (through.harm(), through.kept()) {
-        (0, _) => writeln!(
+    match through.harm() {
+        0 => writeln!(
             out,
             "Through payonce none did: each happened once, counted from what the simulated Stripe \
              executed."
         ),
-        (left, true) => writeln!(
-            out,
-            "Through payonce {left} did, each with a key that Python's SDK minted and that looks \
-             like one of the application's own (3 keys in 64): payonce never merges those."
-        ),
-        (left, false) => writeln!(
+        left => writeln!(
             out,
             "Through payonce {left} did, which it promises to prevent: please report this seed."
         ),

@@ -79,18 +79,17 @@ impl Judged<'_> {
         let length = key.as_str().len();
         let by_sdk_alone = key::chosen(key, agent, Uuid4Keys::Sdk) != Chosen::ByApplication;
         let whose = match (chosen, sdk) {
-            (Chosen::BySdk { uuid4 }, sdk) => {
+            (Chosen::BySdk { uuid }, sdk) => {
                 let sdk = sdk.unwrap_or_default();
-                let uuid4 =
-                    if uuid4 { ", though an application can make UUIDv4 keys too" } else { "" };
-                format!("the SDK's: it has the form that {sdk} mints for one call{uuid4}")
+                let also =
+                    if uuid { ", though an application can make such UUIDs too" } else { "" };
+                format!("the SDK's: it has the form that {sdk} mints for one call{also}")
             }
             (Chosen::ByApplication, None) => {
                 "the application's own: the User-Agent names no Stripe SDK".to_owned()
             }
             (Chosen::ByApplication, Some(_)) if by_sdk_alone => {
-                "the application's own: a UUIDv4, and the policy says uuid4_keys = \"own\""
-                    .to_owned()
+                "the application's own: a UUID, and the policy says uuid4_keys = \"own\"".to_owned()
             }
             (Chosen::ByApplication, Some(sdk)) => {
                 format!("the application's own: it has not the form that {sdk} mints")

@@ -97,8 +97,8 @@ fn by_fields(otherwise: Otherwise) -> Rule {
 }
 
 const OWN: Option<(&str, Chosen)> = Some(("order-42", Chosen::ByApplication));
-const SDK: Option<(&str, Chosen)> = Some(("sdk-1", Chosen::BySdk { uuid4: false }));
-const SDK_UUID4: Option<(&str, Chosen)> = Some(("sdk-4", Chosen::BySdk { uuid4: true }));
+const SDK: Option<(&str, Chosen)> = Some(("sdk-1", Chosen::BySdk { uuid: false }));
+const SDK_UUID4: Option<(&str, Chosen)> = Some(("sdk-4", Chosen::BySdk { uuid: true }));
 
 #[test]
 fn the_first_kind_that_applies_is_the_identity() {
@@ -214,7 +214,7 @@ fn every_call_is_an_operation_of_its_own() {
 fn confirming_again_after_requires_action_is_a_call_of_its_own() {
     let confirm = |key| Asked {
         path: "/v1/payment_intents/pi_1/confirm",
-        key: Some((key, Chosen::BySdk { uuid4: false })),
+        key: Some((key, Chosen::BySdk { uuid: false })),
         ..with_body("return_url=https://shop.example")
     };
     let (first, again) = (confirm("sdk-1"), confirm("sdk-2"));

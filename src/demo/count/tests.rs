@@ -9,7 +9,6 @@ fn told(id: &str, class: &str, kind: Kind, word: Word) -> Told {
         word,
         at: Timestamp::from_millis(0),
         by_person: false,
-        looked_chosen: false,
     }
 }
 
@@ -108,15 +107,6 @@ fn twins_that_were_executed_by_each_other_are_swapped_and_not_charged_twice() {
     assert_eq!((counts.harm(), counts.swapped), (0, 1));
     let three = [effect("a", 500), effect("a", 500), effect("b", 500)];
     assert_eq!(count(&[twin("a"), twin("b")], &three).charged_twice, 1);
-}
-
-#[test]
-fn harm_to_what_bore_a_key_like_an_own_one_is_within_the_stated_limits() {
-    let mut one = charge("a", Word::Succeeded);
-    one.looked_chosen = true;
-    let counts = count(&[one], &[effect("a", 500), effect("a", 500)]);
-    assert_eq!((counts.charged_twice, counts.unrecognised), (1, 1));
-    assert!(counts.kept());
 }
 
 #[test]
