@@ -258,16 +258,18 @@ impl OpsResolve {
     const EXAMPLES: &str = "Examples:
   payonce ops resolve 5f3a… --as succeeded --object pi_123 --why 'found in the dashboard'
   payonce ops resolve 5f3a… --as declined --why 'no payment of that amount, asked Stripe support'
-An operation resolved as declined will be sent anew when it is asked for again: if it did happen
-after all, that charges twice.";
+Succeeded: whoever asks for it again gets Stripe's saved answer for the key that payonce sent. Do not
+say so of a payment that you made by other means: the key would be sent, and might make another.
+Declined: it is sent when it is asked for again, with the same key, which protects you if it did
+happen after all; with another one only where Stripe answers that key with a saved error 500.";
 }
 
 /// What became of an operation at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OpsOutcome {
-    /// It happened: asking again will not make it happen again.
+    /// It happened, under the key that payonce sent: asking again brings the answer.
     Succeeded,
-    /// It did not happen: asking again is a new operation.
+    /// It did not happen: asking again sends it.
     Declined,
 }
 

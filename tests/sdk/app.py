@@ -6,10 +6,8 @@ Reads one JSON command a line: {"call": "charges.create", "id": null, "params": 
 "key": null, "retries": null}; writes one JSON result a line: {"ok": {...}} or {"error": {...}}.
 """
 
-import importlib
 import json
 import sys
-import uuid
 
 import stripe
 
@@ -20,24 +18,6 @@ RESOURCES = {
     "payment_methods": "PaymentMethod",
     "refunds": "Refund",
 }
-
-
-def redraw_keys_that_an_application_might_have_chosen():
-    """Since 15.4 the SDK's keys are random hex. About one in twenty has the form of a UUID of a kind
-    that applications choose, and payonce then leaves it alone: safe, but it proves nothing about
-    SDK keys. Such a key is drawn again here, so that chance decides no test."""
-    requestor = importlib.import_module("stripe._api_requestor")
-    draw = getattr(requestor, "_generate_idempotency_key", None)
-    if draw is None:
-        return  # older versions mint UUIDv4
-
-    def redraw():
-        while True:
-            key = draw()
-            if uuid.UUID(key).variant != uuid.RFC_4122:
-                return key
-
-    requestor._generate_idempotency_key = redraw
 
 
 def shown(method, result):
@@ -100,7 +80,6 @@ def run(style, command):
 
 def main():
     _, style, base, key = sys.argv
-    redraw_keys_that_an_application_might_have_chosen()
     style = {"module": Module, "client": Client}[style](base, key)
     for line in sys.stdin:
         print(json.dumps(run(style, json.loads(line))), flush=True)
