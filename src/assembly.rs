@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::admin;
 use crate::clock::Clock;
-use crate::decide::identity::Secret;
+use crate::decide::digest::Secret;
 use crate::decide::policy::Policy;
 use crate::decide::retry;
 use crate::exchange::{Config, Exchange, Policies, Rooms};

@@ -1,11 +1,12 @@
 //! What decides, pure: no clock, no I/O, no `async`.
 //!
 //! Read in this order: [`path`] and [`policy`] say which rule a request falls to; [`canonical`]
-//! what its body means; [`identity`] which operation it is; [`key`] which idempotency key goes
+//! what its body means; [`digest`] and [`identity`] which operation it is; [`key`] which idempotency key goes
 //! upstream; [`operation`] what to do with what the ledger holds; [`outcome`] what an answer
 //! means; [`retry`] whether to ask again.
 
 pub mod canonical;
+pub mod digest;
 pub mod identity;
 pub mod key;
 pub mod operation;

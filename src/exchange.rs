@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::clock::{Clock, Timestamp};
-use crate::decide::identity::{Kind, Secret};
+use crate::decide::digest::Secret;
+use crate::decide::identity::Kind;
 use crate::decide::operation::table::{Owner, Refused, Then, judge};
 use crate::decide::path::Api;
 use crate::decide::policy::{Class, Mode, Policy, Rule};

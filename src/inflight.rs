@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::decide::identity::ClientKeyDigest;
+use crate::decide::digest::ClientKeyDigest;
 use crate::decide::operation::record::Record;
 use crate::delivery::{Delivery, Receipt};
 use crate::ledger::RecordId;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use crate::clock::Timestamp;
-use crate::decide::identity::OperationId;
+use crate::decide::digest::OperationId;
 use crate::decide::operation::record::About;
 
 /// How many notes are kept; the oldest goes first.

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{
     Detail, Health, Operations, OpsError, Readiness, Resolution, Resolved, State, Summary,
 };
-use crate::decide::identity::{Kind, OperationId, key_digest};
+use crate::decide::digest::{OperationId, key_digest};
+use crate::decide::identity::Kind;
 use crate::decide::operation::Retention;
 use crate::decide::operation::change::{self, kept};
 use crate::decide::operation::codec::{decode, encode};

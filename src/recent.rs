@@ -10,7 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::decide::identity::{CallDigest, CallHint, Kind, OperationId};
+use crate::decide::digest::{CallDigest, CallHint, OperationId};
+use crate::decide::identity::Kind;
 use crate::decide::key::IdempotencyKey;
 use crate::decide::operation::record::Record;
 use crate::ledger::RecordId;

@@ -1,138 +1,17 @@
-//! Which operation a request is: scope, identity, operation id, fingerprint (DESIGN §2).
+//! Which operation a request is: identity, operation id, fingerprint (DESIGN §2).
 //!
-//! Everything here is a keyed digest, so that nothing that leaves this room tells what was asked.
+//! What leaves this room is a keyed [`digest`](super::digest), so that it tells nobody what was
+//! asked.
 
-use std::fmt;
-
-use hkdf::Hkdf;
-use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
 
-use super::canonical::{Canonical, Field};
+use super::canonical::{Canonical, Field, FieldPattern};
+use super::digest::{
+    CallDigest, ClientKeyDigest, FieldDigest, OperationId, Scope, Secret, WholeDigest,
+};
 use super::key::{Chosen, IdempotencyKey};
 use super::path::Target;
-use super::policy::{IdentityRule, Merge, Otherwise, Rule};
-use crate::ledger::{KeyDigest, RecordId};
-
-/// Serialises a digest as hex text, so that a person can read a record.
-macro_rules! hex_serde {
-    ($name:ident, $size:literal) => {
-        impl Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                to.serialize_str(&hex::encode(self.0))
-            }
-        }
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(from)?;
-                let mut bytes = [0; $size];
-                hex::decode_to_slice(text, &mut bytes).map_err(serde::de::Error::custom)?;
-                Ok(Self(bytes))
-            }
-        }
-    };
-}
-
-/// Who asks: a digest of the API key, `Stripe-Account` and `Stripe-Context`. Absent is not empty.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Scope([u8; 32]);
-
-impl Scope {
-    /// The scope of a request that bears these.
-    #[must_use]
-    pub fn of(api_key: &[u8], account: Option<&[u8]>, context: Option<&[u8]>) -> Self {
-        let mut digest = Sha256::new();
-        absorb(&mut digest, b"payonce scope 1");
-        absorb(&mut digest, api_key);
-        for part in [account, context] {
-            digest.update([u8::from(part.is_some())]);
-            absorb(&mut digest, part.unwrap_or_default());
-        }
-        Self(digest.finalize().into())
-    }
-}
-
-impl fmt::Debug for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Scope(…)")
-    }
-}
-
-/// What keys the digests: the configured secret, or one made of the request's API key.
-///
-/// Never generated, so there is nothing to lose.
-#[derive(Clone)]
-pub struct Secret(Zeroizing<[u8; 64]>);
-
-impl Secret {
-    /// From what the settings hold.
-    #[must_use]
-    pub fn configured(bytes: &[u8]) -> Self {
-        Self::expand(b"payonce configured secret 1", bytes)
-    }
-
-    /// From the API key of a request, where no secret is configured.
-    #[must_use]
-    pub fn of_api_key(api_key: &[u8]) -> Self {
-        Self::expand(b"payonce api key secret 1", api_key)
-    }
-
-    fn expand(salt: &[u8], from: &[u8]) -> Self {
-        let mut key = Zeroizing::new([0; 64]); // one block of SHA-256, so HMAC takes it as it is
-        let expanded = Hkdf::<Sha256>::new(Some(salt), from).expand(b"payonce", key.as_mut_slice());
-        debug_assert!(expanded.is_ok(), "64 bytes is a valid length for HKDF-SHA256");
-        Self(key)
-    }
-
-    /// HMAC-SHA256 over `parts`, each length-prefixed.
-    #[must_use]
-    pub fn digest(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let mut mac = Hmac::<Sha256>::new(&(*self.0).into());
-        for part in parts {
-            mac.update(&length(part));
-            mac.update(part);
-        }
-        mac.finalize().into_bytes().into()
-    }
-
-    fn short<const N: usize>(&self, parts: &[&[u8]]) -> [u8; N] {
-        let mut short = [0; N];
-        for (to, from) in short.iter_mut().zip(self.digest(parts)) {
-            *to = from;
-        }
-        short
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-fn length(part: &[u8]) -> [u8; 8] {
-    u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes()
-}
-
-fn absorb(digest: &mut Sha256, part: &[u8]) {
-    digest.update(length(part));
-    digest.update(part);
-}
-
-/// The digest by which people look an operation up by its key.
-#[must_use]
-pub fn key_digest(key: &str) -> KeyDigest {
-    let mut digest = Sha256::new();
-    absorb(&mut digest, b"payonce key look-up 1");
-    absorb(&mut digest, key.as_bytes());
-    let mut short = [0; 16];
-    for (to, from) in short.iter_mut().zip(digest.finalize()) {
-        *to = from;
-    }
-    KeyDigest(short)
-}
+use super::policy::{ClientKey, IdentityRule, Merge, Otherwise, Rule};
 
 /// What makes two requests the same operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -161,30 +40,6 @@ impl Kind {
             Self::Content => "content",
             Self::Call => "call",
         }
-    }
-}
-
-/// HMAC-SHA256 of what an operation *is*.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct OperationId(pub [u8; 32]);
-
-impl OperationId {
-    /// The id under which the ledger keeps it.
-    #[must_use]
-    pub const fn record(self) -> RecordId {
-        RecordId(self.0)
-    }
-}
-
-impl fmt::Display for OperationId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
-}
-
-impl fmt::Debug for OperationId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "OperationId({self})")
     }
 }
 
@@ -249,7 +104,7 @@ pub fn identify(
         Some((key, Chosen::ByApplication)) => Some(key),
         Some((_, Chosen::BySdk { .. })) | None => None,
     };
-    if own.is_none() && rule.client_key == super::policy::ClientKey::Required {
+    if own.is_none() && rule.client_key == ClientKey::Required {
         return Err(Unidentified::OwnKeyRequired);
     }
     let (kind, identity) = recognise(request, rule, own)?;
@@ -310,15 +165,14 @@ fn recognise(
             let value = |name: &str| request.content.get(name).filter(|value| !value.is_empty());
             let missing: Vec<String> = names
                 .iter()
-                .map(super::canonical::FieldPattern::as_str)
+                .map(FieldPattern::as_str)
                 .filter(|name| value(name).is_none())
                 .map(str::to_owned)
                 .collect();
             if missing.is_empty() {
-                let pairs =
-                    names.iter().map(super::canonical::FieldPattern::as_str).flat_map(|name| {
-                        [name.as_bytes().to_vec(), value(name).unwrap_or_default().to_vec()]
-                    });
+                let pairs = names.iter().map(FieldPattern::as_str).flat_map(|name| {
+                    [name.as_bytes().to_vec(), value(name).unwrap_or_default().to_vec()]
+                });
                 return Ok((Kind::Fields, pairs.collect()));
             }
             match otherwise {
@@ -338,43 +192,6 @@ fn recognise(
     let call = request.client_key.map(|(key, _)| key.as_str().as_bytes().to_vec());
     Ok((Kind::Call, vec![call.unwrap_or_else(|| request.nonce.to_vec())]))
 }
-
-/// A client key together with the content that it bore, hashed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ClientKeyDigest(pub [u8; 16]);
-hex_serde!(ClientKeyDigest, 16);
-
-/// A client key together with its scope, method, path and content, hashed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CallDigest(pub [u8; 16]);
-
-/// A client key together with its scope, method and path, hashed: what is known of a call before its
-/// body is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CallHint([u8; 32]);
-
-impl CallHint {
-    /// Of a request that bears this key.
-    #[must_use]
-    pub fn of(scope: &Scope, method: &str, path: &str, client_key: &[u8]) -> Self {
-        let mut digest = Sha256::new();
-        for part in [b"payonce call hint 1", &scope.0[..], method.as_bytes(), path.as_bytes()] {
-            absorb(&mut digest, part);
-        }
-        absorb(&mut digest, client_key);
-        Self(digest.finalize().into())
-    }
-}
-
-/// A digest of a whole request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct WholeDigest(pub [u8; 16]);
-hex_serde!(WholeDigest, 16);
-
-/// A digest of one field's value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FieldDigest(pub [u8; 8]);
-hex_serde!(FieldDigest, 8);
 
 /// Digests of a request's fields, one by one and as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

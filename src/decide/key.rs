@@ -6,7 +6,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use super::identity::{OperationId, Secret};
+use super::digest::{OperationId, Secret};
 use super::policy::Uuid4Keys;
 
 /// Stripe's limit on a key, in characters (FACTS §2).

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::identity::OperationId;
+use super::digest::OperationId;
 use super::path::Api;
 use crate::clock::Timestamp;
 

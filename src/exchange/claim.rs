@@ -9,7 +9,8 @@ use tracing::{error, warn};
 
 use super::{Asked, Exchange, derives_without_ledger, refusal_of};
 use crate::clock::Timestamp;
-use crate::decide::identity::{Kind, key_digest};
+use crate::decide::digest::key_digest;
+use crate::decide::identity::Kind;
 use crate::decide::operation::change::{Claiming, claimed, further, kept, told_by_word};
 use crate::decide::operation::codec::{decode, encode};
 use crate::decide::operation::record::{Claim, Past, Record};

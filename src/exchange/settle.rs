@@ -11,7 +11,7 @@ use tracing::{error, warn};
 
 use super::claim::Holding;
 use super::{Asked, Exchange};
-use crate::decide::identity::ClientKeyDigest;
+use crate::decide::digest::ClientKeyDigest;
 use crate::decide::operation::change::{self, Learnt};
 use crate::decide::operation::codec::decode;
 use crate::decide::operation::record::Record;

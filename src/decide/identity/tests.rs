@@ -4,6 +4,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::super::canonical::{self, FieldPattern};
+use super::super::digest::key_digest;
 use super::super::policy::{Class, ClientKey, Indeterminate, StoreDown};
 use super::*;
 

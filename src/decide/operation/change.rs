@@ -9,7 +9,8 @@ use super::record::{
 };
 use super::table::{Ask, Send, Way};
 use crate::clock::Timestamp;
-use crate::decide::identity::{ClientKeyDigest, Kind, OperationId};
+use crate::decide::digest::{ClientKeyDigest, OperationId};
+use crate::decide::identity::Kind;
 use crate::decide::key::IdempotencyKey;
 use crate::decide::outcome::Conclusion;
 use crate::decide::path::Api;
@@ -363,7 +364,8 @@ mod tests {
     use super::super::Occurrence;
     use super::super::table::{Owner, Refused, Row, Then, judge};
     use super::*;
-    use crate::decide::identity::{Fingerprint, WholeDigest};
+    use crate::decide::digest::WholeDigest;
+    use crate::decide::identity::Fingerprint;
 
     const FIRST: Occurrence = Occurrence::first(7);
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);

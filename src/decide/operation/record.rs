@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Occurrence, Retention};
 use crate::clock::Timestamp;
-use crate::decide::identity::{ClientKeyDigest, Fingerprint, Kind};
+use crate::decide::digest::ClientKeyDigest;
+use crate::decide::identity::{Fingerprint, Kind};
 use crate::decide::key::IdempotencyKey;
 use crate::decide::path::Api;
 

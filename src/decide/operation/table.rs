@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::Occurrence;
 use super::record::{Outcome, Past, Record, Settled, Standing};
 use crate::clock::Timestamp;
-use crate::decide::identity::{ClientKeyDigest, Fingerprint, Kind};
+use crate::decide::digest::ClientKeyDigest;
+use crate::decide::identity::{Fingerprint, Kind};
 
 /// The rows, by their ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,7 +5,8 @@ use proptest::sample::select;
 
 use super::some::{NOW, ago, at, key, record};
 use super::world::{client_key, fingerprint};
-use crate::decide::identity::{FieldDigest, Fingerprint, Kind, WholeDigest};
+use crate::decide::digest::{FieldDigest, WholeDigest};
+use crate::decide::identity::{Fingerprint, Kind};
 use crate::decide::operation::codec::{CodecError, decode, encode};
 use crate::decide::operation::record::{
     About, Claim, ClientKeySeen, Outcome, Past, Record, Resolved, Settled, Standing,

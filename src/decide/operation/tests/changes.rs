@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::some::{DAY, EPOCH, NOW, ago, at, key, record};
 use super::world::{client_key, fingerprint};
-use crate::decide::identity::{Kind, OperationId};
+use crate::decide::digest::OperationId;
+use crate::decide::identity::Kind;
 use crate::decide::operation::change::{
     Claiming, Follows, Learnt, MAX_ADVANCES, Resolution, advanced, claimed, follows, further, kept,
     put_back, resolved, settled, told_by_word,

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use crate::clock::Timestamp;
-use crate::decide::identity::{OperationId, Secret};
+use crate::decide::digest::{OperationId, Secret};
 use crate::decide::key::IdempotencyKey;
 use crate::decide::operation::{Occurrence, Retention};
 use crate::decide::path::Api;

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use super::provider::{Answer, Effect, Fault, Mood, Provider};
 use crate::clock::Timestamp;
-use crate::decide::identity::{
-    ClientKeyDigest, Fingerprint, Kind, OperationId, Secret, WholeDigest,
-};
+use crate::decide::digest::{ClientKeyDigest, OperationId, Secret, WholeDigest};
+use crate::decide::identity::{Fingerprint, Kind};
 use crate::decide::key::IdempotencyKey;
 use crate::decide::operation::change::{
     Claiming, Follows, Learnt, advanced, claimed, follows, forgotten, kept, put_back, settled,
