@@ -32,7 +32,7 @@ use crate::server::limits::BodyPace;
 use crate::server::{
     Address, BindError, Limits, Listen, Local, Server, ServerConfig, Shutdown, Summary, Tasks,
 };
-use crate::settings::{Settings, StoreKind};
+use crate::settings::{Settings, StoreKind, Token};
 use crate::upstream::origin::BadOrigin;
 use crate::upstream::proxy::BadProxy;
 use crate::upstream::{self, BuildError, Direct, EgressProxy, Origin, Origins};
@@ -67,7 +67,7 @@ pub enum StartError {
     #[error("{0}")]
     Bind(#[from] BindError),
     /// Likewise, for the admin or health port.
-    #[error("{setting}: {address} cannot be listened on: {why}")]
+    #[error("{setting}: {address} cannot be listened on: {why}; choose another, or \"off\"")]
     Port {
         /// The setting.
         setting: &'static str,
@@ -77,8 +77,17 @@ pub enum StartError {
         why: std::io::Error,
     },
     /// The admin token cannot be made.
-    #[error("admin.token_file: the admin token cannot be written: {0}")]
-    Token(std::io::Error),
+    #[error(
+        "admin.token_file: the admin token cannot be written{}: {why}; name a token file, or set \
+         listen.admin = \"off\"",
+        path.as_ref().map(|path| format!(" to {}", path.display())).unwrap_or_default()
+    )]
+    Token {
+        /// Where it was to be written.
+        path: Option<std::path::PathBuf>,
+        /// What the system says.
+        why: std::io::Error,
+    },
 }
 
 impl StartError {
@@ -86,12 +95,8 @@ impl StartError {
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
         match self {
-            Self::Policy(_)
-            | Self::Upstream(_)
-            | Self::Origin { .. }
-            | Self::Proxy(_)
-            | Self::Token(_) => true,
-            Self::Store(_) | Self::Bind(_) | Self::Port { .. } => false,
+            Self::Policy(_) | Self::Upstream(_) | Self::Origin { .. } | Self::Proxy(_) => true,
+            Self::Store(_) | Self::Bind(_) | Self::Port { .. } | Self::Token { .. } => false,
         }
     }
 }
@@ -134,7 +139,13 @@ impl Assembly {
             None => None,
             Some(address) => {
                 let listener = listen("listen.admin", address).await?;
-                let token = admin::token::make(&settings.admin.token).map_err(StartError::Token)?;
+                let token = admin::token::make(&settings.admin.token).map_err(|why| {
+                    let path = match &settings.admin.token {
+                        Token::Given(_) => None,
+                        Token::Made(path) => Some(path.clone()),
+                    };
+                    StartError::Token { path, why }
+                })?;
                 Some((listener, token))
             }
         };
@@ -273,7 +284,14 @@ impl Assembly {
             });
         }
         watch_policy(&policy, &settings, &metrics, &aside, &done);
-        let summary = server.run(exchange, tasks, shutdown).await;
+        let summary = server.run(exchange.clone(), tasks, shutdown).await;
+        let notes = exchange.notes.all().len();
+        if notes > 0 {
+            warn!(
+                notes,
+                "single calls whose outcome is unknown are noted in the log alone from here"
+            );
+        }
         done.cancel();
         aside.drained().await;
         if let Err(error) = ledger.close().await {
@@ -411,7 +429,7 @@ fn server_config(settings: &Settings) -> ServerConfig {
             head_bytes: limits.head_bytes,
             headers: limits.headers,
             body: BodyPace { idle: limits.body_timeout, ..BodyPace::default() },
-            ..Limits::default()
+            write_stall: limits.body_timeout,
         },
         drain: settings.shutdown.drain,
     }
@@ -437,6 +455,7 @@ fn upstream_config(settings: &Settings) -> Result<upstream::Config, StartError> 
         ca_file: from.ca_file.clone(),
         egress_proxy,
         connect_timeout: from.connect_timeout,
+        body_timeout: settings.limits.body_timeout,
         idle_timeout: from.idle_timeout,
         max_connections_per_host: from.max_connections_per_host,
         http2: from.http2,

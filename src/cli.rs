@@ -23,7 +23,7 @@ const CODES: &str = "Exit codes:
   64   the settings or the policy are wrong; nothing was started
   69   what was asked is not there: no payonce answers, a port is taken
   70   payonce failed by a mistake of its own
-  130  ended at once by a second signal; what was in flight is in doubt";
+  130  ended before all was answered (a second signal, or the drain's time): that is in doubt";
 
 /// Makes every Stripe operation happen once.
 ///

@@ -20,6 +20,7 @@ use tracing::warn;
 use crate::clock::{Clock, Timestamp};
 use crate::decide::digest::Secret;
 use crate::decide::identity::Kind;
+use crate::decide::operation::record::Record;
 use crate::decide::operation::table::{Owner, Refused, Then, judge};
 use crate::decide::path::Api;
 use crate::decide::policy::{Class, Mode, Policy, Rule};
@@ -259,7 +260,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let verdict = judge(Some(&record), Owner::Alive, &self.ask(asked));
         self.metrics.row(verdict.row.as_str());
         match verdict.then {
-            Then::Wait { share: true } if self.shareable(told.as_deref(), asked) => {
+            Then::Wait { share: true } if self.shareable(&record, told.as_deref(), asked) => {
                 match table.sit(asked.identified.client_key) {
                     Ok(seat) => {
                         self.metrics.merge("joined");
@@ -305,7 +306,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     /// answered is judged again once its delivery is known, so that the next attempt is not answered
     /// with the last; so is a success beyond the while, lest a steady stream of twins shares it for
     /// ever.
-    fn shareable(&self, told: Option<&Told>, asked: &Asked) -> bool {
+    fn shareable(&self, record: &Record, told: Option<&Told>, asked: &Asked) -> bool {
+        if asked.recalled.as_ref().is_some_and(|sent| *sent != record.key) {
+            return false;
+        }
         let Some(told) = told else { return true };
         let window = match asked.identified.kind {
             Kind::Content => asked.rule.repeat_window,
@@ -323,7 +327,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     fn refuse(&self, refusal: &Refusal) -> Response<Body> {
         self.metrics.refusal(refusal.code());
         let answer = refusal.answer(&request_id());
-        warn!(code = refusal.code(), status = answer.status.as_u16(), "refused");
+        let status = answer.status.as_u16();
+        warn!(code = refusal.code(), status, why = refusal.message(), "refused");
         let Held::Whole(body) = answer.body else {
             return Response::new(crate::upstream::empty_body());
         };
@@ -345,7 +350,7 @@ fn unanswered(asked: &Asked) -> Refusal {
     Refusal::OutcomeUnknown { cause: None, last: None, keyless_call }
 }
 
-fn refusal_of(refused: Refused, record: &crate::decide::operation::record::Record) -> Refusal {
+fn refusal_of(refused: Refused, record: &Record) -> Refusal {
     match refused {
         Refused::Superseded => Refusal::Superseded,
         Refused::WindowElapsed => Refusal::WindowElapsed,

@@ -269,7 +269,11 @@ impl<U: Upstream> Forwarder<U> {
         let headers = headers::toward_client(&head.headers);
         let read =
             self.clock.timeout(within, read_whole(body, self.answer_bytes, &self.bytes)).await;
+        let announced = announced(&head.headers);
         let (body, share) = match read {
+            Ok(Ok((Held::Whole(body), _))) if announced.is_some_and(|it| it != body.len()) => {
+                return Attempt::failed(Meaning::Unknown, Cause::Closed);
+            }
             Ok(Ok(read)) => read,
             Ok(Err(_broken)) => return Attempt::failed(Meaning::Unknown, Cause::Closed),
             Err(_elapsed) => return Attempt::failed(Meaning::Unknown, Cause::AnswerTimeout),
@@ -293,6 +297,12 @@ impl Attempt {
     fn failed(meaning: Meaning, cause: Cause) -> Self {
         Self { meaning, signals: Signals::default(), answer: None, cause: Some(cause) }
     }
+}
+
+/// How many bytes the answer's head promises. HTTP/2 can end a body early without an error
+/// (`RST_STREAM` with `NO_ERROR`, RFC 9113 §8.1), so what was read is held against it.
+fn announced(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Reads a body whole; one over `limit` bytes, or beyond what may be in memory, comes back as a

@@ -145,7 +145,9 @@ impl<L: Ledger, U: Upstream> Operations for People<L, U> {
         let Some((held, record)) = self.found(id).await? else {
             let Some(note) = self.note(id) else { return Ok(Resolved::NotFound) };
             self.exchange.notes.remove(note.operation);
-            return Ok(Resolved::Done(Box::new(noted(&note))));
+            let resolved = Some(format!("{who}: {why}"));
+            let done = Detail { resolved, advice: None, ..noted(&note) };
+            return Ok(Resolved::Done(Box::new(done)));
         };
         if self.busy(held.id, &record) {
             return Ok(Resolved::Busy(Box::new(detail(held.id, &record))));
@@ -205,7 +207,9 @@ const fn state(record: &Record) -> State {
 }
 
 fn summary(id: RecordId, record: &Record) -> Summary {
-    summary_of(id.to_string(), &record.about, state(record), record.first_sent, record.attempts)
+    // What is sent under a claim is counted when it is settled.
+    let attempts = record.attempts.saturating_add(u32::from(record.claim.is_some()));
+    summary_of(id.to_string(), &record.about, state(record), record.first_sent, attempts)
 }
 
 fn summary_of(
@@ -252,13 +256,16 @@ fn detail(id: RecordId, record: &Record) -> Detail {
 
 const fn advice(state: State, kind: Kind) -> Option<&'static str> {
     match (state, kind) {
-        (State::InFlight, _) => Some("Wait: it is being worked on, or will be taken over."),
+        (State::InFlight, _) => Some(
+            "Wait: it is being worked on, and has perhaps been sent. If its process is gone, the same \
+             request again takes it over with the same key.",
+        ),
         (State::InDoubt, Kind::Content) => Some(
-            "The same request again is safe until safe_until: it sends the same key. After that \
+            "The same request again is safe as long as its key is: it sends the same one. After that \
              it counts as a new operation; look it up at Stripe before.",
         ),
         (State::InDoubt, Kind::Header | Kind::Fields | Kind::OwnKey | Kind::Call) => Some(
-            "The same request again is safe until safe_until: it sends the same key. After that \
+            "The same request again is safe as long as its key is: it sends the same one. After that \
              it is refused until you look it up at Stripe and say what you found with \
              `payonce ops resolve`.",
         ),

@@ -83,8 +83,13 @@ pub enum Refusal {
     StoreUnreadable,
     /// The ledger may have forgotten, where a v2 content rule needs one that has not.
     StoreForgets,
-    /// No byte left.
-    Unreachable(Cause),
+    /// Stripe could not be reached, and nothing was executed.
+    Unreachable {
+        /// What went wrong last.
+        cause: Cause,
+        /// An earlier attempt was sent, and answered with that nothing was executed.
+        sent: bool,
+    },
     /// Stripe's rate limit, said in a form that no SDK reads.
     RateLimited,
     /// Bytes left, and the outcome is not known.
@@ -102,6 +107,8 @@ pub enum Refusal {
         cause: Cause,
         /// No byte left.
         never_sent: bool,
+        /// payonce has tried again by itself, as it does for what only reads.
+        retried: bool,
     },
     /// payonce failed inside before anything was sent.
     Internal,
@@ -137,11 +144,12 @@ impl Refusal {
         let body =
             serde_json::json!({"error": {"type": kind, "code": code, "message": self.message()}});
         let body = Bytes::from(body.to_string());
-        let retry = if self.sdk_may_retry() { "true" } else { "false" };
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        headers.insert(SHOULD_RETRY, HeaderValue::from_static(retry));
+        if let Some(retry) = self.should_retry() {
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static(retry));
+        }
         if let Ok(id) = HeaderValue::from_str(request_id) {
             headers.insert(REQUEST_ID, id);
         }
@@ -178,7 +186,7 @@ impl Refusal {
             Self::StoreDown => (503, API, "payonce_store_down"),
             Self::StoreUnreadable => (503, API, "payonce_store_unreadable"),
             Self::StoreForgets => (503, API, "payonce_store_forgets"),
-            Self::Unreachable(_) => (502, API, "payonce_upstream_unreachable"),
+            Self::Unreachable { .. } => (502, API, "payonce_upstream_unreachable"),
             Self::RateLimited => (429, INVALID, "payonce_rate_limited"),
             Self::OutcomeUnknown { .. } => (504, API, "payonce_outcome_unknown"),
             Self::PassFailed { .. } => (502, API, "payonce_no_answer"),
@@ -186,9 +194,36 @@ impl Refusal {
         }
     }
 
-    /// Whether an SDK should try again by itself: where payonce did not, and may do better then.
-    const fn sdk_may_retry(&self) -> bool {
-        matches!(self, Self::BodyTooSlow | Self::Busy(_) | Self::Closing | Self::StoreDown)
+    /// What an SDK is told about trying again by itself. Not where payonce has tried; where it could
+    /// not, and may do better then. A request that it only handed on is the SDK's to judge, as it
+    /// would be without payonce.
+    const fn should_retry(&self) -> Option<&'static str> {
+        match self {
+            Self::PassFailed { retried: false, .. } => None,
+            Self::BodyTooSlow | Self::Busy(_) | Self::Closing | Self::StoreDown => Some("true"),
+            Self::BadTarget(_)
+            | Self::BadRequest(_)
+            | Self::RepeatedHeader(_)
+            | Self::BadKey(_)
+            | Self::BadOperation
+            | Self::ByPolicy { .. }
+            | Self::OwnKeyRequired { .. }
+            | Self::FieldsMissing { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::BodyBroken
+            | Self::Conflict { .. }
+            | Self::Superseded
+            | Self::WindowElapsed
+            | Self::AlreadyDone { .. }
+            | Self::StillInFlight
+            | Self::StoreUnreadable
+            | Self::StoreForgets
+            | Self::Unreachable { .. }
+            | Self::RateLimited
+            | Self::OutcomeUnknown { .. }
+            | Self::PassFailed { retried: true, .. }
+            | Self::Internal => Some("false"),
+        }
     }
 
     /// What happened, without a full stop.
@@ -240,7 +275,7 @@ impl Refusal {
             Self::StoreForgets => "Recognising a v2 request by its content needs a store that \
                                    does not forget"
                 .to_owned(),
-            Self::Unreachable(cause) => format!("Stripe could not be reached: {cause}"),
+            Self::Unreachable { cause, .. } => format!("Stripe could not be reached: {cause}"),
             Self::RateLimited => "Stripe's rate limit was reached".to_owned(),
             Self::OutcomeUnknown { cause: Some(cause), .. } => {
                 format!("The request was sent, but {cause}")
@@ -278,7 +313,7 @@ impl Refusal {
             | Self::StoreDown
             | Self::StoreUnreadable
             | Self::StoreForgets
-            | Self::Unreachable(_)
+            | Self::Unreachable { sent: false, .. }
             | Self::Internal
             | Self::PassFailed { never_sent: true, .. } => NOTHING,
             Self::Conflict { .. } => {
@@ -290,6 +325,7 @@ impl Refusal {
                  `payonce ops resolve`."
             }
             Self::AlreadyDone { .. } => "Nothing was sent to Stripe; it happened once.",
+            Self::Unreachable { sent: true, .. } => "Nothing was executed by Stripe.",
             Self::RateLimited => {
                 "Nothing was executed; the same request again, a little later, is safe."
             }
@@ -319,7 +355,7 @@ mod tests {
             Refusal::Busy("connections"),
             Refusal::Conflict { fields: vec!["amount".to_owned()] },
             Refusal::OutcomeUnknown { cause: None, last: Some(500), keyless_call: true },
-            Refusal::Unreachable(Cause::Tls),
+            Refusal::Unreachable { cause: Cause::Tls, sent: false },
         ] {
             let answer = refusal.answer("req_1");
             let Held::Whole(body) = &answer.body else { panic!("held whole") };

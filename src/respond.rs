@@ -69,8 +69,7 @@ impl fmt::Debug for Held {
     }
 }
 
-/// An answer, held to be handed to its askers.
-#[derive(Debug)]
+/// An answer, held to be handed to its askers. Its `Debug` shows no field (I8).
 pub struct Answer {
     /// Its status.
     pub status: StatusCode,
@@ -82,6 +81,12 @@ pub struct Answer {
     pub body: Held,
     /// Its share of what may be in memory.
     pub share: Share,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Answer({}, {:?})", self.status, self.body)
+    }
 }
 
 /// What the askers of one operation are told.

@@ -103,11 +103,11 @@ pub enum Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Dns => "the upstream name did not resolve",
-            Self::Connect => "no connection to the upstream",
+            Self::Dns => "the upstream name did not resolve (upstream.api, …)",
+            Self::Connect => "no connection to the upstream (upstream.api, …)",
             Self::ConnectTimeout => "no connection to the upstream in time",
-            Self::Tls => "the TLS handshake with the upstream failed",
-            Self::Proxy => "the egress proxy made no tunnel",
+            Self::Tls => "the TLS handshake with the upstream failed (upstream.ca_file)",
+            Self::Proxy => "the egress proxy made no tunnel (upstream.egress_proxy)",
             Self::Busy => "all upstream connections are in use",
             Self::Closed => "the connection closed before the answer",
             Self::AnswerTimeout => "no answer in time",

@@ -222,7 +222,7 @@ fn is_name_length(text: &str) -> bool {
 }
 
 fn unknown() -> Answer {
-    let why = "no such operation is remembered: it never was, or it settled and was forgotten";
+    let why = "no such operation is remembered: is the id whole? Else it never was, or settled and was forgotten";
     http1::error(StatusCode::NOT_FOUND, "unknown_operation", why)
 }
 

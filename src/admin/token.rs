@@ -34,7 +34,8 @@ pub fn make(token: &Token) -> io::Result<Secret> {
 pub fn find(token: &Token) -> io::Result<Secret> {
     match token {
         Token::Given(token) => Ok(token.clone()),
-        Token::Made(path) => Secret::from_file(path),
+        Token::Made(path) => Secret::from_file(path)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
     }
 }
 

@@ -34,7 +34,8 @@ pub enum OpsFailure {
     Off,
     /// No token is at hand.
     #[error(
-        "the admin token cannot be read: {0}; is payonce running, with these settings, as this user?"
+        "the admin token cannot be read: {0}; is payonce running, with these settings, as this user and \
+         in this folder? (it lies beside store.path, or is admin.token_file)"
     )]
     Token(io::Error),
     /// Nobody answers.

@@ -71,6 +71,11 @@ fn toward(settings: &mut Settings, sandbox: SocketAddr) {
 
 fn not_started(error: &StartError) -> Exit {
     // On standard error as it stands: a policy's problems have several lines each.
-    eprintln!("{error}\npayonce has not started; nothing was bound or sent.");
-    if error.is_configuration() { Exit::Configuration } else { Exit::Unavailable }
+    if error.is_configuration() {
+        eprintln!("{error}\npayonce has not started; nothing was bound or sent.");
+        Exit::Configuration
+    } else {
+        eprintln!("{error}\npayonce has not started; nothing was sent.");
+        Exit::Unavailable
+    }
 }

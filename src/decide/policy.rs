@@ -158,6 +158,13 @@ impl Rule {
         }
     }
 
+    /// The same rule, were it by call and without demands.
+    #[must_use]
+    pub fn by_call(&self) -> Self {
+        let (identity, client_key) = (IdentityRule::Call, ClientKey::Optional);
+        Self { identity, client_key, ..self.clone() }
+    }
+
     /// Whether an operation can come to be recognised by its content.
     #[must_use]
     pub const fn uses_content(&self) -> bool {

@@ -11,7 +11,7 @@ use super::{Asked, Exchange, derives_without_ledger, refusal_of};
 use crate::clock::Timestamp;
 use crate::decide::digest::key_digest;
 use crate::decide::identity::Kind;
-use crate::decide::operation::change::{Claiming, claimed, further, kept, told_by_word};
+use crate::decide::operation::change::{Claiming, claimed, further, kept};
 use crate::decide::operation::codec::{decode, encode};
 use crate::decide::operation::record::{Claim, Past, Record};
 use crate::decide::operation::table::{Ask, Owner, Refused, Row, Send, Then, Way, judge};
@@ -50,6 +50,8 @@ pub(super) enum Claimed {
     Earlier(Past),
     /// It is answered without asking the provider.
     Refused(Refusal),
+    /// Likewise, with a person's word, after which the next who asks by content may mean another.
+    Told(Refusal, Held, Box<Record>),
     /// Nobody waits any more.
     Unwanted,
 }
@@ -121,8 +123,11 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             (Some(stored), Some(remembered)) => Some(further(&stored, &remembered).clone()),
             (stored, remembered) => stored.or(remembered),
         };
-        if let Some(found) = &found {
-            // Should the ledger not answer at the next look, this is better than nothing.
+        if let Some(found) = &found
+            && (found.claim.is_none() || self.ledger.exclusive())
+        {
+            // Should the ledger not answer at the next look, this is better than nothing. What
+            // another process has claimed it may still put back.
             self.recent.wrote(asked.record(), found.clone(), ask.now);
         }
         let owner = found.as_ref().map_or(Owner::Gone, |found| self.owner_of(found, ask.now));
@@ -135,18 +140,16 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             }
             Then::Refuse(refused) => {
                 self.metrics.row(verdict.row.as_str());
-                if let (Some(found), Some(held), Refused::AlreadyDone) = (&found, &held, &refused)
-                    && found.kind == Kind::Content
-                {
-                    let entry = Self::entry(asked, &told_by_word(found.clone()), ask.now)?;
-                    // Were it not written, the next who asks is told the same.
-                    self.ledger.replace(held.id, held.version, entry).await?;
-                    self.recent.removed(held.id);
-                }
                 // Nothing is refused where nothing was found.
+                let by_word = refused == Refused::AlreadyDone && ask.kind == Kind::Content;
                 let refusal =
                     found.as_ref().map_or(Refusal::Internal, |it| refusal_of(refused, it));
-                return Ok(Some(Claimed::Refused(refusal)));
+                return Ok(Some(match (held, found) {
+                    (Some(held), Some(record)) if by_word => {
+                        Claimed::Told(refusal, held, Box::new(record))
+                    }
+                    (_, _) => Claimed::Refused(refusal),
+                }));
             }
             Then::Send(send) => send,
         };

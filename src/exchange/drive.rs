@@ -65,7 +65,7 @@ pub(super) async fn call<L: Ledger, U: Upstream>(
     }
     let own = done.replayed && done.attempts == 1;
     let label = if own { Label::Replayed } else { Label::Executed };
-    let telling = Telling { label, row: "call", degraded: false, open_before: false };
+    let telling = Telling { label, row: "call", degraded: false, executed_before: false };
     exchange.log(&asked, &done, telling, None);
     table.tell(Arc::new(exchange.told(&asked, done, telling)));
 }
@@ -86,7 +86,7 @@ pub(super) async fn earlier<L: Ledger, U: Upstream>(
             a fresh one came: the provider may have executed it twice");
     }
     let telling =
-        Telling { label: Label::Replayed, row: "A2", degraded: false, open_before: false };
+        Telling { label: Label::Replayed, row: "A2", degraded: false, executed_before: true };
     exchange.log(&asked, &done, telling, None);
     table.tell(Arc::new(exchange.told(&asked, done, telling)));
 }
@@ -103,6 +103,10 @@ pub(super) async fn operation<L: Ledger, U: Upstream>(
         Claimed::Earlier(past) => return earlier(exchange, turn, asked, past).await,
         Claimed::Refused(refusal) => {
             return table.tell(Arc::new(exchange.refused(&asked, &refusal)));
+        }
+        Claimed::Told(refusal, held, record) => {
+            table.tell(Arc::new(exchange.refused(&asked, &refusal)));
+            return exchange.told_by_word(&asked, &held, *record, &table).await;
         }
         Claimed::Unwanted => return,
     };
@@ -143,10 +147,15 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 run.attempts == 1,
                 advances,
             );
-            if follows != Follows::Advance || !table.wanted() || !self.advance(asked, holding).await
-            {
+            // A call that was sent before keeps its key, and a key wants time to be answered.
+            let goes_on = follows == Follows::Advance
+                && asked.recalled.is_none()
+                && table.wanted()
+                && self.has_time(asked);
+            if !goes_on || !self.advance(asked, holding).await {
                 return (run, follows);
             }
+            table.claimed(Arc::new(holding.record.clone()));
             advances += 1;
         }
     }
@@ -199,7 +208,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             label: tell::label(holding.way, follows, &done),
             row: holding.row.as_str(),
             degraded: holding.version.is_none(),
-            open_before: holding.found.as_ref().is_some_and(Record::unresolved),
+            executed_before: holding.found.as_ref().is_some_and(perhaps_executed),
         };
         if follows == Follows::Forgotten {
             holding.record = change::forgotten(holding.record, &asked.identified.operation);
@@ -236,13 +245,25 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     /// Why a claim is not used: no time is left for an attempt, or the call was sent with another
     /// key, which the record has forgotten (I2).
     fn too_late(&self, asked: &Asked, holding: &Holding) -> Option<Refusal> {
-        let deadline = self.forwarder.limits().deadline;
-        let left = deadline.saturating_sub(self.clock.now().since(asked.arrived()));
-        if left < LEAST_TIME.min(deadline / 10) {
+        if !self.has_time(asked) {
             return Some(Refusal::StillInFlight);
         }
         let other = asked.recalled.as_ref().is_some_and(|sent| *sent != holding.record.key);
-        other.then_some(Refusal::Superseded)
+        let known = holding.found.as_ref().is_some_and(|found| {
+            found.occurrence == holding.record.occurrence
+                && found.client_keys.iter().any(|seen| {
+                    Some(seen.digest) == asked.identified.client_key
+                        && seen.occurrence == found.occurrence
+                })
+        });
+        (other && !known).then_some(Refusal::Superseded)
+    }
+
+    /// Whether there is time for an attempt.
+    fn has_time(&self, asked: &Asked) -> bool {
+        let deadline = self.forwarder.limits().deadline;
+        let left = deadline.saturating_sub(self.clock.now().since(asked.arrived()));
+        left >= LEAST_TIME.min(deadline / 10)
     }
 
     /// Remembers what is sent or was learnt. True if the call was not known before.
@@ -269,6 +290,11 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             self.recent.not_executed(call);
         }
     }
+}
+
+/// Whether bytes of an operation left before that may have been, or were, executed.
+fn perhaps_executed(found: &Record) -> bool {
+    found.unresolved() || found.settled().is_some_and(|it| it.result == Outcome::Succeeded)
 }
 
 /// When the key of `record` becomes too old (I6); an own key that was declined may be sent again.

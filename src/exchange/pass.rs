@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use http::Request;
-use http::Response;
 use http::header::HeaderValue;
+use http::{Method, Request, Response};
 use tracing::{info, warn};
 
 use super::Exchange;
@@ -46,6 +45,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         host: crate::upstream::Host,
     ) -> Result<Response<Body>, Refusal> {
         let within = self.forwarder.limits().deadline;
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         let sent =
             passthrough::forward(self.forwarder.upstream(), &self.clock, request, host, within);
         match sent.await {
@@ -53,7 +53,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 self.metrics.passthrough(response.status());
                 Ok(response)
             }
-            Err(error) => Err(pass_failed(&error)),
+            Err(error) => Err(pass_failed(&error, reads)),
         }
     }
 
@@ -98,7 +98,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                     status = response.status().as_u16(), attempts = 1, "operation");
                 Ok(response)
             }
-            Err(SendError::NeverSent(_proof, cause)) => Err(Refusal::Unreachable(cause)),
+            Err(SendError::NeverSent(_proof, cause)) => {
+                Err(Refusal::Unreachable { cause, sent: false })
+            }
             Err(SendError::Unknown(cause)) => {
                 warn!(operation_id = %operation, rule = rule.name,
                     "a call too large to hold ended in doubt");
@@ -130,8 +132,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         true
     }
 
-    /// `observe` and bypass: everything passes unchanged, and nothing is refused that Stripe would
-    /// not refuse; only what is open, or was sent lately with a key of payonce's, keeps that (I2).
+    /// `observe` and bypass: everything passes unchanged and nothing is refused; only what is open, or
+    /// was sent lately with a key of payonce's, keeps that key (I2) and is judged as ever.
     #[expect(clippy::too_many_arguments, reason = "all that a request has come to have by then")]
     pub(super) async fn unenforced(
         &self,
@@ -146,7 +148,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         if rule.class == Class::Refuse {
             self.metrics.operation(&rule.name, "observed_refusable");
         }
-        let Some(credentials) = credentials.filter(|_| rule.class == Class::Critical) else {
+        let known = self.may_be_known(&head, credentials.as_ref());
+        let critical = rule.class == Class::Critical;
+        let Some(credentials) = credentials.filter(|_| critical || known) else {
             return self.pass(head, body).await;
         };
         let body = match self.buffer(body).await {
@@ -154,14 +158,20 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             Err(Unbuffered::TooLarge(rest)) => return self.pass(head, rest).await,
             Err(Unbuffered::Refused(refusal)) => return Err(refusal),
         };
-        let asked = self.identify(&head, &body, &credentials, policy, rule, arrived);
-        let Ok(mut asked) = asked else {
+        let identify =
+            |rule: &Arc<Rule>| self.identify(&head, &body, &credentials, policy, rule, arrived);
+        let asked = identify(rule).or_else(|_refused| {
             self.metrics.operation(&rule.name, "observed_refusable");
-            return self.pass_held(head, &body).await;
-        };
+            // A call that was sent lately is found by what it is, not by what the rule wants now.
+            identify(&Arc::new(rule.by_call()))
+        });
+        let Ok(mut asked) = asked else { return self.pass_held(head, &body).await };
         let recalled = self.recall(&mut asked) && asked.identified.kind != Kind::Call;
         if recalled || self.is_open(&asked).await {
             return self.enforce(asked, conn).await;
+        }
+        if !critical {
+            return self.pass_held(head, &body).await;
         }
         self.observed(&asked);
         let first = self.remember_passed(&asked);
@@ -227,11 +237,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     }
 }
 
-fn pass_failed(error: &SendError) -> Refusal {
-    match error {
-        SendError::NeverSent(_proof, cause) => {
-            Refusal::PassFailed { cause: *cause, never_sent: true }
-        }
-        SendError::Unknown(cause) => Refusal::PassFailed { cause: *cause, never_sent: false },
-    }
+fn pass_failed(error: &SendError, retried: bool) -> Refusal {
+    let (cause, never_sent) = match error {
+        SendError::NeverSent(_proof, cause) => (*cause, true),
+        SendError::Unknown(cause) => (*cause, false),
+    };
+    Refusal::PassFailed { cause, never_sent, retried }
 }

@@ -15,7 +15,9 @@ use crate::decide::digest::ClientKeyDigest;
 use crate::decide::operation::change::{self, Learnt};
 use crate::decide::operation::codec::decode;
 use crate::decide::operation::record::Record;
-use crate::ledger::{Claimed, Ledger, LedgerError, Replaced, Version};
+use crate::delivery::Delivery;
+use crate::inflight::Table;
+use crate::ledger::{Claimed, Held, Ledger, LedgerError, Replaced, Version};
 use crate::upstream::Upstream;
 
 /// How often a settling write is tried before it is left to a take-over.
@@ -57,6 +59,35 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             None => self.recent.removed(asked.record()),
         }
         self.write(asked, holding, found.as_ref()).await;
+    }
+
+    /// Notes that an asker by content was told of a person's word, once it is known that it was.
+    pub(super) async fn told_by_word(
+        &self,
+        asked: &Asked,
+        held: &Held,
+        record: Record,
+        table: &Table,
+    ) {
+        let (delivery, _joined) = table.delivery(&self.clock).await;
+        if delivery == Delivery::Lost {
+            return;
+        }
+        let now = self.clock.now();
+        let told = change::told_by_word(record, asked.identified.client_key);
+        let written = match Self::entry(asked, &told, now) {
+            Ok(entry) => self.ledger.replace(held.id, held.version, entry).await,
+            Err(failed) => Err(failed),
+        };
+        match written {
+            Ok(_done_or_moved) => self.recent.wrote(held.id, told, now),
+            // The next who asks is told the same.
+            Err(failed) => {
+                self.metrics.ledger_error("unavailable");
+                warn!(operation_id = %asked.identified.operation, %failed, "the store did not take \
+                    that a person's word was told");
+            }
+        }
     }
 
     /// Writes `record` over the claim, or removes it. What cannot be written is left to a

@@ -10,6 +10,7 @@ use crate::decide::operation::change::Follows;
 use crate::decide::operation::record::About;
 use crate::decide::operation::table::Way;
 use crate::decide::outcome::{Conclusion, ErrorBody, Meaning};
+use crate::decide::retry::Why;
 use crate::forward::Exchanged;
 use crate::ledger::Ledger;
 use crate::refusal::Refusal;
@@ -68,7 +69,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         telling: Telling,
         object: Option<&str>,
     ) {
-        let Telling { label, row, degraded, open_before: _ } = telling;
+        let Telling { label, row, degraded, executed_before: _ } = telling;
         let conclusion = match done.conclusion {
             Conclusion::Succeeded => "succeeded",
             Conclusion::Declined { .. } => "declined",
@@ -112,10 +113,11 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         };
         let attempts = done.attempts;
         let keyless_call = asked.identified.kind == Kind::Call && asked.client_key.is_none();
-        let answer = answer(done, telling.open_before, keyless_call).unwrap_or_else(|refusal| {
-            self.metrics.refusal(refusal.code());
-            refusal.answer(&request_id())
-        });
+        let answer =
+            answer(done, telling.executed_before, keyless_call).unwrap_or_else(|refusal| {
+                self.metrics.refusal(refusal.code());
+                refusal.answer(&request_id())
+            });
         Told {
             answer,
             label: known.then_some(telling.label),
@@ -130,7 +132,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     /// What the askers are told instead.
     pub(super) fn refused(&self, asked: &Asked, refusal: &Refusal) -> Told {
         self.metrics.refusal(refusal.code());
-        warn!(operation_id = %asked.identified.operation, code = refusal.code(), "refused");
+        warn!(operation_id = %asked.identified.operation, code = refusal.code(),
+            why = refusal.message(), "refused");
         Told {
             answer: refusal.answer(&request_id()),
             label: None,
@@ -152,20 +155,27 @@ pub(super) struct Telling {
     pub(super) row: &'static str,
     /// The ledger did not take part.
     pub(super) degraded: bool,
-    /// An earlier exchange had left the outcome unknown.
-    pub(super) open_before: bool,
+    /// An earlier exchange had left the outcome unknown, or had brought a success.
+    pub(super) executed_before: bool,
 }
 
 /// The provider's answer, if it may be handed on: an outcome as it is; a failure only where it does
 /// not hide a doubt, and only in Stripe's shape, which no SDK takes for a success (FACTS §1.9).
 /// An SDK is told not to retry what payonce has retried.
-fn answer(done: Exchanged, open_before: bool, keyless_call: bool) -> Result<Answer, Refusal> {
+fn answer(done: Exchanged, executed_before: bool, keyless_call: bool) -> Result<Answer, Refusal> {
     let last = done.answer.as_ref().map(|answer| answer.status.as_u16());
     let unknown = Refusal::OutcomeUnknown { cause: done.cause, last, keyless_call };
     let in_doubt = match done.conclusion {
-        Conclusion::Succeeded | Conclusion::Declined { .. } => return done.answer.ok_or(unknown),
+        Conclusion::Succeeded => return done.answer.ok_or(unknown),
+        Conclusion::Declined { .. } => {
+            let mut answer = done.answer.ok_or(unknown)?;
+            if done.attempts > 1 && done.why != Why::Final {
+                answer.headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+            }
+            return Ok(answer);
+        }
         Conclusion::InDoubt { .. } => true,
-        Conclusion::NotExecuted => open_before,
+        Conclusion::NotExecuted => executed_before,
     };
     // (handed on unchanged, says that nothing happened)
     let (unchanged, nothing) = match done.meaning {
@@ -180,10 +190,9 @@ fn answer(done: Exchanged, open_before: bool, keyless_call: bool) -> Result<Answ
         return Err(unknown);
     }
     let Some(mut answer) = done.answer else {
-        return Err(match (done.sent, done.cause) {
-            (false, Some(cause)) => Refusal::Unreachable(cause),
-            (false, None) => Refusal::Closing,
-            (true, _) => unknown,
+        return Err(match done.cause {
+            Some(cause) if !in_doubt => Refusal::Unreachable { cause, sent: done.sent },
+            Some(_) | None => unknown,
         });
     };
     if unchanged {

@@ -68,8 +68,8 @@ impl fmt::Display for Summary {
         write!(
             f,
             "the drain ended early: {} connections were dropped and {} tasks were left; the \
-             outcome of an operation among them is unknown, and asking again with the same \
-             request is safe",
+             outcome of an operation among them is unknown: the same request again, with the same \
+             key if it bore one, is safe; a single call that bore none is to be checked first",
             self.connections, self.tasks
         )
     }

@@ -78,7 +78,7 @@ fn a_port_in_use_is_named_with_its_setting() {
         ("PAYONCE_LISTEN__HEALTH", "listen.health"),
     ] {
         let ended = run(&["serve"], &[MEMORY, (variable, &address)]);
-        ended.failed(69, &[setting, &address, "nothing was bound or sent"]);
+        ended.failed(69, &[setting, &address, "nothing was sent"]);
     }
     run(&["sandbox", "--listen", &address], &[]).failed(69, &["--listen", &address]);
 }

@@ -20,6 +20,7 @@ mod running;
 mod sandbox;
 mod sandbox_imports;
 mod sdk;
+mod second_look;
 mod server;
 mod serving;
 mod upstream;

@@ -224,7 +224,7 @@ impl Judged<'_> {
             page.say(
                 "store down",
                 match self.rule.store_down {
-                    StoreDown::Derive => "sent with the derived key, and marked degraded",
+                    StoreDown::Derive => "sent with the same key, and marked degraded",
                     StoreDown::Refuse => "503, and nothing is sent",
                 },
             );

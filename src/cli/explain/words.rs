@@ -49,7 +49,7 @@ pub(super) fn rule(rule: &Rule, head: &Head, file: &str) -> String {
 pub(super) const fn class(class: Class) -> &'static str {
     match class {
         Class::Critical => {
-            "critical: it never leaves without a key, and its operation happens once"
+            "critical: it never leaves without a key, and is asked for again with that key alone"
         }
         Class::Pass => "pass: streamed through unchanged; no key is added, nothing is remembered",
         Class::Refuse => "refuse: answered with an error; nothing is sent",

@@ -340,11 +340,15 @@ pub fn resolved(mut record: Record, resolution: Resolution, mut word: Resolved) 
     record
 }
 
-/// Somebody was told of a success by a person's word: for content, the next who asks wants another.
+/// Somebody, perhaps with a client key, was told of a success by a person's word: for content, the
+/// next who asks wants another.
 #[must_use]
-pub fn told_by_word(mut record: Record) -> Record {
+pub fn told_by_word(mut record: Record, client_key: Option<ClientKeyDigest>) -> Record {
     if let Standing::Settled(settled) = &mut record.standing {
         settled.delivered = true;
+    }
+    if let Some(key) = client_key {
+        remember(&mut record, key);
     }
     record
 }

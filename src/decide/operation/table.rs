@@ -194,20 +194,20 @@ pub fn judge(found: Option<&Record>, owner: Owner, ask: &Ask<'_>) -> Verdict {
 
 fn known(record: &Record, owner: Owner, ask: &Ask<'_>) -> (Row, Then) {
     let alive = record.claim.is_some() && owner == Owner::Alive;
-    let replay = again(record, Way::Replay);
-    if let Some(seen) = seen(record, ask) {
+    let seen = seen(record, ask);
+    if let Some(seen) = seen {
         if seen < record.occurrence {
             return (Row::A2, earlier(record, seen, ask.now));
         }
-        let answers = provider_answers(record) && !only_told(record);
+        let answers = provider_answers(record) && !only_told(record, true);
         if !alive && !record.beyond_retention(ask.now) && answers {
-            return (Row::A3, replay);
+            return (Row::A3, again(record, way_again(record)));
         }
     }
     if !alive && record.beyond_retention(ask.now) {
         return beyond(record, ask);
     }
-    if !alive && only_told(record) {
+    if !alive && only_told(record, seen.is_some()) {
         return (Row::A5, Then::Refuse(Refused::AlreadyDone));
     }
     if !record.fingerprint.matches(ask.fingerprint) {
@@ -233,6 +233,16 @@ fn seen(record: &Record, ask: &Ask<'_>) -> Option<Occurrence> {
     record.client_keys.iter().filter(|seen| seen.digest == key).map(|seen| seen.occurrence).max()
 }
 
+/// Why the key is sent again: what the provider does not hold is executed anew.
+const fn way_again(record: &Record) -> Way {
+    match record.standing {
+        Standing::Settled(Settled { spent: false, .. }) => {
+            Way::TakeOver { next_if_replayed: false }
+        }
+        Standing::Begun | Standing::InDoubt { .. } | Standing::Settled(_) => Way::Replay,
+    }
+}
+
 /// Whether sending the key again brings the answer that it brought before: settled, or a saved 500.
 const fn provider_answers(record: &Record) -> bool {
     match record.standing {
@@ -242,12 +252,12 @@ const fn provider_answers(record: &Record) -> bool {
 }
 
 /// Whether it succeeded by a person's word while the provider replays a 500 for its key: the answer
-/// cannot be had, only told. By content only the first who asks is told, for the next may mean
-/// another.
-fn only_told(record: &Record) -> bool {
+/// cannot be had, only told. By content only the first who asks is told (and whoever has that key),
+/// for the next may mean another.
+fn only_told(record: &Record, seen: bool) -> bool {
     let told = record.settled().filter(|it| it.result == Outcome::Succeeded).map(|it| it.delivered);
     let unanswerable = record.about.resolved.as_ref().is_some_and(|word| word.unanswerable);
-    unanswerable && told.is_some_and(|told| !told || record.kind != Kind::Content)
+    unanswerable && told.is_some_and(|told| !told || seen || record.kind != Kind::Content)
 }
 
 /// A2: the key of that occurrence again, if the provider holds its outcome and still knows it.
