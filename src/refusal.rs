@@ -101,6 +101,8 @@ pub enum Refusal {
         /// The client sent no key, so the same request again may be another operation.
         keyless_call: bool,
     },
+    /// It succeeded, and the saved answer could not be fetched again.
+    AnswerUnavailable,
     /// A request that is not critical got no answer.
     PassFailed {
         /// What went wrong.
@@ -189,6 +191,7 @@ impl Refusal {
             Self::Unreachable { .. } => (502, API, "payonce_upstream_unreachable"),
             Self::RateLimited => (429, INVALID, "payonce_rate_limited"),
             Self::OutcomeUnknown { .. } => (504, API, "payonce_outcome_unknown"),
+            Self::AnswerUnavailable => (504, API, "payonce_answer_unavailable"),
             Self::PassFailed { .. } => (502, API, "payonce_no_answer"),
             Self::Internal => (500, API, "payonce_internal"),
         }
@@ -221,6 +224,7 @@ impl Refusal {
             | Self::Unreachable { .. }
             | Self::RateLimited
             | Self::OutcomeUnknown { .. }
+            | Self::AnswerUnavailable
             | Self::PassFailed { retried: true, .. }
             | Self::Internal => Some("false"),
         }
@@ -287,6 +291,10 @@ impl Refusal {
             Self::OutcomeUnknown { cause: None, last: None, .. } => {
                 "The request may have been sent, but there is no answer".to_owned()
             }
+            Self::AnswerUnavailable => {
+                "This operation has succeeded already, but its answer could not be fetched again"
+                    .to_owned()
+            }
             Self::PassFailed { cause, .. } => format!("Stripe did not answer: {cause}"),
             Self::Internal => "payonce failed inside".to_owned(),
         }
@@ -340,6 +348,7 @@ impl Refusal {
                 "The outcome is unknown; the same request again, with the same key if it bears \
                  one, is safe."
             }
+            Self::AnswerUnavailable => "It happened once; the same request again is safe.",
             Self::PassFailed { never_sent: false, .. } => "Whether Stripe got it is unknown.",
         }
     }

@@ -162,7 +162,7 @@ impl Rule {
     #[must_use]
     pub fn by_call(&self) -> Self {
         let (identity, client_key) = (IdentityRule::Call, ClientKey::Optional);
-        Self { identity, client_key, ..self.clone() }
+        Self { client_key, identity, ..self.clone() }
     }
 
     /// Whether an operation can come to be recognised by its content.

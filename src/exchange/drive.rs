@@ -9,7 +9,7 @@ use std::time::Duration;
 use tracing::{error, warn};
 
 use super::claim::{Claimed, Holding};
-use super::tell::{self, Telling};
+use super::tell::{self, Before, Telling};
 use super::{Asked, Exchange};
 use crate::clock::Timestamp;
 use crate::decide::identity::Kind;
@@ -65,7 +65,7 @@ pub(super) async fn call<L: Ledger, U: Upstream>(
     }
     let own = done.replayed && done.attempts == 1;
     let label = if own { Label::Replayed } else { Label::Executed };
-    let telling = Telling { label, row: "call", degraded: false, executed_before: false };
+    let telling = Telling { label, row: "call", degraded: false, before: Before::Nothing };
     exchange.log(&asked, &done, telling, None);
     table.tell(Arc::new(exchange.told(&asked, done, telling)));
 }
@@ -86,7 +86,7 @@ pub(super) async fn earlier<L: Ledger, U: Upstream>(
             a fresh one came: the provider may have executed it twice");
     }
     let telling =
-        Telling { label: Label::Replayed, row: "A2", degraded: false, executed_before: true };
+        Telling { label: Label::Replayed, row: "A2", degraded: false, before: Before::Perhaps };
     exchange.log(&asked, &done, telling, None);
     table.tell(Arc::new(exchange.told(&asked, done, telling)));
 }
@@ -208,7 +208,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             label: tell::label(holding.way, follows, &done),
             row: holding.row.as_str(),
             degraded: holding.version.is_none(),
-            executed_before: holding.found.as_ref().is_some_and(perhaps_executed),
+            before: before(holding.found.as_ref()),
         };
         if follows == Follows::Forgotten {
             holding.record = change::forgotten(holding.record, &asked.identified.operation);
@@ -292,9 +292,12 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     }
 }
 
-/// Whether bytes of an operation left before that may have been, or were, executed.
-fn perhaps_executed(found: &Record) -> bool {
-    found.unresolved() || found.settled().is_some_and(|it| it.result == Outcome::Succeeded)
+fn before(found: Option<&Record>) -> Before {
+    match found.map(|found| found.settled().map(|settled| settled.result)) {
+        None | Some(Some(Outcome::Declined)) => Before::Nothing,
+        Some(None) => Before::Perhaps,
+        Some(Some(Outcome::Succeeded)) => Before::Success,
+    }
 }
 
 /// When the key of `record` becomes too old (I6); an own key that was declined may be sent again.

@@ -69,7 +69,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         telling: Telling,
         object: Option<&str>,
     ) {
-        let Telling { label, row, degraded, executed_before: _ } = telling;
+        let Telling { label, row, degraded, before: _ } = telling;
         let conclusion = match done.conclusion {
             Conclusion::Succeeded => "succeeded",
             Conclusion::Declined { .. } => "declined",
@@ -113,11 +113,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         };
         let attempts = done.attempts;
         let keyless_call = asked.identified.kind == Kind::Call && asked.client_key.is_none();
-        let answer =
-            answer(done, telling.executed_before, keyless_call).unwrap_or_else(|refusal| {
-                self.metrics.refusal(refusal.code());
-                refusal.answer(&request_id())
-            });
+        let answer = answer(done, telling.before, keyless_call).unwrap_or_else(|refusal| {
+            self.metrics.refusal(refusal.code());
+            refusal.answer(&request_id())
+        });
         Told {
             answer,
             label: known.then_some(telling.label),
@@ -155,16 +154,32 @@ pub(super) struct Telling {
     pub(super) row: &'static str,
     /// The ledger did not take part.
     pub(super) degraded: bool,
-    /// An earlier exchange had left the outcome unknown, or had brought a success.
-    pub(super) executed_before: bool,
+    /// What earlier exchanges had left.
+    pub(super) before: Before,
+}
+
+/// What earlier exchanges of an occurrence had left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    /// Nothing of it can have been executed.
+    Nothing,
+    /// It may have been.
+    Perhaps,
+    /// It succeeded.
+    Success,
 }
 
 /// The provider's answer, if it may be handed on: an outcome as it is; a failure only where it does
 /// not hide a doubt, and only in Stripe's shape, which no SDK takes for a success (FACTS §1.9).
 /// An SDK is told not to retry what payonce has retried.
-fn answer(done: Exchanged, executed_before: bool, keyless_call: bool) -> Result<Answer, Refusal> {
+fn answer(done: Exchanged, before: Before, keyless_call: bool) -> Result<Answer, Refusal> {
     let last = done.answer.as_ref().map(|answer| answer.status.as_u16());
-    let unknown = Refusal::OutcomeUnknown { cause: done.cause, last, keyless_call };
+    let unknown = match before {
+        Before::Success => Refusal::AnswerUnavailable,
+        Before::Nothing | Before::Perhaps => {
+            Refusal::OutcomeUnknown { cause: done.cause, last, keyless_call }
+        }
+    };
     let in_doubt = match done.conclusion {
         Conclusion::Succeeded => return done.answer.ok_or(unknown),
         Conclusion::Declined { .. } => {
@@ -175,7 +190,7 @@ fn answer(done: Exchanged, executed_before: bool, keyless_call: bool) -> Result<
             return Ok(answer);
         }
         Conclusion::InDoubt { .. } => true,
-        Conclusion::NotExecuted => executed_before,
+        Conclusion::NotExecuted => before != Before::Nothing,
     };
     // (handed on unchanged, says that nothing happened)
     let (unchanged, nothing) = match done.meaning {

@@ -70,7 +70,7 @@ async fn a_success_that_cannot_be_fetched_again_is_not_told_as_nothing() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     world.toward(nobody).await;
     let told = world.done(&charge()).await;
-    assert!(String::from_utf8_lossy(&told.body).contains("The outcome is unknown"));
+    assert!(String::from_utf8_lossy(&told.body).contains("has succeeded already"));
 }
 
 #[tokio::test]
@@ -117,14 +117,14 @@ async fn one_who_is_told_of_a_persons_word_and_does_not_hear_it_is_told_again() 
     world.faults([Fault::new(Kind::Saved500 { effect: Strike::After })]);
     world.done(&charge().sdk(1)).await;
     let held = store.open(10).await.unwrap().remove(0);
-    let word = record::Resolved {
+    let said = record::Resolved {
         by: "ann".to_owned(),
         why: "seen".to_owned(),
         at: world.clock.now(),
         unanswerable: false,
     };
     let open = codec::decode(&held.record).unwrap();
-    let record = change::resolved(open, change::Resolution::Succeeded(None), word);
+    let record = change::resolved(open, change::Resolution::Succeeded(None), said);
     let record = codec::encode(&record).unwrap();
     let entry = Entry { record, ttl: Duration::from_hours(22), open: false, keys: Vec::new() };
     store.replace(held.id, held.version, entry).await.unwrap();
@@ -148,8 +148,8 @@ impl Pod {
         Bytes::from(text.replace(&owner(from), &owner(to)))
     }
 
-    fn read(&self, held: Held) -> Held {
-        Held { record: Self::rename(&held.record, self.name, "this"), ..held }
+    fn read(&self, held: &Held) -> Held {
+        Held { record: Self::rename(&held.record, self.name, "this"), ..held.clone() }
     }
 
     fn written(&self, entry: Entry) -> Entry {
@@ -160,7 +160,7 @@ impl Pod {
 impl Ledger for Pod {
     async fn claim(&self, ids: &[RecordId], fresh: Entry) -> Result<Claimed, LedgerError> {
         Ok(match self.store.claim(ids, self.written(fresh)).await? {
-            Claimed::Found(held) => Claimed::Found(self.read(held)),
+            Claimed::Found(held) => Claimed::Found(self.read(&held)),
             fresh @ Claimed::Fresh(_) => fresh,
         })
     }
@@ -179,7 +179,7 @@ impl Ledger for Pod {
     }
 
     async fn get(&self, id: RecordId) -> Result<Option<Held>, LedgerError> {
-        Ok(self.store.get(id).await?.map(|held| self.read(held)))
+        Ok(self.store.get(id).await?.map(|held| self.read(&held)))
     }
 
     async fn open(&self, limit: usize) -> Result<Vec<Held>, LedgerError> {

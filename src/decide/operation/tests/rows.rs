@@ -173,7 +173,8 @@ impl Cases {
             let found = seen_by(7, 1, declined(kind, true, true));
             self.add(A3, "a delivered decline is replayed", Some(found), asking, again.clone());
             let found = seen_by(7, 1, declined(kind, false, true));
-            self.add(A3, "an unspent decline: the same key", Some(found), asking, again.clone());
+            let take_over = send(EPOCH, 1, TAKE_OVER);
+            self.add(A3, "an unspent decline: the same key", Some(found), asking, take_over);
             let asking = Asking { next_after_saved_500: true, ..asking };
             let found = seen_by(7, 1, in_doubt(kind, true));
             self.add(A3, "a saved 500 is replayed, never next", Some(found), asking, again.clone());
