@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderValue};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{Extensions, HeaderMap, Method, Request, Response, Uri};
 use http_body_util::BodyExt;
 use tokio_util::sync::CancellationToken;
@@ -269,9 +269,8 @@ impl<U: Upstream> Forwarder<U> {
         let headers = headers::toward_client(&head.headers);
         let read =
             self.clock.timeout(within, read_whole(body, self.answer_bytes, &self.bytes)).await;
-        let announced = announced(&head.headers);
         let (body, share) = match read {
-            Ok(Ok((Held::Whole(body), _))) if announced.is_some_and(|it| it != body.len()) => {
+            Ok(Ok((Held::Whole(body), _))) if cut_short(&head, &body) => {
                 return Attempt::failed(Meaning::Unknown, Cause::Closed);
             }
             Ok(Ok(read)) => read,
@@ -299,10 +298,20 @@ impl Attempt {
     }
 }
 
-/// How many bytes the answer's head promises. HTTP/2 can end a body early without an error
-/// (`RST_STREAM` with `NO_ERROR`, RFC 9113 §8.1), so what was read is held against it.
-fn announced(headers: &HeaderMap) -> Option<usize> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+/// Whether less was read than the answer's head promises. HTTP/2 can end a body early without an
+/// error (`RST_STREAM` with `NO_ERROR`, RFC 9113 §8.1), so what was read is held against the length
+/// or, for a success in JSON, against itself.
+fn cut_short(head: &http::response::Parts, body: &[u8]) -> bool {
+    let field = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(length) = field(CONTENT_LENGTH) {
+        return length.parse() != Ok(body.len());
+    }
+    let json = field(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/json"));
+    let plain = field(CONTENT_ENCODING).is_none();
+    head.status.is_success()
+        && json
+        && plain
+        && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_err()
 }
 
 /// Reads a body whole; one over `limit` bytes, or beyond what may be in memory, comes back as a

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use payonce::sandbox::{Fault, Kind, Strike};
 
-use super::stub::{Stub, answer};
+use super::stub::{Stub, answer, success};
 use crate::harness::{Post, Setup, World, until};
 
 const CONTENT: &str = r#"
@@ -227,6 +227,24 @@ async fn an_answer_that_breaks_off_is_asked_for_again_and_never_handed_on_in_par
     reply.is(200, "executed");
     assert_eq!(reply.header("payonce-attempts"), Some("3"));
     assert_eq!((reply.id(), world.effects().len()), (world.effects()[0].object.clone(), 1));
+}
+
+/// As HTTP/2 can end a body early without an error, told here by chunks that end in good order.
+#[tokio::test]
+async fn a_success_in_json_that_is_none_was_cut_short_and_is_asked_for_again() {
+    let stub = Stub::start(|n, _got| match n {
+        0 => b"HTTP/1.1 200 x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n\
+            c\r\n{\"id\":\"ch_1\",\r\n0\r\n\r\n"
+            .to_vec(),
+        _ => success("ch_1"),
+    })
+    .await;
+    let world = Setup::policy(CONTENT).upstream(stub.addr).start().await;
+    let answer = world.done(&charge()).await;
+    answer.is(200, "executed");
+    assert_eq!(answer.header("payonce-attempts"), Some("2"));
+    let seen = stub.seen();
+    assert_eq!(seen[0].key(), seen[1].key());
 }
 
 #[tokio::test]
