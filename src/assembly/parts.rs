@@ -1,0 +1,153 @@
+//! Each room's own configuration, made of the settings.
+
+use std::time::Duration;
+
+use super::StartError;
+use crate::clock::Clock;
+use crate::decide::digest::Secret;
+use crate::decide::retry;
+use crate::exchange::Config;
+use crate::forward::{Bounds, Forwarder};
+use crate::ledger::AnyLedger;
+use crate::ledger::embedded::{self, Embedded, OpenError};
+use crate::ledger::memory::Memory;
+use crate::metrics::Metrics;
+use crate::policy_file::{self, LoadError, PolicyFile};
+use crate::request::InFlightBytes;
+use crate::server::limits::BodyPace;
+use crate::server::{Address, Limits, Listen, ServerConfig, Shutdown};
+use crate::settings::{Settings, StoreKind};
+use crate::upstream::{self, Direct, EgressProxy, Origin, Origins};
+
+/// How long a claim holds without being renewed (DESIGN §2).
+const LEASE: Duration = Duration::from_secs(15);
+
+/// The policy that the settings name, or the shipped one.
+pub(super) fn load_policy(settings: &Settings, clock: &Clock) -> Result<PolicyFile, LoadError> {
+    let accept = acceptable(settings);
+    match &settings.policy.path {
+        Some(path) => PolicyFile::load(path, clock.clone(), accept),
+        None => policy_file::shipped(clock.clone(), &accept),
+    }
+}
+
+/// What these settings ask of a policy: at start, and before a reload is taken.
+#[must_use]
+pub fn acceptable(settings: &Settings) -> policy_file::Accept {
+    let shared = settings.store.kind == StoreKind::Embedded && !settings.store.single_instance;
+    Box::new(move |policy| match policy.needs_one_store() {
+        Some(rule) if shared => Err(format!(
+            "rule {:?} recognises operations by content or fields, which needs one store for all \
+             processes: with the embedded store, set store.single_instance = true if this is the \
+             only payonce for its application",
+            rule.name
+        )),
+        Some(_) | None => Ok(()),
+    })
+}
+
+pub(super) fn open_ledger(settings: &Settings, clock: &Clock) -> Result<AnyLedger, OpenError> {
+    let store = &settings.store;
+    Ok(match store.kind {
+        StoreKind::Memory => AnyLedger::Memory(Memory::new(clock.clone(), store.max_records)),
+        StoreKind::Embedded => {
+            let limits = embedded::Limits {
+                timeout: store.timeout,
+                cache_bytes: store.cache,
+                ..embedded::Limits::default()
+            };
+            AnyLedger::Embedded(Embedded::open(&store.path, clock.clone(), limits)?)
+        }
+    })
+}
+
+pub(super) fn forwarder(
+    settings: &Settings,
+    upstream: Direct,
+    clock: &Clock,
+    bytes: &InFlightBytes,
+    shutdown: &Shutdown,
+    metrics: &Metrics,
+) -> Forwarder<Direct> {
+    let retry = &settings.retry;
+    let limits = retry::Limits {
+        deadline: retry.deadline,
+        attempt: retry.attempt_timeout,
+        attempts: retry.max_attempts,
+        backoff: retry.backoff,
+        backoff_max: retry.backoff_max,
+    };
+    let bounds = Bounds {
+        retry: limits,
+        answer_bytes: settings.limits.answer,
+        bytes: bytes.clone(),
+        budget: retry::Budget::new(retry.budget_ratio, retry.budget_per_second, clock.now()),
+    };
+    Forwarder::new(upstream, clock.clone(), bounds, shutdown.first.clone(), metrics.clone())
+}
+
+/// What the exchange is told of these settings.
+pub(crate) fn exchange_config(settings: &Settings) -> Config {
+    Config {
+        provider: settings.upstream.provider_host.clone(),
+        secret: settings.secret.as_ref().map(|secret| Secret::configured(secret.expose())),
+        owner: hex::encode(rand::random::<[u8; 8]>()),
+        lease: LEASE,
+        body_bytes: settings.limits.body,
+        bypass: settings.policy.bypass,
+        never_forgets: settings.store.kind == StoreKind::Embedded,
+    }
+}
+
+pub(super) fn server_config(settings: &Settings) -> ServerConfig {
+    let limits = &settings.limits;
+    let mut listen = Vec::new();
+    if let Some(address) = settings.listen.proxy {
+        listen.push(Listen { setting: "listen.proxy", at: Address::Tcp(address) });
+    }
+    if let Some(path) = &settings.listen.unix_socket {
+        let at = Address::Unix { path: path.clone(), mode: 0o600 };
+        listen.push(Listen { setting: "listen.unix_socket", at });
+    }
+    ServerConfig {
+        listen,
+        limits: Limits {
+            connections: limits.connections,
+            head_time: limits.header_timeout,
+            idle_time: limits.idle_timeout,
+            head_bytes: limits.head_bytes,
+            headers: limits.headers,
+            body: BodyPace { idle: limits.body_timeout, ..BodyPace::default() },
+            write_stall: limits.body_timeout,
+        },
+        drain: settings.shutdown.drain,
+    }
+}
+
+pub(super) fn upstream_config(settings: &Settings) -> Result<upstream::Config, StartError> {
+    let of = |setting: &'static str, text: &str| {
+        Origin::parse(text).map_err(|why| StartError::Origin { setting, why })
+    };
+    let from = &settings.upstream;
+    let origins = Origins {
+        api: of("upstream.api", &from.api)?,
+        files: of("upstream.files", &from.files)?,
+        connect: of("upstream.connect", &from.connect)?,
+        meter_events: of("upstream.meter_events", &from.meter_events)?,
+    };
+    let egress_proxy = from
+        .egress_proxy
+        .as_ref()
+        .map(|text| EgressProxy::parse(secrecy::ExposeSecret::expose_secret(text)))
+        .transpose()?;
+    Ok(upstream::Config {
+        ca_file: from.ca_file.clone(),
+        egress_proxy,
+        connect_timeout: from.connect_timeout,
+        body_timeout: settings.limits.body_timeout,
+        idle_timeout: from.idle_timeout,
+        max_connections_per_host: from.max_connections_per_host,
+        http2: from.http2,
+        ..upstream::Config::new(origins)
+    })
+}

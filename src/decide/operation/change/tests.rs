@@ -1,0 +1,115 @@
+//! What a second look sent back.
+
+use super::super::Occurrence;
+use super::super::table::{Owner, Refused, Row, Then, judge};
+use super::*;
+use crate::decide::digest::WholeDigest;
+use crate::decide::identity::Fingerprint;
+
+const FIRST: Occurrence = Occurrence::first(7);
+const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+fn content(what: u8) -> Fingerprint {
+    Fingerprint { whole: WholeDigest([what; 16]), fields: Vec::new() }
+}
+
+fn ask(fingerprint: &Fingerprint) -> Ask<'_> {
+    Ask {
+        kind: Kind::Header,
+        fingerprint,
+        client_key: None,
+        twins: false,
+        repeat_window: Duration::ZERO,
+        next_after_saved_500: false,
+        epoch: 7,
+        now: NOW,
+    }
+}
+
+fn with() -> Claiming {
+    Claiming {
+        claim: Claim { owner: "o".to_owned(), token: "t".to_owned(), lease: NOW },
+        key: IdempotencyKey::minted([1; 16]),
+        request: "POST /v1/charges".to_owned(),
+        api: Api::V1,
+        about: About::default(),
+    }
+}
+
+fn learnt(conclusion: Conclusion, last_sent: Timestamp) -> Learnt {
+    Learnt { conclusion, attempts: 1, object: None, request_id: None, last_sent }
+}
+
+/// A first occurrence that was sent and came to `conclusion`.
+fn after(conclusion: Conclusion) -> Record {
+    let fingerprint = content(1);
+    let send = Send { occurrence: FIRST, way: Way::New { repeat: false, abandoned: false } };
+    let record = claimed(None, &ask(&fingerprint), send, with());
+    settled(record, &learnt(conclusion, NOW), true, &[], NOW)
+}
+
+#[test]
+fn an_unspent_decline_that_is_sent_again_without_an_answer_is_in_doubt() {
+    let (same, other) = (content(1), content(2));
+    let declined = after(Conclusion::Declined { spent: false });
+    let Then::Send(send) = judge(Some(&declined), Owner::Gone, &ask(&same)).then else {
+        panic!("not sent")
+    };
+    let again = claimed(Some(&declined), &ask(&same), send, with());
+    // Its owner dies here, or gets no answer: either way it may have been executed.
+    let unknown = learnt(Conclusion::InDoubt { saved_500: false }, NOW);
+    for record in [again.clone(), settled(again.clone(), &unknown, false, &[], NOW)] {
+        let verdict = judge(Some(&record), Owner::Gone, &ask(&other));
+        assert_eq!(verdict.row, Row::A8, "{record:?}");
+        assert!(matches!(verdict.then, Then::Refuse(Refused::Conflict(_))));
+        assert_eq!(judge(Some(&record), Owner::Gone, &ask(&same)).row, Row::A11);
+    }
+    // Nothing executed: the decline stands as it was found.
+    assert_eq!(put_back(Some(declined.clone())), Some(declined));
+}
+
+#[test]
+fn a_success_that_is_asked_for_again_stays_one() {
+    let same = content(1);
+    let succeeded = after(Conclusion::Succeeded);
+    let send = Send { occurrence: FIRST, way: Way::Replay };
+    let again = claimed(Some(&succeeded), &ask(&same), send, with());
+    let unknown = learnt(Conclusion::InDoubt { saved_500: false }, NOW);
+    let record = settled(again, &unknown, false, &[], NOW);
+    assert_eq!(record.settled().map(|it| it.result), Some(Outcome::Succeeded));
+}
+
+#[test]
+fn an_occurrence_that_was_passed_over_is_put_back_as_answered() {
+    let same = content(1);
+    let send = Send { occurrence: FIRST, way: Way::New { repeat: false, abandoned: false } };
+    let record = claimed(None, &ask(&same), send, with());
+    let found = put_back(Some(passed_over(&record)));
+    // The next asker gets the next occurrence, not the old decline once more.
+    let Then::Send(send) = judge(found.as_ref(), Owner::Gone, &ask(&same)).then else {
+        panic!("not sent")
+    };
+    assert_eq!(send.occurrence, FIRST.next(7));
+}
+
+#[test]
+fn a_known_outcome_is_further_than_the_claim_that_it_settled() {
+    let succeeded = after(Conclusion::Succeeded);
+    let mut begun = succeeded.clone();
+    begun.standing = Standing::Begun;
+    begun.last_sent = NOW.plus(Duration::from_secs(1));
+    assert_eq!(further(&begun, &succeeded), &succeeded);
+    assert_eq!(further(&succeeded, &begun), &succeeded);
+    let mut next = begun.clone();
+    next.occurrence = FIRST.next(7);
+    assert_eq!(further(&next, &succeeded), &next);
+}
+
+#[test]
+fn an_unspent_decline_is_not_further_than_a_later_exchange() {
+    let declined = after(Conclusion::Declined { spent: false });
+    let mut begun = declined.clone();
+    begun.standing = Standing::Begun;
+    begun.last_sent = NOW.plus(Duration::from_secs(1));
+    assert_eq!(further(&declined, &begun), &begun);
+}
