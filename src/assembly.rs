@@ -12,6 +12,8 @@ use tracing::{info, warn};
 
 use crate::admin;
 use crate::clock::Clock;
+use crate::decide::operation::table;
+use crate::decide::outcome;
 use crate::decide::policy::Policy;
 use crate::exchange::{Exchange, Policies, Rooms};
 use crate::inflight::Inflight;
@@ -165,6 +167,8 @@ impl Assembly {
         };
         let exchange = Exchange::new(rooms);
         metrics.policy_info(&policy.status().version);
+        metrics.expect_rows(table::Row::ALL.map(table::Row::as_str));
+        metrics.expect_rows(outcome::Row::ALL.map(outcome::Row::as_str));
         Ok(Self {
             server,
             exchange,

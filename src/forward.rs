@@ -179,6 +179,7 @@ impl<U: Upstream> Forwarder<U> {
                 self.attempt(message, key, began).await;
             tally.add(meaning);
             self.metrics.row(meaning.row().as_str());
+            self.metrics.upstream_attempt(message.host.as_str(), meaning.as_str());
             match meaning {
                 Meaning::Indeterminate { .. } => indeterminate += 1,
                 // Should the next attempt not be answered, this is what is known.

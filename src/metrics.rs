@@ -167,6 +167,13 @@ impl Metrics {
         self.bound(self.0.operations.add([rule.into(), outcome.into()]));
     }
 
+    /// Shows these rows from the start, each at zero.
+    pub fn expect_rows(&self, rows: impl IntoIterator<Item = &'static str>) {
+        for row in rows {
+            self.0.rows.expect([row.into()]);
+        }
+    }
+
     /// A row of the tables of DESIGN §4 decided: `A1`…`A16`, or a row of the outcomes.
     pub fn row(&self, row: &'static str) {
         self.bound(self.0.rows.add([row.into()]));

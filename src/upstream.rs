@@ -55,6 +55,19 @@ pub enum Host {
     MeterEvents,
 }
 
+impl Host {
+    /// The name in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Files => "files",
+            Self::Connect => "connect",
+            Self::MeterEvents => "meter_events",
+        }
+    }
+}
+
 /// Proof that no byte of a request left this process. Only an upstream makes one.
 #[derive(Debug)]
 pub struct NeverSent(());

@@ -76,6 +76,21 @@ pub enum Meaning {
 }
 
 impl Meaning {
+    /// The name in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotSent => "not_sent",
+            Self::Unknown => "unknown",
+            Self::RateLimited => "rate_limited",
+            Self::Indeterminate { .. } => "indeterminate",
+            Self::Succeeded => "succeeded",
+            Self::NotExecuted => "not_executed",
+            Self::Conflict => "conflict",
+            Self::Declined { .. } => "declined",
+        }
+    }
+
     /// Its row.
     #[must_use]
     pub const fn row(self) -> Row {

@@ -44,6 +44,12 @@ impl<const N: usize> Counters<N> {
         Self { names, family, series: Arc::default() }
     }
 
+    /// Shows a series before its first event, so that a rate over it has a beginning.
+    pub(super) fn expect(&self, values: [Value<'_>; N]) {
+        let (labels, _own) = self.labels(values);
+        self.family.get_or_create(&labels).inc_by(0);
+    }
+
     /// Counts one event. False if it had to be counted under "other".
     pub(super) fn add(&self, values: [Value<'_>; N]) -> bool {
         let (labels, own) = self.labels(values);
