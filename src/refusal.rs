@@ -377,6 +377,15 @@ mod tests {
     }
 
     #[test]
+    fn an_sdk_is_told_not_to_retry_only_what_payonce_has_retried() {
+        let told = |retried| {
+            let refusal = Refusal::PassFailed { cause: Cause::Closed, never_sent: false, retried };
+            refusal.answer("req_1").headers.get(SHOULD_RETRY).cloned()
+        };
+        assert_eq!((told(false), told(true)), (None, Some(HeaderValue::from_static("false"))));
+    }
+
+    #[test]
     fn a_conflict_is_mapped_like_stripes_own() {
         let answer = Refusal::Conflict { fields: vec!["amount".to_owned()] }.answer("req_1");
         let Held::Whole(body) = &answer.body else { panic!("held whole") };

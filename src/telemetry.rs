@@ -7,12 +7,15 @@
 //! | field | meaning |
 //! |---|---|
 //! | `operation_id` | as in `Payonce-Operation-Id`; what people search for |
+//! | `request` | method and path, without the query |
 //! | `rule`, `policy_version` | what the request fell under |
 //! | `identity` | `header`, `fields`, `own_key`, `content` or `call` |
 //! | `row` | the row of the table that decided (DESIGN §4) |
-//! | `outcome` | as in `Payonce-Outcome` |
-//! | `state` | what the record says now |
+//! | `outcome` | as in `Payonce-Outcome`; absent without an outcome |
+//! | `state` | `succeeded`, `declined`, `in_doubt` or `not_executed` |
 //! | `attempts`, `status` | how often it was sent, and what was answered |
+//! | `stopped`, `cause` | why it was sent no more; what went wrong last |
+//! | `amount`, `currency`, `caller` | as the request said, cut short |
 //! | `object_id`, `request_id` | Stripe's |
 //! | `degraded` | why safety was less than usual |
 //! | `duration_ms` | from the request's head to the answer's |

@@ -70,6 +70,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         object: Option<&str>,
     ) {
         let Telling { label, row, degraded, before: _ } = telling;
+        let outcome = is_known(done.conclusion).then_some(label.as_str());
         let conclusion = match done.conclusion {
             Conclusion::Succeeded => "succeeded",
             Conclusion::Declined { .. } => "declined",
@@ -87,7 +88,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             identity = asked.identified.kind.as_str(),
             row,
             state = conclusion,
-            outcome = label.as_str(),
+            outcome,
             status = done.answer.as_ref().map(|answer| answer.status.as_u16()),
             attempts = done.attempts,
             stopped = done.why.as_str(),
@@ -107,10 +108,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     /// What the askers are told.
     pub(super) fn told(&self, asked: &Asked, done: Exchanged, telling: Telling) -> Told {
         let succeeded = done.conclusion == Conclusion::Succeeded;
-        let known = match done.conclusion {
-            Conclusion::Succeeded | Conclusion::Declined { .. } => true,
-            Conclusion::InDoubt { .. } | Conclusion::NotExecuted => false,
-        };
+        let known = is_known(done.conclusion);
         let attempts = done.attempts;
         let keyless_call = asked.identified.kind == Kind::Call && asked.client_key.is_none();
         let answer = answer(done, telling.before, keyless_call).unwrap_or_else(|refusal| {
@@ -142,6 +140,14 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             operation: asked.identified.operation.to_string(),
             at: self.clock.now(),
         }
+    }
+}
+
+/// Whether there is an outcome, so that it can be said where it comes from.
+const fn is_known(conclusion: Conclusion) -> bool {
+    match conclusion {
+        Conclusion::Succeeded | Conclusion::Declined { .. } => true,
+        Conclusion::InDoubt { .. } | Conclusion::NotExecuted => false,
     }
 }
 

@@ -105,6 +105,26 @@ async fn stripe_should_retry_beats_the_status() {
 }
 
 #[tokio::test]
+async fn an_sdk_does_not_retry_a_decline_that_payonce_has_retried() {
+    let world = world().await;
+    let again = Fault::new(Kind::Status { code: 400, effect: Strike::Before }).should_retry(true);
+    world.faults([again.times(100)]);
+    let declined = world.done(&charge()).await;
+    assert_eq!((declined.status, declined.header("payonce-attempts")), (400, Some("4")));
+    assert_eq!(declined.header("stripe-should-retry"), Some("false"));
+}
+
+#[tokio::test]
+async fn an_sdk_may_retry_what_payonce_only_hands_on() {
+    let pass = "[[rule]]\nname = \"x\"\nmatch = [\"POST /v1/charges\"]\nclass = \"pass\"\n";
+    let world = Setup::policy(pass).start().await;
+    world.faults([Fault::new(Kind::ResetBeforeEffect { clean: false })]);
+    let failed = world.done(&charge()).await;
+    failed.refused(502, "payonce_no_answer");
+    assert_eq!(failed.header("stripe-should-retry"), None);
+}
+
+#[tokio::test]
 async fn a_redirect_is_neither_followed_nor_handed_on() {
     let world = world().await;
     let away = Kind::Redirect { location: "https://elsewhere.test/".to_owned() };
