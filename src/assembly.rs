@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::admin;
+use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::decide::operation::table;
 use crate::decide::outcome;
@@ -162,6 +163,7 @@ impl Assembly {
             bytes,
             notes: Notes::default(),
             clock: clock.clone(),
+            chance: Chance::System,
             metrics: metrics.clone(),
             config: exchange_config(&settings),
         };

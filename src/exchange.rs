@@ -17,6 +17,7 @@ use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::chance::Chance;
 use crate::clock::{Clock, Timestamp};
 use crate::decide::digest::Secret;
 use crate::decide::identity::Kind;
@@ -98,6 +99,8 @@ pub struct Rooms<L, U> {
     pub notes: Notes,
     /// The time.
     pub clock: Clock,
+    /// The random numbers.
+    pub chance: Chance,
     /// The counters.
     pub metrics: Metrics,
     /// The settings.
@@ -324,9 +327,14 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         Refusal::Busy(limit)
     }
 
+    /// payonce's own `Request-Id`.
+    fn request_id(&self) -> String {
+        format!("req_payonce_{}", hex::encode(self.chance.bytes::<8>()))
+    }
+
     fn refuse(&self, refusal: &Refusal) -> Response<Body> {
         self.metrics.refusal(refusal.code());
-        let answer = refusal.answer(&request_id());
+        let answer = refusal.answer(&self.request_id());
         let status = answer.status.as_u16();
         warn!(code = refusal.code(), status, why = refusal.message(), "refused");
         let Held::Whole(body) = answer.body else {
@@ -359,11 +367,6 @@ fn refusal_of(refused: Refused, record: &Record) -> Refusal {
         }
         Refused::Conflict(fields) => Refusal::Conflict { fields },
     }
-}
-
-/// payonce's own `Request-Id`.
-fn request_id() -> String {
-    format!("req_payonce_{}", hex::encode(rand::random::<[u8; 8]>()))
 }
 
 /// Whether `rule` can be kept while the ledger does not answer.

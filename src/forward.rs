@@ -14,6 +14,7 @@ use http::{Extensions, HeaderMap, Method, Request, Response, Uri};
 use http_body_util::BodyExt;
 use tokio_util::sync::CancellationToken;
 
+use crate::chance::Chance;
 use crate::clock::{Clock, Timestamp};
 use crate::decide::key::IdempotencyKey;
 use crate::decide::outcome::{self, Conclusion, ErrorBody, Meaning, Signals, Tally};
@@ -116,6 +117,7 @@ pub struct Bounds {
 pub struct Forwarder<U> {
     upstream: U,
     clock: Clock,
+    chance: Chance,
     limits: retry::Limits,
     answer_bytes: usize,
     bytes: InFlightBytes,
@@ -137,13 +139,14 @@ impl<U: Upstream> Forwarder<U> {
     pub fn new(
         upstream: U,
         clock: Clock,
+        chance: Chance,
         bounds: Bounds,
         closing: CancellationToken,
         metrics: Metrics,
     ) -> Self {
         let Bounds { retry: limits, answer_bytes, bytes, budget } = bounds;
         let budget = Mutex::new(budget);
-        Self { upstream, clock, limits, answer_bytes, bytes, budget, closing, metrics }
+        Self { upstream, clock, chance, limits, answer_bytes, bytes, budget, closing, metrics }
     }
 
     /// The way to the provider, for what is not critical.
@@ -233,7 +236,7 @@ impl<U: Upstream> Forwarder<U> {
         safe_until: Option<Timestamp>,
         askers: &Table,
     ) -> Result<(), Why> {
-        let pause = match retry::after(&self.limits, situation, rand::random()) {
+        let pause = match retry::after(&self.limits, situation, self.chance.share()) {
             Next::Stop(why) => return Err(why),
             Next::Resend(pause) => pause,
         };
@@ -241,6 +244,7 @@ impl<U: Upstream> Forwarder<U> {
             return Err(Why::Budget);
         }
         tokio::select! {
+            biased;
             () = self.clock.sleep(pause) => {}
             () = askers.unwanted() => return Err(Why::Unwanted),
             () = self.closing.cancelled() => return Err(Why::Shutdown),

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use http::{Method, Request, Response, Version};
 use http_body::Body as _;
-use rand::RngExt;
 
+use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::upstream::{Body, Cause, Host, SendError, Upstream, empty_body, headers};
 
@@ -27,6 +27,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 pub async fn forward<U: Upstream>(
     upstream: &U,
     clock: &Clock,
+    chance: &Chance,
     request: Request<Body>,
     host: Host,
     within: Duration,
@@ -42,7 +43,7 @@ pub async fn forward<U: Upstream>(
             Ok(answer) => return Ok(toward_client(answer)),
             Err(error) => error,
         };
-        let pause = pause_before(tries).mul_f64(rand::rng().random());
+        let pause = pause_before(tries).mul_f64(chance.share());
         let in_time = until.since(clock.now()) > pause;
         next = match spare {
             Some(spare) if tries < TRIES && in_time && again.permits(&error) => spare,
@@ -173,7 +174,7 @@ mod tests {
         // An hour in 3.6 s: the pauses are rules, not waits.
         let clock = Clock::driven(Timestamp::default(), 1000);
         let within = Duration::from_hours(1);
-        let answer = forward(&upstream, &clock, request, Host::Api, within).await;
+        let answer = forward(&upstream, &clock, &Chance::System, request, Host::Api, within).await;
         let seen = upstream.seen.into_inner().unwrap();
         assert!(seen.iter().all(|line| *line == seen[0]), "{seen:?}");
         (seen.len(), answer.is_ok())
@@ -218,7 +219,9 @@ mod tests {
         let upstream = Scripted::default();
         upstream.failures.lock().unwrap().push_back(never(Cause::Connect));
         let get = request(Method::GET, "");
-        let answer = forward(&upstream, &Clock::System, get, Host::Api, Duration::ZERO).await;
+        let answer =
+            forward(&upstream, &Clock::System, &Chance::System, get, Host::Api, Duration::ZERO)
+                .await;
         assert!(answer.is_err());
         assert_eq!(upstream.seen.lock().unwrap().len(), 1);
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::StartError;
+use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::decide::digest::Secret;
 use crate::decide::retry;
@@ -83,7 +84,8 @@ pub(super) fn forwarder(
         bytes: bytes.clone(),
         budget: retry::Budget::new(retry.budget_ratio, retry.budget_per_second, clock.now()),
     };
-    Forwarder::new(upstream, clock.clone(), bounds, shutdown.first.clone(), metrics.clone())
+    let chance = Chance::System;
+    Forwarder::new(upstream, clock.clone(), chance, bounds, shutdown.first.clone(), metrics.clone())
 }
 
 /// What the exchange is told of these settings.

@@ -223,7 +223,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     ) -> Result<Asked, Refusal> {
         let reading = Reading::of(head, body.bytes(), policy)?;
         let secret = credentials.secret(&self.config);
-        let nonce = rand::random();
+        let nonce = self.chance.bytes();
         let identified =
             reading.recognise(&self.config, head, credentials, &secret, rule, nonce)?;
         let Reading { client_key, content, .. } = reading;

@@ -72,7 +72,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 return Claimed::Refused(Refusal::StillInFlight);
             }
             tokio::select! {
-                () = self.clock.sleep(look.mul_f64(rand::random())) => {}
+                biased;
+                () = self.clock.sleep(look.mul_f64(self.chance.share())) => {}
                 () = table.unwanted() => return Claimed::Unwanted,
             }
             look = look.saturating_mul(2).min(LONGEST_LOOK);

@@ -46,8 +46,14 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     ) -> Result<Response<Body>, Refusal> {
         let within = self.forwarder.limits().deadline;
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-        let sent =
-            passthrough::forward(self.forwarder.upstream(), &self.clock, request, host, within);
+        let sent = passthrough::forward(
+            self.forwarder.upstream(),
+            &self.clock,
+            &self.chance,
+            request,
+            host,
+            within,
+        );
         match sent.await {
             Ok(response) => {
                 self.metrics.passthrough(response.status());
@@ -72,8 +78,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             return Err(Refusal::BodyTooLarge { limit: self.config.body_bytes });
         }
         let keyless_call = own.is_none();
-        let key = own.unwrap_or_else(|| IdempotencyKey::minted(rand::random()));
-        let operation = OperationId(rand::random());
+        let key = own.unwrap_or_else(|| IdempotencyKey::minted(self.chance.bytes()));
+        let operation = OperationId(self.chance.bytes());
         let told = format!("{} {}", head.method, head.target.raw_path());
         let host = routes::host(&head.method, head.target.segments());
         let mut request = Request::new(rest);

@@ -167,6 +167,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             return work.await;
         }
         tokio::select! {
+            biased;
             value = work => value,
             never = self.renew(asked, holding) => match never {},
         }

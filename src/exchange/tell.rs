@@ -4,7 +4,7 @@ use http::header::HeaderValue;
 use tracing::{error, info, warn};
 
 use super::claim::Holding;
-use super::{Asked, Exchange, request_id};
+use super::{Asked, Exchange};
 use crate::decide::identity::Kind;
 use crate::decide::operation::change::Follows;
 use crate::decide::operation::record::About;
@@ -113,7 +113,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let keyless_call = asked.identified.kind == Kind::Call && asked.client_key.is_none();
         let answer = answer(done, telling.before, keyless_call).unwrap_or_else(|refusal| {
             self.metrics.refusal(refusal.code());
-            refusal.answer(&request_id())
+            refusal.answer(&self.request_id())
         });
         Told {
             answer,
@@ -132,7 +132,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         warn!(operation_id = %asked.identified.operation, code = refusal.code(),
             why = refusal.message(), "refused");
         Told {
-            answer: refusal.answer(&request_id()),
+            answer: refusal.answer(&self.request_id()),
             label: None,
             succeeded: false,
             attempts: 0,

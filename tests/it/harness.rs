@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use payonce::assembly::Assembly;
+use payonce::chance::Chance;
 use payonce::clock::{Clock, Timestamp};
 use payonce::decide::policy::Policy;
 use payonce::decide::retry;
@@ -199,6 +200,7 @@ impl<L: Ledger> World<L> {
         let forwarder = Forwarder::new(
             Direct::new(&upstream, clock.clone()).unwrap(),
             clock.clone(),
+            Chance::System,
             Bounds {
                 retry: limits,
                 answer_bytes: settings.limits.answer,
@@ -219,6 +221,7 @@ impl<L: Ledger> World<L> {
             closing: shutdown.first.clone(),
             bytes: InFlightBytes::new(1 << 24),
             notes: Notes::default(),
+            chance: Chance::System,
             clock: clock.clone(),
             metrics: metrics.clone(),
             config: exchange::Config {

@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
+use payonce::chance::Chance;
 use payonce::clock::Clock;
 use payonce::decide::policy::Policy;
 use payonce::decide::retry::{self, Budget};
@@ -148,6 +149,7 @@ async fn start(ledger: &Arc<Flaky>, provider: &Provider) -> SocketAddr {
         forwarder: Forwarder::new(
             provider.clone(),
             clock.clone(),
+            Chance::System,
             Bounds { retry: limits, answer_bytes: 65_536, bytes: bytes.clone(), budget },
             shutdown.first.clone(),
             metrics.clone(),
@@ -159,6 +161,7 @@ async fn start(ledger: &Arc<Flaky>, provider: &Provider) -> SocketAddr {
         closing: shutdown.first.clone(),
         bytes,
         notes: Notes::default(),
+        chance: Chance::System,
         clock: clock.clone(),
         metrics,
         config: Config {

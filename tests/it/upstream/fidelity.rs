@@ -5,6 +5,7 @@ use http_body::Body as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use payonce::chance::Chance;
 use payonce::clock::Clock;
 use payonce::passthrough;
 use payonce::upstream::{Body, BoxError, Direct, Host, headers};
@@ -25,7 +26,7 @@ async fn through(direct: Direct) -> Line {
         async move {
             let mut request = request.map(|body| Body::new(body.map_err(Into::into)));
             *request.headers_mut() = headers::toward_upstream(request.headers());
-            passthrough::forward(&direct, &Clock::System, request, Host::Api, LONG)
+            passthrough::forward(&direct, &Clock::System, &Chance::System, request, Host::Api, LONG)
                 .await
                 .map_err(|error| BoxError::from(format!("{error:?}")))
         }
