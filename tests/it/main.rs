@@ -14,6 +14,7 @@ mod ledger_contract;
 mod ledger_embedded;
 mod lifecycle;
 mod policy;
+mod proof;
 mod reconcile;
 mod rows;
 mod running;
