@@ -14,6 +14,7 @@
 )]
 
 mod app;
+mod campaign;
 mod chaos;
 mod ears;
 mod judge;
@@ -24,10 +25,11 @@ mod store;
 mod wire;
 mod work;
 
+use campaign::Campaign;
 use chaos::Climate;
 use run::{Size, play};
 
-const SMALL: Size = Size { operations: 150, pods: 3 };
+const SMALL: Size = Size { operations: 300, pods: 3 };
 
 #[test]
 fn a_seed_replays_its_run_exactly() {
@@ -42,18 +44,29 @@ fn a_seed_replays_its_run_exactly() {
     assert_ne!(once.digest, play(13, Climate::of(13), SMALL).digest);
 }
 
+/// How many operations are played: `PAYONCE_SIM_OPERATIONS`, else what fits into every build.
+fn operations() -> usize {
+    let wanted = std::env::var("PAYONCE_SIM_OPERATIONS").ok();
+    wanted.map_or(4_200, |text| text.parse().expect("PAYONCE_SIM_OPERATIONS is a number"))
+}
+
 #[test]
 fn what_is_promised_holds_in_every_climate() {
-    let mut wrong = 0;
-    for seed in 0..14 {
-        let ran = play(seed, Climate::of(seed), SMALL);
-        let judged = &ran.judged;
-        println!("seed {seed} {} {:?} {} sends", ran.climate.name, judged.verdict, ran.sends);
-        println!("   {:?} {:?}", ran.faults, judged.excused);
-        for what in judged.wrong() {
-            wrong += 1;
-            println!("   WRONG {what}");
-        }
+    let first = std::env::var("PAYONCE_SIM_SEED").map_or(0, |seed| seed.parse().unwrap());
+    let campaign = Campaign::play(first, operations(), SMALL);
+    println!("{campaign}");
+    assert_eq!(campaign.wrong, Vec::<String>::new());
+    assert!(campaign.mostly_succeeded(), "{:?}", campaign.verdict);
+}
+
+/// Shows the events of one intent: `PAYONCE_SIM_SHOW=9:named-twins-2-0`.
+#[test]
+fn one_intent_of_one_seed_is_told_when_asked_for() {
+    let Ok(show) = std::env::var("PAYONCE_SIM_SHOW") else { return };
+    let (seed, intent) = show.split_once(':').unwrap();
+    let seed = seed.parse().unwrap();
+    let ran = play(seed, Climate::of(seed), SMALL);
+    for event in ran.told_of(intent) {
+        println!("{event}");
     }
-    assert_eq!(wrong, 0);
 }

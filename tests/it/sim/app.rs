@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::ears::CALL;
 use super::pod::Pods;
 use super::sky::Sky;
-use super::work::{Habit, Plan, SHOPS, minted, user_agent};
+use super::work::{Habit, Plan, ROLLED, SHOPS, minted, user_agent};
 use crate::proof::verdict::{Heard, Keys, Word};
 
 /// How long an SDK waits for an answer, and how often it tries again.
@@ -137,7 +137,10 @@ impl App {
             let now = sky.now();
             story.asked = Some((story.asked.map_or(now, |(first, _)| first), now));
             story.unenforced |= sky.unenforced();
-            let request = request(plan, &plan.bodies[card], key.as_deref(), &format!("{call}/{card}"));
+            let rolled = plan.habit == Habit::Roll && delivery > 1;
+            let shops = if rolled { &ROLLED } else { &SHOPS };
+            let request =
+                request(plan, card, shops[plan.shop], key.as_deref(), &format!("{call}/{card}"));
             let reply = self.ask(plan, request, story).await;
             story.unenforced |= sky.unenforced();
             sky.note(format_args!("{} #{delivery}.{attempt} hears {:?}", plan.intent, reply.word));
@@ -172,6 +175,13 @@ impl App {
         let rate = sky.weather().rates.client;
         let hangs_up = if sky.chance(rate) { sky.between(1, 30_000) } else { SDK_PATIENCE };
         let loses = sky.chance(rate);
+        let request = if sky.chance(rate * 0.3) {
+            sky.struck("client: request cut");
+            sky.note(format_args!("{} is cut short", plan.intent));
+            request.map(|body| cut(body, sky.below(60)))
+        } else {
+            request
+        };
         let (watch, line) = Simulated::connect();
         let connection = Connection { peer: Peer::Unix, watch };
         let answer = tokio::select! {
@@ -223,10 +233,17 @@ impl App {
     }
 }
 
-fn request(plan: &Plan, body: &str, key: Option<&str>, call: &str) -> Request<Body> {
+fn request(
+    plan: &Plan,
+    card: usize,
+    api_key: &str,
+    key: Option<&str>,
+    call: &str,
+) -> Request<Body> {
+    let body = &plan.bodies[card];
     let kind = if plan.json { "application/json" } else { "application/x-www-form-urlencoded" };
     let mut request = Request::post(plan.path)
-        .header("authorization", format!("Bearer {}", SHOPS[plan.shop]))
+        .header("authorization", format!("Bearer {api_key}"))
         .header("user-agent", user_agent(plan.keys))
         .header("content-type", kind)
         .header("content-length", body.len())
@@ -237,7 +254,12 @@ fn request(plan: &Plan, body: &str, key: Option<&str>, call: &str) -> Request<Bo
             request = request.header(name, value);
         }
     }
-    request.body(full(Bytes::from(body.to_owned()))).unwrap()
+    request.body(full(Bytes::from(body.clone()))).unwrap()
+}
+
+/// A body that breaks off after so many bytes.
+fn cut(body: Body, bytes: usize) -> Body {
+    Body::new(http_body_util::Limited::new(body, bytes).map_err(|_over| "the client is gone".into()))
 }
 
 fn read(answer: &Response<Bytes>, plan: &Plan) -> Reply {
@@ -260,6 +282,7 @@ fn read(answer: &Response<Bytes>, plan: &Plan) -> Reply {
             | "payonce_busy" | "payonce_closing" | "payonce_internal",
         )
         | (429, _) => Word::NothingSent,
+        (_, "payonce_body_broken") => Word::Silence,
         (402, _) => Word::Declined,
         (_, "payonce_outcome_unknown" | "payonce_answer_unavailable" | "payonce_no_answer") => {
             Word::Unknown

@@ -20,6 +20,8 @@ pub(crate) struct Climate {
     pub(crate) amnesia: bool,
     /// The clock leaps by up to a day.
     pub(crate) leaps: bool,
+    /// The pods' clocks differ.
+    pub(crate) skew: bool,
     /// The policy is edited.
     pub(crate) edits: bool,
     /// `observe` and the bypass, for a while.
@@ -56,7 +58,7 @@ impl Climate {
                 amnesia: true,
                 ..storms
             },
-            5 => Self { name: "leaps", crashes: true, leaps: true, ..storms },
+            5 => Self { name: "leaps", crashes: true, leaps: true, skew: true, ..storms },
             _ => Self {
                 name: "everything",
                 rates: rougher,
@@ -64,6 +66,7 @@ impl Climate {
                 outages: true,
                 amnesia: true,
                 leaps: true,
+                skew: true,
                 edits: true,
                 toggles: true,
             },

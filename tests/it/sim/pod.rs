@@ -4,6 +4,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use payonce::chance::Chance;
+use payonce::clock::{Clock, Timestamp};
 use payonce::decide::policy::Policy;
 use payonce::decide::retry;
 use payonce::exchange::{self, Exchange, Policies, Rooms};
@@ -96,6 +97,7 @@ pub(crate) struct Pods {
     file: File,
     slots: Mutex<Slots>,
     seed: u64,
+    skew: bool,
 }
 
 struct Slots {
@@ -114,6 +116,7 @@ impl Pods {
         ears: &Arc<Mutex<Ears>>,
         count: usize,
         seed: u64,
+        skew: bool,
     ) -> Arc<Self> {
         let pods = (0..count).map(|_| None).collect();
         let pods = Self {
@@ -124,6 +127,7 @@ impl Pods {
             file: File(Arc::new(Mutex::new(Arc::clone(&USUAL)))),
             slots: Mutex::new(Slots { pods, runs: 0, bypass: false, metrics: Vec::new() }),
             seed,
+            skew,
         };
         (0..count).for_each(|pod| pods.start(pod));
         Arc::new(pods)
@@ -178,8 +182,23 @@ impl Pods {
         self.slots.lock().unwrap().metrics.iter().map(Metrics::encode).collect()
     }
 
+    /// The second pod's clock is fast by a little, the third one's slow by more than a lease.
+    fn clock_of(&self, pod: usize) -> Clock {
+        match self.sky.clock.clone() {
+            Clock::Driven { base, start, speed, ahead } if self.skew => {
+                let base = match pod % 3 {
+                    0 => base,
+                    1 => base.plus(Duration::from_millis(2_500)),
+                    _ => Timestamp::from_millis(base.as_millis() - 40_000),
+                };
+                Clock::Driven { base, start, speed, ahead }
+            }
+            clock => clock,
+        }
+    }
+
     fn build(&self, pod: usize, run: u64, bypass: bool, metrics: Metrics) -> Pod {
-        let (sky, clock) = (Arc::clone(&self.sky), self.sky.clock.clone());
+        let (sky, clock) = (Arc::clone(&self.sky), self.clock_of(pod));
         let chance = Chance::seeded(self.seed.wrapping_mul(1_000_003).wrapping_add(run));
         let (closing, tasks) = (CancellationToken::new(), Tasks::new());
         let wire = Wire {

@@ -39,6 +39,15 @@ pub(crate) struct Ran {
     pub(crate) sends: u64,
 }
 
+impl Ran {
+    /// The last events that name an intent, and what happened to everybody.
+    pub(crate) fn told_of(&self, intent: &str) -> Vec<&str> {
+        let all = |event: &&String| event.contains("chaos") || event.contains(" dies");
+        let about = |event: &&String| event.contains(intent) || all(event);
+        self.last.iter().filter(about).map(String::as_str).collect()
+    }
+}
+
 /// Plays a seed on a runtime of its own, whose time jumps to whatever comes next.
 pub(crate) fn play(seed: u64, climate: Climate, size: Size) -> Ran {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -53,7 +62,7 @@ async fn run(seed: u64, climate: Climate, size: Size) -> Ran {
     config.limits = Limits { effects: 10_000_000, objects: 10_000_000, keys: 10_000_000, ..config.limits };
     let provider = Unplugged::new(config);
     let ears = Arc::<Mutex<Ears>>::default();
-    let pods = Pods::new(&sky, &store, &provider, &ears, size.pods, seed);
+    let pods = Pods::new(&sky, &store, &provider, &ears, size.pods, seed, climate.skew);
     let app = App { sky: Arc::clone(&sky), pods: Arc::clone(&pods), lossy: climate.lossy() };
     let chaos = Chaos { sky: Arc::clone(&sky), store: Arc::clone(&store), pods: Arc::clone(&pods), climate };
     // About one operation in four seconds.

@@ -21,6 +21,8 @@ pub(crate) enum Habit {
     SameKey,
     /// Tries another card after a decline, or when the first attempt failed in any other way.
     OtherCard,
+    /// Its API key is rolled before it asks again.
+    Roll,
     /// Uses its key for other content once the first operation is done.
     Misuse,
 }
@@ -50,6 +52,9 @@ pub(crate) const CANARY_KEY: &str = "sk_live_canary4711";
 /// The API keys of the shops; each is an account of its own.
 pub(crate) const SHOPS: [&str; 3] =
     ["sk_test_shop_Canary0815", "sk_test_mart_Canary0815", "sk_test_bazaar_Canary0815"];
+/// What they are rolled to.
+pub(crate) const ROLLED: [&str; 3] =
+    ["sk_test_shop_Canary4711", "sk_test_mart_Canary4711", "sk_test_bazaar_Canary4711"];
 
 const SDK_KEYS: [Keys; 5] = [Keys::None, Keys::Uuid4, Keys::PythonHex, Keys::Node, Keys::Go];
 
@@ -82,7 +87,7 @@ fn one_story(sky: &Sky, n: usize, start: Duration) -> Vec<Plan> {
         header: None,
         start,
     };
-    match sky.below(20) {
+    match sky.below(21) {
         0..3 => vec![charge("content")],
         3 => declined(sky, charge("content-declined"), n),
         4..6 => vec![header(charge("header"), n)],
@@ -92,14 +97,20 @@ fn one_story(sky: &Sky, n: usize, start: Duration) -> Vec<Plan> {
         10..12 => twins(sky, charge("twins"), start),
         12 => named_twins(sky, &charge("named-twins"), n),
         13 => {
-            let item = Plan { path: "/v1/invoiceitems", bodies: vec![item(n)], ..charge("double") };
-            vec![Plan { habit: Habit::Overlap, promise: Promise::OnceOrMerged, ..item }]
+            // A UUID is never a twin, for the application might have chosen it.
+            let promise = match keys {
+                Keys::Uuid4 | Keys::PythonHex => Promise::Measured,
+                Keys::None | Keys::Node | Keys::Go | Keys::Own => Promise::OnceOrMerged,
+            };
+            let plan = Plan { path: "/v1/invoiceitems", bodies: vec![item(n)], ..charge("double") };
+            vec![Plan { habit: Habit::Overlap, promise, ..plan }]
         }
         14 => overlap(sky, charge("overlap"), n),
         15 => cards(sky, charge("cards"), n),
         16 => vec![v2(sky, charge("v2"), n)],
         17 => uncommitted(sky, charge("uncommitted"), n),
         18 => scopes(&charge("scopes"), n),
+        19 => rolled(sky, charge("rolled"), n),
         _ => vec![Plan { habit: Habit::Misuse, ..own(charge("misuse"), n) }],
     }
 }
@@ -122,11 +133,11 @@ fn intent_body(n: usize, card: &str) -> String {
 }
 
 fn header(plan: Plan, n: usize) -> Plan {
-    Plan { by: By::Header, header: Some(format!("order-{n}")), ..plan }
+    Plan { by: By::Header, header: Some(format!("{}-{n}", plan.workload)), ..plan }
 }
 
 fn own(plan: Plan, n: usize) -> Plan {
-    Plan { by: By::OwnKey, keys: Keys::Own, own: Some(format!("order-{n}-key")), ..plan }
+    Plan { by: By::OwnKey, keys: Keys::Own, own: Some(format!("key-of-{}-{n}", plan.workload)), ..plan }
 }
 
 fn fields(plan: Plan, n: usize, card: &str) -> Plan {
@@ -207,6 +218,18 @@ fn uncommitted(sky: &Sky, plan: Plan, n: usize) -> Vec<Plan> {
         2 => fields(plan, n, "pm_card_visa"),
         // What was read and not committed, content cannot see.
         _ => Plan { promise: Promise::Measured, workload: "uncommitted content", ..plan },
+    }]
+}
+
+/// A new API key of the same account: another scope, so that only an own key, which the provider
+/// itself knows again, still names the operation.
+fn rolled(sky: &Sky, plan: Plan, n: usize) -> Vec<Plan> {
+    let plan = Plan { habit: Habit::Roll, ..plan };
+    let unknown = Plan { promise: Promise::Measured, workload: "rolled without own key", ..plan.clone() };
+    vec![match sky.below(3) {
+        0 => own(plan, n),
+        1 => header(unknown, n),
+        _ => unknown,
     }]
 }
 
