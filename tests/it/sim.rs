@@ -15,6 +15,7 @@
 
 mod app;
 mod campaign;
+mod canary;
 mod chaos;
 mod ears;
 mod judge;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt;
 use payonce::clock::Timestamp;
 use payonce::delivery::Simulated;
@@ -16,7 +16,7 @@ use payonce::upstream::Body;
 use serde_json::Value;
 
 use super::ears::CALL;
-use super::pod::Pods;
+use super::pod::{Pod, Pods};
 use super::sky::Sky;
 use super::work::{Habit, Plan, ROLLED, SHOPS, minted, user_agent};
 use crate::proof::verdict::{Heard, Keys, Word};
@@ -191,21 +191,52 @@ impl App {
             answer = Box::pin(pod.exchange.call(request, connection)) => Some(answer),
         };
         let Some(answer) = answer else {
-            sky.struck(if hangs_up < SDK_PATIENCE { "client: hangs up" } else { "client: connection gone" });
+            let hung_up = hangs_up < SDK_PATIENCE;
+            sky.struck(if hung_up { "client: hangs up" } else { "client: connection gone" });
             line.over(false);
             return silence;
         };
-        if let Some(id) = answer.headers().get("payonce-operation-id") {
-            story.ids.insert(id.to_str().unwrap().to_owned());
+        self.glance(plan, answer.headers(), story);
+        match self.take(&pod, answer, loses, &line).await {
+            Some(answer) => {
+                self.leave(line);
+                read(&answer, plan)
+            }
+            None => {
+                line.over(false);
+                silence
+            }
         }
+    }
+
+    /// Notes what payonce says of an answer.
+    fn glance(&self, plan: &Plan, headers: &HeaderMap, story: &mut Story) {
+        let field = |name| headers.get(name).and_then(|it| it.to_str().ok());
+        let (label, attempts) = (field("payonce-outcome"), field("payonce-attempts"));
+        self.sky.note(format_args!("{} is {label:?} after {attempts:?}", plan.intent));
+        story.ids.extend(field("payonce-operation-id").map(str::to_owned));
+    }
+
+    /// Reads an answer whole, unless it is lost.
+    async fn take(
+        &self,
+        pod: &Pod,
+        answer: Response<Body>,
+        loses: bool,
+        line: &Simulated,
+    ) -> Option<Response<Bytes>> {
+        let sky = &self.sky;
         if loses && sky.chance(0.5) {
             sky.struck("client: answer unread");
-            drop(answer);
-            line.over(false);
-            return silence;
+            return None;
         }
         let (head, body) = answer.into_parts();
-        let body = body.collect().await.map_or_else(|_broken| Bytes::new(), |it| it.to_bytes());
+        let announced = head.headers.get("content-length").and_then(|it| it.to_str().ok());
+        let announced: Option<usize> = announced.and_then(|it| it.parse().ok());
+        let body = body.collect().await.ok()?.to_bytes();
+        if announced.is_some_and(|announced| announced != body.len()) {
+            return None;
+        }
         line.accepted(200 + body.len());
         let arrives = tokio::select! {
             biased;
@@ -214,23 +245,31 @@ impl App {
         };
         if !arrives {
             sky.struck("client: answer reset");
-            line.over(false);
-            return silence;
+            return None;
         }
-        match sky.below(3) {
+        Some(Response::from_parts(head, body))
+    }
+
+    /// What the client does with its connection when it has its answer.
+    fn leave(&self, line: Simulated) {
+        match self.sky.below(3) {
             0 => line.over(true),
             1 => line.went_on(),
             // It keeps the connection and is silent.
             _ => {
-                let clock = sky.clock.clone();
+                let clock = self.sky.clock.clone();
                 tokio::task::spawn(async move {
                     clock.sleep(Duration::from_secs(5)).await;
                     line.over(true);
                 });
             }
         }
-        read(&Response::from_parts(head, body), plan)
     }
+}
+
+/// A body that breaks off after so many bytes.
+fn cut(body: Body, bytes: usize) -> Body {
+    Body::new(http_body_util::Limited::new(body, bytes).map_err(|_over| "the client is gone".into()))
 }
 
 fn request(
@@ -255,11 +294,6 @@ fn request(
         }
     }
     request.body(full(Bytes::from(body.clone()))).unwrap()
-}
-
-/// A body that breaks off after so many bytes.
-fn cut(body: Body, bytes: usize) -> Body {
-    Body::new(http_body_util::Limited::new(body, bytes).map_err(|_over| "the client is gone".into()))
 }
 
 fn read(answer: &Response<Bytes>, plan: &Plan) -> Reply {

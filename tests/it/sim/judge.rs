@@ -95,7 +95,7 @@ fn operation(
     judged: &mut Judged,
 ) -> Operation {
     let class = class_of(&plan.intent);
-    let held = ears.held.contains(class);
+    let held = ears.held.contains(class) || shut_out(plan, ears, climate);
     let excuse = excuse(plan, lanes, climate);
     if let Some(why) = excuse {
         *judged.excused.entry(why).or_default() += 1;
@@ -113,7 +113,11 @@ fn operation(
         (None, promise) => promise,
     };
     if held {
-        *judged.excused.entry("a saved 500: held for a person").or_default() += 1;
+        let why = match shut_out(plan, ears, climate) {
+            true => "another card under a key that the store forgot: held for a person",
+            false => "a saved 500: held for a person",
+        };
+        *judged.excused.entry(why).or_default() += 1;
     }
     let aged = age(lanes) >= HORIZON;
     let mut heard: Vec<_> = lanes.iter().flat_map(|story| story.heard.iter().cloned()).collect();
@@ -139,6 +143,9 @@ fn excuse(plan: &Plan, lanes: &[Story], climate: Climate) -> Option<&'static str
     if plan.workload == "double" && age(lanes) >= REPEAT_WINDOW {
         return Some("asked again after the repeat window");
     }
+    if plan.workload == "double" && climate.skew {
+        return Some("the pods' clocks differ by more than the repeat window");
+    }
     let aged = age(lanes) >= HORIZON;
     if aged && matches!(plan.by, By::Content | By::Call) {
         return Some("asked again beyond safe retention");
@@ -147,6 +154,12 @@ fn excuse(plan: &Plan, lanes: &[Story], climate: Climate) -> Option<&'static str
         return Some("the epoch turned while the store failed");
     }
     None
+}
+
+/// The store forgot a declined attempt, and another card was sent with its key and not answered at
+/// once: the provider refuses it for ever, which payonce takes for no outcome.
+fn shut_out(plan: &Plan, ears: &Ears, climate: Climate) -> bool {
+    climate.lossy() && plan.habit == Habit::OtherCard && ears.two_contents.contains(&plan.intent)
 }
 
 fn age(lanes: &[Story]) -> Duration {
@@ -265,6 +278,7 @@ fn still_open(
     let open: BTreeSet<String> = open.iter().map(|held| held.id.to_string()).collect();
     for (plan, lanes) in stories {
         let excused = ears.held.contains(class_of(&plan.intent))
+            || shut_out(plan, ears, climate)
             || excuse(plan, lanes, climate).is_some()
             || age(lanes) >= HORIZON;
         let asked = lanes.iter().any(|story| story.healed);

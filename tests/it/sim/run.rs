@@ -1,6 +1,6 @@
 //! One run of one seed, from an empty store to the verdict.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub(crate) struct Ran {
     /// Its last events.
     pub(crate) last: Vec<String>,
     pub(crate) metrics: Vec<String>,
+    /// Every idempotency key that the provider was sent.
+    pub(crate) keys: BTreeSet<String>,
     /// How many requests the provider was sent.
     pub(crate) sends: u64,
 }
@@ -93,6 +95,7 @@ async fn run(seed: u64, climate: Climate, size: Size) -> Ran {
         digest: sky.digest(),
         last: sky.last(),
         metrics: pods.metrics(),
+        keys: ears.intents.into_values().flat_map(|(keys, _)| keys).collect(),
         sends,
     }
 }
