@@ -267,6 +267,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             repeat_window: asked.rule.repeat_window,
             next_after_saved_500: asked.rule.indeterminate == Indeterminate::Next,
             epoch: retention.epoch_at(&asked.identified.operation, now),
+            arrived: asked.arrived(),
             now,
         }
     }

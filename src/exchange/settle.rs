@@ -24,9 +24,10 @@ use crate::upstream::Upstream;
 const WRITES: u32 = 3;
 const BETWEEN_WRITES: Duration = Duration::from_millis(200);
 
-/// What a settling write came to.
+/// What a write over a claim came to.
 enum Written {
-    Done,
+    /// It stands, in this version; `None` after a removal.
+    Done(Option<Version>),
     TakenOver,
     /// It is still this claim's, in this version.
     Ours(Version),
@@ -96,7 +97,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let mut version = holding.version;
         for _ in 0..WRITES {
             match self.write_once(asked, holding, version, record).await {
-                Ok(Written::Done) => return,
+                Ok(Written::Done(_)) => return,
                 Ok(Written::TakenOver) => {
                     self.metrics.ledger_error("taken_over");
                     warn!(operation_id = %asked.identified.operation,
@@ -134,26 +135,75 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             // A write that was not answered: did it happen?
             (None, entry) => match (self.ledger.get(id).await?, entry) {
                 (Some(held), _) => Replaced::Moved(Some(held)),
-                (None, None) => return Ok(Written::Done),
+                (None, None) => return Ok(Written::Done(None)),
                 (None, Some(entry)) => match self.ledger.claim(&[id], entry).await? {
-                    Claimed::Fresh(_) => return Ok(Written::Done),
+                    Claimed::Fresh(version) => return Ok(Written::Done(Some(version))),
                     Claimed::Found(held) => Replaced::Moved(Some(held)),
                 },
             },
         };
         let Replaced::Moved(Some(held)) = moved else {
             return Ok(match moved {
-                Replaced::Done(_) => Written::Done,
+                Replaced::Done(version) => Written::Done(version),
                 Replaced::Moved(_) => Written::TakenOver,
             });
         };
         let Ok(stands) = decode(&held.record) else { return Ok(Written::TakenOver) };
         if record == Some(&stands) {
-            return Ok(Written::Done);
+            return Ok(Written::Done(Some(held.version)));
         }
         let found = holding.found.as_ref() == Some(&stands);
         let ours = found || ours(&held.record, &holding.record);
         Ok(if ours { Written::Ours(held.version) } else { Written::TakenOver })
+    }
+
+    /// Writes `next` over the claim that is held; `None` if another process took the operation over.
+    pub(super) async fn move_on(
+        &self,
+        asked: &Asked,
+        holding: &Holding,
+        next: &Record,
+    ) -> Result<Option<Version>, LedgerError> {
+        let mut version = holding.version;
+        for _ in 0..WRITES {
+            match self.write_once(asked, holding, version, Some(next)).await? {
+                Written::Done(version) => return Ok(version),
+                Written::TakenOver => return Ok(None),
+                Written::Ours(held) => version = Some(held),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a claim may still be acted on: a process that stood still for longer than its lease
+    /// (stopped, suspended) looks first whether another took the operation over meanwhile.
+    pub(super) async fn still_ours(&self, asked: &Asked, holding: &mut Holding) -> bool {
+        let lease = holding.record.claim.as_ref().map(|claim| claim.lease);
+        let now = self.clock.now();
+        let held = holding.version.is_none() || lease.is_some_and(|lease| now < lease);
+        if held || self.ledger.exclusive() {
+            return true;
+        }
+        let renewed = self.renewed(&holding.record);
+        match self.move_on(asked, holding, &renewed).await {
+            Ok(Some(version)) => {
+                holding.version = Some(version);
+                holding.record = renewed;
+                true
+            }
+            Ok(None) => false,
+            // As with a claim that was not answered: the key is the same for whoever has it now.
+            Err(_unavailable) => true,
+        }
+    }
+
+    /// The record with its lease begun anew.
+    fn renewed(&self, record: &Record) -> Record {
+        let mut renewed = record.clone();
+        if let Some(claim) = &mut renewed.claim {
+            claim.lease = self.clock.now().plus(self.config.lease);
+        }
+        renewed
     }
 
     /// Awaits `work` while the lease is renewed, where another process might take it for ended.
@@ -177,10 +227,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         loop {
             self.clock.sleep(self.config.lease / 3).await;
             let (Some(version), now) = (holding.version, self.clock.now()) else { continue };
-            let mut renewed = holding.record.clone();
-            if let Some(claim) = &mut renewed.claim {
-                claim.lease = now.plus(self.config.lease);
-            }
+            let renewed = self.renewed(&holding.record);
             let written = match Self::entry(asked, &renewed, now) {
                 Ok(entry) => self.ledger.replace(asked.record(), version, entry).await,
                 Err(failed) => Err(failed),
