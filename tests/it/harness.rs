@@ -22,7 +22,10 @@ use payonce::decide::retry;
 use payonce::exchange::{self, Exchange, Policies, Rooms};
 use payonce::forward::{Bounds, Forwarder};
 use payonce::inflight::Inflight;
-use payonce::ledger::{AnyLedger, Ledger};
+use payonce::ledger::memory::Memory;
+use payonce::ledger::{
+    AnyLedger, Claimed, Entry, Held, KeyDigest, Ledger, LedgerError, RecordId, Replaced, Version,
+};
 use payonce::metrics::Metrics;
 use payonce::notes::Notes;
 use payonce::recent::Recent;
@@ -58,13 +61,14 @@ pub(crate) struct Setup {
     pub(crate) env: Vec<(&'static str, String)>,
     pub(crate) upstream: Option<String>,
     pub(crate) speed: u32,
+    pub(crate) clock: Option<Clock>,
 }
 
 impl Setup {
     /// With these rules.
     pub(crate) fn policy(policy: &str) -> Self {
         let policy = format!("version = 1\n{policy}");
-        Self { policy, env: Vec::new(), upstream: None, speed: SPEED }
+        Self { policy, env: Vec::new(), upstream: None, speed: SPEED, clock: None }
     }
 
     /// With one more setting: `RETRY__DEADLINE`.
@@ -76,6 +80,12 @@ impl Setup {
     /// Another provider than the sandbox.
     pub(crate) fn upstream(mut self, address: std::net::SocketAddr) -> Self {
         self.upstream = Some(format!("http://{address}"));
+        self
+    }
+
+    /// On the clock of another world.
+    pub(crate) fn clock(mut self, clock: &Clock) -> Self {
+        self.clock = Some(clock.clone());
         self
     }
 
@@ -99,7 +109,7 @@ impl Setup {
 
     fn world<L>(self) -> World<L> {
         let base = Timestamp::from_millis(1_790_000_000_000);
-        let clock = Clock::driven(base, self.speed);
+        let clock = self.clock.unwrap_or_else(|| Clock::driven(base, self.speed));
         let sandbox = Sandbox::start(sandbox::Config::local(clock.clone(), 7)).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("policy.toml");
@@ -123,6 +133,44 @@ pub(crate) struct World<L = Arc<AnyLedger>> {
     origin: String,
     env: Vec<(&'static str, String)>,
     payonce: Option<Running<L>>,
+}
+
+/// A store that several payonces share, as the processes of several pods would.
+pub(crate) struct Shared(pub(crate) Memory);
+
+impl Ledger for Shared {
+    async fn claim(&self, ids: &[RecordId], fresh: Entry) -> Result<Claimed, LedgerError> {
+        self.0.claim(ids, fresh).await
+    }
+
+    async fn replace(
+        &self,
+        id: RecordId,
+        seen: Version,
+        entry: Entry,
+    ) -> Result<Replaced, LedgerError> {
+        self.0.replace(id, seen, entry).await
+    }
+
+    async fn remove(&self, id: RecordId, seen: Version) -> Result<Replaced, LedgerError> {
+        self.0.remove(id, seen).await
+    }
+
+    async fn get(&self, id: RecordId) -> Result<Option<Held>, LedgerError> {
+        self.0.get(id).await
+    }
+
+    async fn open(&self, limit: usize) -> Result<Vec<Held>, LedgerError> {
+        self.0.open(limit).await
+    }
+
+    async fn by_key(&self, key: KeyDigest) -> Result<Option<Held>, LedgerError> {
+        self.0.by_key(key).await
+    }
+
+    fn exclusive(&self) -> bool {
+        false
+    }
 }
 
 struct Fixed(Arc<Policy>);
@@ -227,7 +275,7 @@ impl<L: Ledger> World<L> {
             config: exchange::Config {
                 provider: "provider.test".to_owned(),
                 secret: None,
-                owner: "this".to_owned(),
+                owner: hex::encode(Chance::System.bytes::<8>()),
                 lease: Duration::from_secs(15),
                 body_bytes: settings.limits.body,
                 bypass: false,
