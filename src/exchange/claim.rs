@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
+use super::write::entry;
 use super::{Asked, Exchange, derives_without_ledger, refusal_of};
 use crate::clock::Timestamp;
-use crate::decide::digest::key_digest;
 use crate::decide::identity::Kind;
-use crate::decide::operation::change::{Claiming, claimed, further, kept};
-use crate::decide::operation::codec::{decode, encode};
+use crate::decide::operation::change::{Claiming, claimed, further};
+use crate::decide::operation::codec::decode;
 use crate::decide::operation::record::{Claim, Past, Record};
 use crate::decide::operation::table::{Ask, Owner, Refused, Row, Send, Then, Way, judge};
 use crate::inflight::Table;
@@ -254,19 +254,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         record: &Record,
         now: Timestamp,
     ) -> Result<Entry, LedgerError> {
-        let bytes =
-            encode(record).map_err(|unreadable| LedgerError::Damaged(unreadable.to_string()))?;
-        let client_key = asked.client_key.as_ref();
-        Ok(Entry {
-            record: bytes,
-            ttl: kept(record, &asked.identified.operation, now),
-            open: record.open(),
-            keys: client_key
-                .into_iter()
-                .chain([&record.key])
-                .map(|key| key_digest(key.as_str()))
-                .collect(),
-        })
+        entry(&asked.identified.operation, asked.key_digest(), record, now)
     }
 
     /// `store_down`: go on with what can be derived and is remembered, or refuse.

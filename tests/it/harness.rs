@@ -33,6 +33,7 @@ use payonce::request::InFlightBytes;
 use payonce::sandbox::{self, Effect, Fault, Sandbox, Seen};
 use payonce::server::{Limits, Local, Server, ServerConfig, Shutdown, Summary, Tasks};
 use payonce::settings::Settings;
+use payonce::unwritten::Unwritten;
 use payonce::upstream::{self, Direct, Origin, Origins};
 use tokio::task::JoinHandle;
 
@@ -268,6 +269,7 @@ impl<L: Ledger> World<L> {
             tasks: tasks.clone(),
             closing: shutdown.first.clone(),
             bytes: InFlightBytes::new(1 << 24),
+            unwritten: Unwritten::default(),
             notes: Notes::default(),
             chance: Chance::System,
             clock: clock.clone(),
@@ -289,6 +291,8 @@ impl<L: Ledger> World<L> {
         };
         let server = Server::bind(config, clock).await.unwrap();
         let Local::Tcp(address) = server.local()[0] else { panic!("no TCP") };
+        let (writer, stop) = (exchange.clone(), shutdown.first.clone());
+        tokio::task::spawn(async move { writer.write_what_is_left(stop).await });
         let run = tokio::task::spawn(server.run(exchange.clone(), tasks, shutdown.clone()));
         let port = address.port();
         self.payonce = Some(Running { port, metrics, exchange, shutdown, run });
