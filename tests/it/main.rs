@@ -13,6 +13,7 @@ mod harness;
 mod ledger_contract;
 mod ledger_embedded;
 mod lifecycle;
+mod pods;
 mod policy;
 mod proof;
 mod reconcile;
