@@ -16,6 +16,7 @@ use payonce::recent::Recent;
 use payonce::request::InFlightBytes;
 use payonce::sandbox::Unplugged;
 use payonce::server::Tasks;
+use payonce::unwritten::Unwritten;
 use tokio_util::sync::CancellationToken;
 
 use super::ears::Ears;
@@ -234,8 +235,9 @@ impl Pods {
             recent: Recent::default(),
             inflight: Inflight::new(10_000, 64),
             tasks: tasks.clone(),
-            closing,
+            closing: closing.clone(),
             bytes: InFlightBytes::new(1 << 26),
+            unwritten: Unwritten::default(),
             notes: Notes::default(),
             clock,
             chance,
@@ -250,6 +252,8 @@ impl Pods {
                 never_forgets: false,
             },
         });
+        let writer = exchange.clone();
+        tasks.spawn(async move { writer.write_what_is_left(closing).await });
         Pod { exchange, tasks }
     }
 }
