@@ -113,9 +113,10 @@ fn operation(
         (None, promise) => promise,
     };
     if held {
-        let why = match shut_out(plan, ears, climate) {
-            true => "another card under a key that the store forgot: held for a person",
-            false => "a saved 500: held for a person",
+        let why = if shut_out(plan, ears, climate) {
+            "another card under a key that the store forgot: held for a person"
+        } else {
+            "a saved 500: held for a person"
         };
         *judged.excused.entry(why).or_default() += 1;
     }
@@ -220,9 +221,7 @@ fn keys(
         judged.broken.extend(ears.keyless.iter().map(|it| format!("I3: {it} bore no key")));
     }
     if !climate.lossy() && !climate.toggles {
-        judged
-            .broken
-            .extend(ears.two_contents.iter().map(|it| format!("I4: two contents, {it}")));
+        judged.broken.extend(ears.two_contents.iter().map(|it| format!("I4: two contents, {it}")));
         judged.broken.extend(
             ears.too_old
                 .iter()

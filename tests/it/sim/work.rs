@@ -64,7 +64,8 @@ pub(crate) fn plans(sky: &Sky, operations: usize, span: Duration) -> Vec<Plan> {
     let mut story = 0;
     while plans.len() < operations {
         story += 1;
-        let start = span.mul_f64(f64::from(u32::try_from(sky.below(1 << 20)).unwrap()) / f64::from(1 << 20));
+        let start = span
+            .mul_f64(f64::from(u32::try_from(sky.below(1 << 20)).unwrap()) / f64::from(1 << 20));
         plans.extend(one_story(sky, story, start));
     }
     plans
@@ -94,7 +95,7 @@ fn one_story(sky: &Sky, n: usize, start: Duration) -> Vec<Plan> {
         6 => vec![own(charge("own"), n)],
         7..9 => vec![fields(charge("fields"), n, "pm_card_visa")],
         9 => vec![Plan { by: By::Call, path: "/v1/customers", ..same_key(charge("call"), sky) }],
-        10..12 => twins(sky, charge("twins"), start),
+        10..12 => twins(sky, &charge("twins"), start),
         12 => named_twins(sky, &charge("named-twins"), n),
         13 => {
             // A UUID is never a twin, for the application might have chosen it.
@@ -127,9 +128,7 @@ fn item(n: usize) -> String {
 }
 
 fn intent_body(n: usize, card: &str) -> String {
-    format!(
-        "amount=900&currency=usd&confirm=true&payment_method={card}&metadata[order_id]={n}"
-    )
+    format!("amount=900&currency=usd&confirm=true&payment_method={card}&metadata[order_id]={n}")
 }
 
 fn header(plan: Plan, n: usize) -> Plan {
@@ -137,7 +136,12 @@ fn header(plan: Plan, n: usize) -> Plan {
 }
 
 fn own(plan: Plan, n: usize) -> Plan {
-    Plan { by: By::OwnKey, keys: Keys::Own, own: Some(format!("key-of-{}-{n}", plan.workload)), ..plan }
+    Plan {
+        by: By::OwnKey,
+        keys: Keys::Own,
+        own: Some(format!("key-of-{}-{n}", plan.workload)),
+        ..plan
+    }
 }
 
 fn fields(plan: Plan, n: usize, card: &str) -> Plan {
@@ -161,7 +165,7 @@ fn declined(sky: &Sky, plan: Plan, n: usize) -> Vec<Plan> {
 }
 
 /// Byte-identical requests that are all meant, in turn or at once.
-fn twins(sky: &Sky, plan: Plan, start: Duration) -> Vec<Plan> {
+fn twins(sky: &Sky, plan: &Plan, start: Duration) -> Vec<Plan> {
     let apart = *sky.pick(&[0, 50, 3_000, 60_000]);
     let twin = |twin: u32| Plan {
         intent: format!("{}.{twin}", plan.intent),
@@ -225,7 +229,8 @@ fn uncommitted(sky: &Sky, plan: Plan, n: usize) -> Vec<Plan> {
 /// itself knows again, still names the operation.
 fn rolled(sky: &Sky, plan: Plan, n: usize) -> Vec<Plan> {
     let plan = Plan { habit: Habit::Roll, ..plan };
-    let unknown = Plan { promise: Promise::Measured, workload: "rolled without own key", ..plan.clone() };
+    let unknown =
+        Plan { promise: Promise::Measured, workload: "rolled without own key", ..plan.clone() };
     vec![match sky.below(3) {
         0 => own(plan, n),
         1 => header(unknown, n),
@@ -235,7 +240,8 @@ fn rolled(sky: &Sky, plan: Plan, n: usize) -> Vec<Plan> {
 
 /// The same content, key and name for two shops.
 fn scopes(plan: &Plan, n: usize) -> Vec<Plan> {
-    let one = |shop: usize| Plan { intent: format!("{}-{shop}", plan.intent), shop, ..plan.clone() };
+    let one =
+        |shop: usize| Plan { intent: format!("{}-{shop}", plan.intent), shop, ..plan.clone() };
     let named = |shop: usize| header(one(shop), n);
     vec![named(0), named(1), own(one(2), n)]
 }
