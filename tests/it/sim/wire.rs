@@ -157,6 +157,7 @@ impl Upstream for Wire {
         within: Duration,
     ) -> Result<Response<Body>, SendError> {
         let (head, body) = request.into_parts();
+        self.ears.lock().unwrap().begin(&head);
         let Ok(body) = body.collect().await else {
             return Err(SendError::NeverSent(NeverSent::simulated(), Cause::RequestBody));
         };
