@@ -18,6 +18,7 @@ use crate::decide::operation::table::{Ask, Owner, Refused, Row, Send, Then, Way,
 use crate::inflight::Table;
 use crate::ledger::{Claimed as Found, Entry, Held, Ledger, LedgerError, Replaced, Version};
 use crate::refusal::Refusal;
+use crate::seams::{self, Mistake, Point};
 use crate::upstream::Upstream;
 
 /// The first pause while another process works on the operation, doubling to [`LONGEST_LOOK`].
@@ -89,7 +90,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             Some(candidate) => {
                 let entry = Self::entry(asked, &candidate.record, ask.now)?;
                 let began = self.clock.now();
+                seams::point(Point::BeforeClaim);
                 let found = self.ledger.claim(&[asked.record()], entry).await?;
+                seams::point(Point::Claimed);
                 self.metrics.ledger_round_trip("claim", self.clock.now().since(began));
                 match found {
                     Found::Fresh(version) => {
@@ -99,6 +102,12 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                         self.metrics.row(candidate.row.as_str());
                         let version = Some(version);
                         return Ok(Some(Claimed::Held(Box::new(Holding { version, ..candidate }))));
+                    }
+                    Found::Found(held) if seams::mistake(Mistake::ClaimOverwrites) => {
+                        return Ok(Some(Claimed::Held(Box::new(Holding {
+                            version: Some(held.version),
+                            ..candidate
+                        }))));
                     }
                     Found::Found(held) => Some(held),
                 }
@@ -121,6 +130,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             .transpose()
             .map_err(|unreadable| LedgerError::Damaged(unreadable.to_string()))?;
         let found = match (stored, remembered) {
+            (Some(_), Some(remembered)) if seams::mistake(Mistake::MemoryOverStore) => {
+                Some(remembered)
+            }
             (Some(stored), Some(remembered)) => Some(further(&stored, &remembered).clone()),
             (stored, remembered) => stored.or(remembered),
         };
@@ -157,8 +169,14 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let Some(held) = held else { return Ok(None) };
         let holding = self.holding(asked, found, ask, send, verdict.row);
         let entry = Self::entry(asked, &holding.record, ask.now)?;
-        let version = match self.ledger.replace(held.id, held.version, entry).await {
+        seams::point(Point::BeforeClaim);
+        let replaced = self.ledger.replace(held.id, held.version, entry).await;
+        seams::point(Point::Claimed);
+        let version = match replaced {
             Ok(Replaced::Done(version)) => version,
+            Ok(Replaced::Moved(Some(moved))) if seams::mistake(Mistake::VersionIgnored) => {
+                Some(moved.version)
+            }
             Ok(Replaced::Moved(_)) => return Ok(None),
             // What was read is better than what is remembered, or than nothing.
             Err(LedgerError::Unavailable(what)) if derives(asked) => {
@@ -216,7 +234,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     fn owner_of(&self, record: &Record, now: Timestamp) -> Owner {
         match &record.claim {
             Some(claim)
-                if !self.ledger.exclusive()
+                if !seams::mistake(Mistake::LeaseIgnored)
+                    && !self.ledger.exclusive()
                     && claim.owner != self.config.owner
                     && claim.lease > now =>
             {
@@ -258,12 +277,13 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             }
             LedgerError::Unavailable(what) => self.store_is_down(asked, what),
         }
-        if !derives(asked) {
+        if !derives(asked) && !seams::mistake(Mistake::StoreErrorSwallowed) {
             return Claimed::Refused(Refusal::StoreDown);
         }
         self.metrics.degraded("store");
         let ask = self.ask(asked);
         let remembered = self.recent.operation(asked.record(), ask.now);
+        let remembered = remembered.filter(|_| !seams::mistake(Mistake::StoreErrorSwallowed));
         let verdict = judge(remembered.as_ref(), Owner::Gone, &ask);
         self.metrics.row(verdict.row.as_str());
         match verdict.then {

@@ -13,10 +13,10 @@ use super::tell::{self, Before, Telling};
 use super::{Asked, Exchange};
 use crate::clock::Timestamp;
 use crate::decide::identity::Kind;
-use crate::decide::operation::Retention;
 use crate::decide::operation::change::{self, Follows, Learnt};
 use crate::decide::operation::record::{Outcome, Past, Record, Standing};
 use crate::decide::operation::table::Way;
+use crate::decide::operation::{Occurrence, Retention};
 use crate::decide::outcome::Conclusion;
 use crate::delivery::Delivery;
 use crate::forward::Exchanged;
@@ -26,6 +26,7 @@ use crate::notes::Note;
 use crate::recent::Call;
 use crate::refusal::Refusal;
 use crate::respond::Label;
+use crate::seams::{self, Mistake, Point};
 use crate::upstream::Upstream;
 
 /// With less time left than this, or a tenth of the deadline if that is shorter, nothing is begun:
@@ -98,6 +99,10 @@ pub(super) async fn operation<L: Ledger, U: Upstream>(
     asked: Arc<Asked>,
 ) {
     let table = Arc::clone(turn.table());
+    if seams::mistake(Mistake::SendBeforeClaim) {
+        let key = asked.key(Occurrence::first(exchange.ask(&asked).epoch));
+        drop(exchange.forwarder.run(&asked.message, &key, None, &table).await);
+    }
     let mut holding = match exchange.claim(&asked, &table).await {
         Claimed::Held(holding) => *holding,
         Claimed::Earlier(past) => return earlier(exchange, turn, asked, past).await,
@@ -135,7 +140,11 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let mut advances = 0;
         loop {
             holding.first_call |= self.remember(asked, &holding.record);
-            let key = holding.record.key.clone();
+            let mut key = holding.record.key.clone();
+            if seams::mistake(Mistake::EpochFromNow) {
+                key = asked
+                    .key(Occurrence { epoch: self.ask(asked).epoch, ..holding.record.occurrence });
+            }
             let safe_until = safe_until(&holding.record);
             let run = self.forwarder.run(&asked.message, &key, safe_until, table);
             let run = self.while_held(asked, holding, run).await;
@@ -170,6 +179,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         // does not point at it, for its retry is to ask for the next one again.
         let mut declined = change::passed_over(&holding.record);
         declined.client_keys.retain(|seen| Some(seen.digest) != asked.identified.client_key);
+        seams::point(Point::BeforeAdvance);
         if let Some(version) = holding.version {
             let written = match Self::entry(asked, &next, now) {
                 Ok(entry) => self.ledger.replace(asked.record(), version, entry).await,
@@ -189,6 +199,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 }
             }
         }
+        seams::point(Point::Advanced);
         holding.found = Some(declined);
         holding.record = next;
         holding.way = Way::New { repeat: false, abandoned: false };
@@ -222,8 +233,13 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             last_sent: done.last_sent,
         };
         self.log(asked, &done, telling, learnt.object.as_deref());
+        seams::point(Point::BeforeAnswer);
         table.tell(Arc::new(self.told(asked, done, telling)));
         match learnt.conclusion {
+            Conclusion::InDoubt { .. } if seams::mistake(Mistake::PutBackAfterBytes) => {
+                table.close();
+                self.put_back(asked, &holding).await;
+            }
             Conclusion::NotExecuted => {
                 table.close();
                 self.put_back(asked, &holding).await;
@@ -235,7 +251,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             Conclusion::Succeeded | Conclusion::Declined { .. } => {
                 let delivery = table.delivery(&self.clock);
                 let (delivery, joined) = self.while_held(asked, &mut holding, delivery).await;
-                let delivered = delivery == Delivery::Yes;
+                seams::point(Point::DeliveryKnown);
+                let early = seams::mistake(Mistake::DeliveredTooEarly);
+                let delivered = delivery == Delivery::Yes || early;
                 self.metrics.delivery(delivered);
                 self.settle(asked, &holding, &learnt, delivered, &joined).await;
             }
@@ -306,7 +324,7 @@ fn safe_until(record: &Record) -> Option<Timestamp> {
         Standing::Settled(settled) => settled.result == Outcome::Declined,
         Standing::Begun | Standing::InDoubt { .. } => false,
     };
-    if record.kind == Kind::OwnKey && declined {
+    if record.kind == Kind::OwnKey && declined || seams::mistake(Mistake::SentPastHorizon) {
         return None;
     }
     Some(record.first_sent.plus(Retention::of(record.api).safe))

@@ -18,6 +18,7 @@ use crate::decide::operation::record::Record;
 use crate::delivery::Delivery;
 use crate::inflight::Table;
 use crate::ledger::{Claimed, Held, Ledger, LedgerError, Replaced, Version};
+use crate::seams::{self, Mistake, Point};
 use crate::upstream::Upstream;
 
 /// How often a settling write is tried before it is left to a take-over.
@@ -94,9 +95,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     /// take-over, which sends the same key.
     async fn write(&self, asked: &Asked, holding: &Holding, record: Option<&Record>) {
         let mut version = holding.version;
+        seams::point(Point::BeforeSettle);
         for _ in 0..WRITES {
             match self.write_once(asked, holding, version, record).await {
-                Ok(Written::Done) => return,
+                Ok(Written::Done) => return seams::point(Point::Settled),
                 Ok(Written::TakenOver) => {
                     self.metrics.ledger_error("taken_over");
                     warn!(operation_id = %asked.identified.operation,
@@ -152,7 +154,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             return Ok(Written::Done);
         }
         let found = holding.found.as_ref() == Some(&stands);
-        let ours = found || ours(&held.record, &holding.record);
+        let ours = found
+            || ours(&held.record, &holding.record)
+            || seams::mistake(Mistake::SettleByNonOwner);
         Ok(if ours { Written::Ours(held.version) } else { Written::TakenOver })
     }
 
@@ -182,9 +186,13 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 claim.lease = now.plus(self.config.lease);
             }
             let written = match Self::entry(asked, &renewed, now) {
-                Ok(entry) => self.ledger.replace(asked.record(), version, entry).await,
+                Ok(entry) => {
+                    seams::point(Point::BeforeRenew);
+                    self.ledger.replace(asked.record(), version, entry).await
+                }
                 Err(failed) => Err(failed),
             };
+            seams::point(Point::Renewed);
             match written {
                 Ok(Replaced::Done(version)) => {
                     holding.version = version;
