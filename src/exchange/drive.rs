@@ -233,6 +233,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             last_sent: done.last_sent,
         };
         self.log(asked, &done, telling, learnt.object.as_deref());
+        self.note_decline(asked, &mut holding, &learnt).await;
         seams::point(Point::BeforeAnswer);
         table.tell(Arc::new(self.told(asked, done, telling)));
         match learnt.conclusion {

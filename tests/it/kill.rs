@@ -50,6 +50,7 @@ const EMBEDDED: Store = Store {
 enum Way {
     Content,
     Header,
+    Fields,
     OwnKey,
     Call,
 }
@@ -96,6 +97,8 @@ fn plays() -> Vec<Play> {
         (Content, FreshKey),
         (Header, SameKey),
         (Header, FreshKey),
+        (Fields, SameKey),
+        (Fields, FreshKey),
         (OwnKey, SameKey),
         (Call, SameKey),
     ];

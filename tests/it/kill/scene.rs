@@ -47,14 +47,18 @@ impl Scene {
         let sandbox = Sandbox::start(sandbox::Config::local(Clock::System, 7)).unwrap();
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let origin = format!("http://{}", sandbox.addr());
-        let identity = if play.way == Way::Call { "call" } else { "content" };
+        let (identity, more) = match play.way {
+            Way::Call => ("\"call\"", ""),
+            Way::Fields => ("[\"metadata[order]\"]", "otherwise = \"refuse\"\n"),
+            Way::Content | Way::Header | Way::OwnKey => {
+                ("\"content\"", "distinguishes = [\"customer\", \"source\"]\n")
+            }
+        };
         let policy = format!(
             "version = 1\n[[rule]]\nname = \"charges\"\nmatch = [\"POST /v1/charges\"]\n\
-             class = \"critical\"\nidentity = \"{identity}\"\n"
+             class = \"critical\"\nidentity = {identity}\n{more}"
         );
-        let fields =
-            if play.way == Way::Call { "" } else { "distinguishes = [\"customer\", \"source\"]\n" };
-        let path = running::write(directory.path(), "policy.toml", &(policy + fields));
+        let path = running::write(directory.path(), "policy.toml", &policy);
         let mut settings = (store.settings)(directory.path());
         settings.push(("PAYONCE_STORE__SINGLE_INSTANCE", "true".to_owned()));
         settings.push(("PAYONCE_UPSTREAM__API", origin));
@@ -157,7 +161,7 @@ impl Scene {
                 (_, Again::SameKey) => sdk_key(want.n, 0),
                 (_, Again::FreshKey) => sdk_key(want.n, again),
             };
-            let text = request(want, &key, self.play.way == Way::Header);
+            let text = request(want, &key, self.play.way);
             let to = self.alive().proxy();
             match ask(to, &text) {
                 Some(answer @ Answer { status: 200 | 402, .. }) => return answer,
@@ -197,16 +201,20 @@ fn sdk_key(n: u32, again: u32) -> String {
     format!("stripe-node-retry-00000000-0000-4000-8000-{n:06}{again:06}")
 }
 
-fn request(want: &Want<'_>, key: &str, named: bool) -> String {
+fn request(want: &Want<'_>, key: &str, way: Way) -> String {
     let Want { intent, operation, body, .. } = want;
-    let named = if named { format!("Payonce-Operation: {operation}\r\n") } else { String::new() };
+    let (named, field) = match way {
+        Way::Header => (format!("Payonce-Operation: {operation}\r\n"), String::new()),
+        Way::Fields => (String::new(), format!("&metadata[order]={operation}")),
+        Way::Content | Way::OwnKey | Way::Call => (String::new(), String::new()),
+    };
     format!(
         "POST /v1/charges HTTP/1.1\r\nHost: payonce\r\nConnection: close\r\n\
          Authorization: Bearer {}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
          User-Agent: Stripe/v1 NodeBindings/23.1.0\r\nSandbox-Intent: {intent}\r\n\
-         Idempotency-Key: {key}\r\n{named}Content-Length: {}\r\n\r\n{body}",
+         Idempotency-Key: {key}\r\n{named}Content-Length: {}\r\n\r\n{body}{field}",
         running::API_KEY,
-        body.len()
+        body.len() + field.len()
     )
 }
 
