@@ -171,6 +171,13 @@ fn every_death_is_recovered_from(store: Store) {
 }
 
 #[test]
+fn a_binary_with_seams_bears_the_mark_that_a_release_must_not_bear() {
+    let binary = std::fs::read(env!("CARGO_BIN_EXE_payonce")).unwrap();
+    let mark = b"PAYONCE_SEAM";
+    assert!(binary.windows(mark.len()).any(|bytes| bytes == mark));
+}
+
+#[test]
 fn a_process_that_dies_at_any_step_is_recovered_from_on_the_embedded_store() {
     every_death_is_recovered_from(EMBEDDED);
 }
