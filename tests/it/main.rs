@@ -10,6 +10,8 @@ mod demo;
 mod drain;
 mod exchange;
 mod harness;
+#[cfg(feature = "seams")]
+mod kill;
 mod ledger_contract;
 mod ledger_embedded;
 mod lifecycle;
