@@ -21,13 +21,17 @@ pub fn check(input: &[u8]) {
     let Ok(target) = Target::parse(sent) else { return };
     check_kept(&target, sent);
     check_segments(&target, sent);
-    let rule = judged(&method, &target);
+    let rule = judged(&POLICY, &method, &target);
     let mut choices = Choices::of(input);
     for _ in 0..4 {
         let other = respelled(&target, &mut choices);
         assert_eq!(other.segments(), target.segments(), "spelled {}", other.raw_path());
         assert_eq!(other.api(), target.api());
-        assert!(Arc::ptr_eq(rule, judged(&method, &other)), "{sent}, {}", other.raw_path());
+        assert!(
+            Arc::ptr_eq(rule, judged(&POLICY, &method, &other)),
+            "{sent}, {}",
+            other.raw_path()
+        );
     }
 }
 
@@ -64,11 +68,11 @@ fn check_segments(target: &Target, sent: &str) {
 }
 
 /// The rule that the routes find, which is the first one that matches.
-fn judged(method: &Method, target: &Target) -> &'static Arc<Rule> {
-    let rule = POLICY.judge(method, target);
+pub fn judged<'p>(policy: &'p Policy, method: &Method, target: &Target) -> &'p Arc<Rule> {
+    let rule = policy.judge(method, target);
     let segments: Vec<&str> = target.segments().iter().map(String::as_str).collect();
     let matches = |rule: &&Arc<Rule>| rule.patterns.iter().any(|it| it.matches(method, &segments));
-    match POLICY.rules().iter().find(matches) {
+    match policy.rules().iter().find(matches) {
         Some(first) => assert!(Arc::ptr_eq(rule, first), "{} is not {}", rule.name, first.name),
         None => assert!(rule.patterns.is_empty(), "{} does not match", rule.name),
     }

@@ -2,7 +2,11 @@
 
 use std::collections::HashSet;
 
-use payonce::decide::policy::{Policy, Problem, version_of};
+use http::Method;
+use payonce::decide::path::{TARGET_MAX_BYTES, Target};
+use payonce::decide::policy::{Pattern, Policy, Problem, version_of};
+
+use super::path::judged;
 
 /// A policy is taken as a whole or refused with places that its author can find.
 pub fn check(input: &[u8]) {
@@ -27,7 +31,25 @@ fn check_policy(policy: &Policy, again: &Policy, text: &str) {
         assert!((1..=lines).contains(&rule.line));
         assert!(!rule.patterns.is_empty(), "{} matches nothing", rule.name);
         assert!(rule.patterns.iter().all(|it| (rule.line..=lines).contains(&it.line())));
+        rule.patterns.iter().take(20).for_each(|pattern| check_route(policy, pattern));
     }
+}
+
+/// What a pattern is made for falls to the first rule that matches, and to some rule.
+fn check_route(policy: &Policy, pattern: &Pattern) {
+    let (method, path) = pattern.as_str().split_once(' ').unwrap();
+    let method = Method::from_bytes(method.replace('*', "POST").as_bytes()).unwrap();
+    let sample = |segment: &str| match segment {
+        "**" => "/x/y".to_owned(),
+        one if one.starts_with('{') => "/x".to_owned(),
+        literal => format!("/{literal}"),
+    };
+    let path: String = path.split('/').skip(1).map(sample).collect();
+    if path.len() > TARGET_MAX_BYTES {
+        return;
+    }
+    let target = Target::parse(&path).expect("a path that a pattern can match");
+    assert!(!judged(policy, &method, &target).patterns.is_empty(), "{pattern} matches nothing");
 }
 
 fn check_problems(problems: &[Problem], text: &str) {
