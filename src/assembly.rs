@@ -26,6 +26,7 @@ use crate::people::People;
 use crate::policy_file::{LoadError, PolicyFile};
 use crate::recent::Recent;
 use crate::request::InFlightBytes;
+use crate::seams::{self, Point};
 use crate::server::{BindError, Local, Server, Shutdown, Summary, Tasks};
 use crate::settings::{Settings, StoreKind, Token};
 use crate::unwritten::Unwritten;
@@ -173,6 +174,7 @@ impl Assembly {
         metrics.policy_info(&policy.status().version);
         metrics.expect_rows(table::Row::ALL.map(table::Row::as_str));
         metrics.expect_rows(outcome::Row::ALL.map(outcome::Row::as_str));
+        seams::point(Point::Started);
         Ok(Self {
             server,
             exchange,

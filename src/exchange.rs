@@ -34,6 +34,7 @@ use crate::recent::Recent;
 use crate::refusal::Refusal;
 use crate::request::{Head, InFlightBytes};
 use crate::respond::{Held, Told};
+use crate::seams::{self, Point};
 use crate::server::{Connection, Serve, Tasks};
 use crate::unwritten::Unwritten;
 use crate::upstream::{Body, Upstream};
@@ -201,6 +202,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
 
     /// What is critical is kept to once.
     async fn enforce(&self, asked: Asked, conn: &Connection) -> Result<Response<Body>, Refusal> {
+        seams::point(Point::Identified);
         let asked = Arc::new(asked);
         match asked.identified.kind {
             Kind::Call => self.call_alone(asked, conn).await,
@@ -307,6 +309,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let told = seat.answer().await?;
         let (response, receipt) = conn.watch.track(told.response(joined)?);
         seat.handed(receipt);
+        seams::point(Point::Handed);
         Some(response)
     }
 

@@ -68,6 +68,9 @@ impl Settings {
 
 /// The environment of this process, for [`Settings::load`].
 pub fn environment() -> impl Iterator<Item = (OsString, OsString)> {
+    #[cfg(feature = "seams")]
+    return std::env::vars_os().filter(|(name, _)| !crate::seams::is_switch(name));
+    #[cfg(not(feature = "seams"))]
     std::env::vars_os()
 }
 

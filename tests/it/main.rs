@@ -9,7 +9,10 @@ mod delivery;
 mod demo;
 mod drain;
 mod exchange;
+mod fuzz;
 mod harness;
+#[cfg(feature = "seams")]
+mod kill;
 mod ledger_contract;
 mod ledger_embedded;
 mod lifecycle;
