@@ -15,6 +15,8 @@ mod ledger_embedded;
 mod lifecycle;
 mod policy;
 mod reconcile;
+mod redis_ledger;
+mod redis_server;
 mod rows;
 mod running;
 mod sandbox;
