@@ -19,6 +19,7 @@ mod canary;
 mod chaos;
 mod ears;
 mod judge;
+mod mistakes;
 mod pod;
 mod run;
 mod sky;
