@@ -100,7 +100,7 @@ impl App {
 
     /// The key of an operation that is done, with other content.
     async fn misuse(&self, plan: &Plan) {
-        let bodies = vec![format!("{}&statement_descriptor=other", plan.bodies[0])];
+        let bodies = vec![plan.bodies[0].replacen("amount=500", "amount=501", 1)];
         let other = Plan { intent: format!("{}{MISUSED}", plan.intent), bodies, ..plan.clone() };
         for _ in 0..2 {
             self.deliver(&other, &mut Story::default()).await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use payonce::chance::Chance;
 use payonce::clock::{Clock, Timestamp};
+use payonce::decide::digest::Secret;
 use payonce::decide::policy::Policy;
 use payonce::decide::retry;
 use payonce::exchange::{self, Exchange, Policies, Rooms};
@@ -251,7 +252,7 @@ impl Pods {
             metrics,
             config: exchange::Config {
                 provider: "provider.test".to_owned(),
-                secret: None,
+                secret: self.seed.is_multiple_of(2).then(|| Secret::configured(&[7; 32])),
                 owner: format!("pod-{pod}-{run}"),
                 lease: Duration::from_secs(15),
                 body_bytes: 1 << 20,

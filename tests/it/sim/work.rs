@@ -88,7 +88,7 @@ fn one_story(sky: &Sky, n: usize, start: Duration) -> Vec<Plan> {
         header: None,
         start,
     };
-    match sky.below(21) {
+    match sky.below(22) {
         0..3 => vec![charge("content")],
         3 => declined(sky, charge("content-declined"), n),
         4..6 => vec![header(charge("header"), n)],
@@ -111,6 +111,7 @@ fn one_story(sky: &Sky, n: usize, start: Duration) -> Vec<Plan> {
         16 => vec![v2(sky, charge("v2"), n)],
         17 => uncommitted(sky, charge("uncommitted"), n),
         18 => scopes(&charge("scopes"), n),
+        20 => payers(&charge("payers"), n),
         19 => rolled(sky, charge("rolled"), n),
         _ => vec![Plan { habit: Habit::Misuse, ..own(charge("misuse"), n) }],
     }
@@ -184,6 +185,16 @@ fn named_twins(sky: &Sky, plan: &Plan, n: usize) -> Vec<Plan> {
         if by_header { header(plan, name) } else { own(plan, name) }
     };
     vec![twin(0), twin(1)]
+}
+
+/// The same for two payers, at once.
+fn payers(plan: &Plan, n: usize) -> Vec<Plan> {
+    let one = |source: &str| Plan {
+        intent: format!("{}-{source}", plan.intent),
+        bodies: vec![charge(n, source)],
+        ..plan.clone()
+    };
+    vec![one("tok_visa"), one("tok_mastercard")]
 }
 
 /// One operation at two pods at once, where it has a name.
