@@ -40,6 +40,8 @@ pub(crate) struct Story {
     pub(crate) ids: BTreeSet<String>,
     /// Asks that were not answered with an outcome, or whose answer was not read.
     pub(crate) lost: u32,
+    /// An answer was accepted by its connection, which then stayed, and was not read.
+    pub(crate) unread: bool,
     /// Some ask was made while everything passed.
     pub(crate) unenforced: bool,
     pub(crate) healed: bool,
@@ -51,9 +53,17 @@ impl Story {
     pub(crate) fn over(&self, habit: Habit) -> bool {
         match self.heard.last().map(|heard| &heard.word) {
             Some(Word::Succeeded { .. } | Word::AlreadyDone { .. }) => true,
-            Some(Word::Declined) => habit != Habit::OtherCard,
+            Some(Word::Declined) => match habit {
+                Habit::OtherCard => false,
+                Habit::Again => self.declines() > 1,
+                _ => true,
+            },
             Some(Word::NothingSent | Word::Unknown | Word::Refused | Word::Silence) | None => false,
         }
+    }
+
+    fn declines(&self) -> usize {
+        self.heard.iter().filter(|heard| heard.word == Word::Declined).count()
     }
 
     fn doubted(&self) -> bool {
@@ -201,6 +211,10 @@ impl App {
             return silence;
         };
         self.glance(plan, answer.headers(), story);
+        if loses && sky.chance(0.3) {
+            self.ignore(&pod, answer, &line, story).await;
+            return silence;
+        }
         if let Some(answer) = self.take(&pod, answer, loses, &line).await {
             self.leave(line);
             return read(&answer, plan);
@@ -215,6 +229,21 @@ impl App {
         let (label, attempts) = (field("payonce-outcome"), field("payonce-attempts"));
         self.sky.note(format_args!("{} is {label:?} after {attempts:?}", plan.intent));
         story.ids.extend(field("payonce-operation-id").map(str::to_owned));
+    }
+
+    /// Leaves an answer unread for so long that it counts as delivered, then breaks off.
+    async fn ignore(&self, pod: &Pod, answer: Response<Body>, line: &Simulated, story: &mut Story) {
+        self.sky.struck("client: answer ignored");
+        story.unread = true;
+        if let Ok(body) = answer.into_body().collect().await {
+            line.accepted(200 + body.to_bytes().len());
+        }
+        tokio::select! {
+            biased;
+            () = pod.tasks.crashed() => {}
+            () = self.sky.sleep(Duration::from_secs(4)) => {}
+        }
+        line.over(false);
     }
 
     /// Reads an answer whole, unless it is lost.

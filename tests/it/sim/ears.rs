@@ -36,6 +36,9 @@ pub(crate) struct Ears {
     pub(crate) too_old: Vec<(String, Duration)>,
     /// I2: a call whose retry bore another key at the same process, by intent.
     pub(crate) call_changed: Vec<String>,
+    /// The same at whichever process, by intent.
+    pub(crate) call_anywhere: BTreeSet<String>,
+    call_keys: Map<String, String>,
     /// I3: a critical request without a key, by intent.
     pub(crate) keyless: Vec<String>,
     /// I11: an attempt that was begun when nobody awaited it, by intent.
@@ -109,6 +112,10 @@ impl Ears {
         let safe = Duration::from_hours(if head.uri.path().starts_with("/v2/") { 696 } else { 23 });
         if now.since(known.first) >= safe {
             self.too_old.push((intent.to_owned(), now.since(known.first)));
+        }
+        let anywhere = self.call_keys.entry(call.to_owned());
+        if anywhere.or_insert_with(|| key.to_owned()) != key {
+            self.call_anywhere.insert(intent.to_owned());
         }
         let before = self.calls.entry((call.to_owned(), sender));
         if before.or_insert_with(|| key.to_owned()) != key {

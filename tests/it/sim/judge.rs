@@ -79,6 +79,7 @@ pub(crate) fn judge(
         judged.by_workload.insert(workload, verdict(&some, effects));
     }
     keys(stories, &operations, ears, climate, &mut judged);
+    tried_again(stories, effects, climate, &mut judged);
     misuse(effects, ears, climate, &mut judged);
     scopes(stories, effects, &mut judged);
     still_open(stories, open, ears, climate, &mut judged);
@@ -147,6 +148,9 @@ fn excuse(plan: &Plan, lanes: &[Story], climate: Climate) -> Option<&'static str
     if plan.workload == "double" && climate.skew {
         return Some("the pods' clocks differ by more than the repeat window");
     }
+    if plan.by == By::Content && lanes.iter().any(|story| story.unread && story.heard.len() > 1) {
+        return Some("an answer counted as delivered, was not read, and the job came again");
+    }
     let aged = age(lanes) >= HORIZON;
     if aged && (matches!(plan.by, By::Content | By::Call) || plan.habit == Habit::Roll) {
         return Some("asked again beyond safe retention");
@@ -199,7 +203,7 @@ fn keys(
 ) {
     for ((plan, lanes), operation) in stories.iter().zip(operations) {
         let alone = class_of(&plan.intent) == plan.intent;
-        let declines = plan.workload == "content-declined" || plan.habit == Habit::OtherCard;
+        let declines = may_be_declined(plan);
         let promised = operation.promise == Promise::Once && plan.by != By::Call;
         let sent = ears.intents.get(&plan.intent);
         if let Some((keys, _)) = sent.filter(|_| alone && promised && !declines)
@@ -207,6 +211,12 @@ fn keys(
             && age(lanes) < HORIZON
         {
             judged.broken.push(format!("I1: {} bore {} keys", plan.intent, keys.len()));
+        }
+    }
+    let torn = climate.lossy() || climate.toggles || climate.crashes;
+    for (plan, _) in stories.iter().filter(|(plan, _)| !torn && !may_be_declined(plan)) {
+        if ears.call_anywhere.contains(&plan.intent) {
+            judged.broken.push(format!("I2: a call of {} bore two keys", plan.intent));
         }
     }
     judged.broken.extend(
@@ -219,7 +229,10 @@ fn keys(
             ears.call_changed
                 .iter()
                 .filter(known)
-                .filter(|intent| !intent.contains("declined") && !intent.starts_with("cards"))
+                .filter(|intent| {
+                    let declined = ["content-declined", "cards", "again"];
+                    !declined.iter().any(|workload| intent.starts_with(workload))
+                })
                 .map(|intent| format!("I2: a call of {intent} bore two keys at one process")),
         );
     }
@@ -234,6 +247,27 @@ fn keys(
                 .filter(|(intent, _)| !intent.starts_with("call"))
                 .map(|(intent, age)| format!("I6: {intent} sent a key of {age:?}")),
         );
+    }
+}
+
+/// Whether its key advances: declines end an occurrence.
+fn may_be_declined(plan: &Plan) -> bool {
+    matches!(plan.habit, Habit::OtherCard | Habit::Again) || plan.workload == "content-declined"
+}
+
+/// Where nothing goes wrong, a declined card that is tried again is truly tried again.
+fn tried_again(
+    stories: &[(Plan, Vec<Story>)],
+    effects: &[Effect],
+    climate: Climate,
+    judged: &mut Judged,
+) {
+    let calm = climate.rates.client == 0.0 && !climate.crashes;
+    for (plan, _) in stories.iter().filter(|(plan, _)| calm && plan.habit == Habit::Again) {
+        let tried = effects.iter().filter(|it| it.intent.as_deref() == Some(&plan.intent)).count();
+        if tried < 2 {
+            judged.broken.push(format!("{} was tried {tried} times, not twice", plan.intent));
+        }
     }
 }
 

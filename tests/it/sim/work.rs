@@ -21,6 +21,8 @@ pub(crate) enum Habit {
     SameKey,
     /// Tries another card after a decline, or when the first attempt failed in any other way.
     OtherCard,
+    /// Asks once more after a decline, for the payer says that it will work now.
+    Again,
     /// Its API key is rolled before it asks again.
     Roll,
     /// Uses its key for other content once the first operation is done.
@@ -88,7 +90,7 @@ fn one_story(sky: &Sky, n: usize, start: Duration) -> Vec<Plan> {
         header: None,
         start,
     };
-    match sky.below(22) {
+    match sky.below(23) {
         0..3 => vec![charge("content")],
         3 => declined(sky, charge("content-declined"), n),
         4..6 => vec![header(charge("header"), n)],
@@ -111,6 +113,7 @@ fn one_story(sky: &Sky, n: usize, start: Duration) -> Vec<Plan> {
         16 => vec![v2(sky, charge("v2"), n)],
         17 => uncommitted(sky, charge("uncommitted"), n),
         18 => scopes(&charge("scopes"), n),
+        21 => again(sky, charge("again"), n),
         20 => payers(&charge("payers"), n),
         19 => rolled(sky, charge("rolled"), n),
         _ => vec![Plan { habit: Habit::Misuse, ..own(charge("misuse"), n) }],
@@ -163,6 +166,12 @@ fn declined(sky: &Sky, plan: Plan, n: usize) -> Vec<Plan> {
         1 => Plan { bodies: vec![charge(n, bad)], ..header(plan, n) },
         _ => fields(plan, n, "pm_card_chargeDeclined"),
     }]
+}
+
+/// The same card once more: each time it is to be tried anew.
+fn again(sky: &Sky, plan: Plan, n: usize) -> Vec<Plan> {
+    let plans = declined(sky, plan, n);
+    plans.into_iter().map(|plan| Plan { habit: Habit::Again, ..plan }).collect()
 }
 
 /// Byte-identical requests that are all meant, in turn or at once.
