@@ -79,6 +79,9 @@ pub(super) async fn earlier<L: Ledger, U: Upstream>(
     past: Past,
 ) {
     let table = turn.table();
+    if !table.wanted() {
+        return;
+    }
     let safe_until = past.first_sent.plus(Retention::of(asked.message.api).safe);
     let done = exchange.forwarder.run(&asked.message, &past.key, Some(safe_until), table).await;
     if done.conclusion == Conclusion::Succeeded && !done.replayed {
