@@ -7,6 +7,7 @@
 )]
 
 use std::collections::BTreeSet;
+use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -383,16 +384,16 @@ macro_rules! contract {
     };
 }
 
-async fn memory(clock: Clock) -> (AnyLedger, ()) {
-    (AnyLedger::Memory(Memory::new(clock, 1000)), ())
+fn memory(clock: Clock) -> Ready<(AnyLedger, ())> {
+    ready((AnyLedger::Memory(Memory::new(clock, 1000)), ()))
 }
 
-async fn embedded(clock: Clock) -> (AnyLedger, TempDir) {
+fn embedded(clock: Clock) -> Ready<(AnyLedger, TempDir)> {
     let directory = tempfile::tempdir().unwrap();
     // A disk is not faster on a fast clock: half a real minute.
     let limits = Limits { timeout: Duration::from_secs(30) * SPEED, ..Limits::default() };
     let ledger = Embedded::open(&directory.path().join("ledger.redb"), clock, limits).unwrap();
-    (AnyLedger::Embedded(ledger), directory)
+    ready((AnyLedger::Embedded(ledger), directory))
 }
 
 async fn redis(clock: Clock) -> (AnyLedger, RedisServer) {
