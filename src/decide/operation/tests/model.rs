@@ -65,12 +65,15 @@ struct Config {
     /// It may not answer.
     silent: bool,
     crashes: bool,
+    /// Callers may hang up, answers may be lost, and attempts may take too long.
+    people: bool,
     /// The other ways for a request to be lost, late or refused.
     roads: bool,
     moods: &'static [Mood],
     other_card: bool,
     faults: usize,
     other_moods: usize,
+    /// How often they ask, both together; each at most twice.
     asks: usize,
     /// The steps of time, in order.
     ticks: &'static [Duration],

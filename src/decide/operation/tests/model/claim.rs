@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::state::{Asked, Desk, Held, Holding, Phase, Rec, Says, Seat, State, Turn};
+use super::state::{Asked, Desk, Held, Holding, Phase, Says, Seat, State, Turn};
 use super::store::{Heard, Op, Reply};
 use super::{Mistake, Model, Outcome};
 use crate::clock::Timestamp;
@@ -301,6 +301,3 @@ impl Model {
         Ok(())
     }
 }
-
-/// A record that is not at the desk yet.
-pub(super) type Target = Option<Rec>;

@@ -463,13 +463,13 @@ impl Model {
             Ok(Reply::Got(None)) => {
                 Self::turn_mut(state, proxy).phase =
                     Phase::Write { target, version: None, tries, absent: true };
+                Ok(())
             }
             Ok(Reply::Moved(None)) => self.left(state, proxy, "taken over"),
             Ok(Reply::Got(Some(held)) | Reply::Found(held) | Reply::Moved(Some(held))) => {
-                self.found_instead(state, proxy, target, tries, held);
+                self.found_instead(state, proxy, target, tries, held)
             }
         }
-        Ok(())
     }
 
     fn found_instead(
@@ -479,7 +479,7 @@ impl Model {
         target: Option<Rec>,
         tries: usize,
         held: Held,
-    ) {
+    ) -> Outcome {
         let holding = Self::now_holding(state, proxy);
         if target == Some(held.record) {
             return self.written(state, proxy, target);
@@ -489,29 +489,47 @@ impl Model {
         };
         let ours = token(held.record).is_some() && token(held.record) == token(holding.record);
         if ours || holding.found == Some(held.record) {
-            self.write_again(state, proxy, Some(held.version), tries);
+            self.write_again(state, proxy, Some(held.version), tries)
         } else {
-            self.left(state, proxy, "taken over");
+            self.left(state, proxy, "taken over")
         }
     }
 
-    fn write_again(&self, state: &mut State, proxy: usize, version: Option<usize>, tries: usize) {
+    fn write_again(
+        &self,
+        state: &mut State,
+        proxy: usize,
+        version: Option<usize>,
+        tries: usize,
+    ) -> Outcome {
         let turn = Self::turn_mut(state, proxy);
-        let Phase::Write { target, .. } = turn.phase else { return };
+        let Phase::Write { target, .. } = turn.phase else { return Ok(()) };
         if tries + 1 >= WRITES {
             return self.left(state, proxy, "not written");
         }
         turn.phase = Phase::Write { target, version, tries: tries + 1, absent: false };
+        Ok(())
     }
 
-    fn left(&self, state: &mut State, proxy: usize, why: &str) {
+    fn left(&self, state: &mut State, proxy: usize, why: &str) -> Outcome {
         self.note(why);
-        state.proxies[proxy].turn = None;
+        self.end_turn(state, proxy)
     }
 
-    fn written(&self, state: &mut State, proxy: usize, target: Option<Rec>) {
+    /// Answers that are still on their way, to others than the latest asker, arrive.
+    fn end_turn(&self, state: &mut State, proxy: usize) -> Outcome {
+        let Some(turn) = state.proxies[proxy].turn.take() else { return Ok(()) };
+        for seat in turn.seats.iter().filter(|seat| seat.is == Seated::Handed) {
+            if let Some(told) = turn.told {
+                self.say(state, seat.caller, told.says)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn written(&self, state: &mut State, proxy: usize, target: Option<Rec>) -> Outcome {
         let told = state.proxies[proxy].turn.as_ref().unwrap().told;
-        state.proxies[proxy].turn = None;
+        self.end_turn(state, proxy)?;
         let standing = target.map(|target| self.desk.record(target).standing);
         let delivered = matches!(
             standing,
@@ -523,5 +541,6 @@ impl Model {
             state.recorded.push(effect);
             state.recorded.sort_unstable();
         }
+        Ok(())
     }
 }

@@ -55,12 +55,13 @@ impl Model {
     }
 
     fn application(&self, state: &State, steps: &mut Vec<Step>) {
-        let nobody = state.callers.iter().all(|caller| caller.asks == 0);
+        let all: usize = state.callers.iter().map(|caller| caller.asks).sum();
+        let nobody = all == 0;
         for (caller, it) in state.callers.iter().enumerate() {
             let rests = it.place == Place::Resting && !self.over(it);
             // The first who asks is called 0, and the proxy that it asks is called 0.
             let in_order = caller == 0 || state.callers[caller - 1].asks > 0;
-            if !rests || !in_order || it.asks >= self.config.asks {
+            if !rests || !in_order || it.asks >= 2 || all >= self.config.asks {
                 continue;
             }
             for proxy in 0..if nobody { 1 } else { 2 } {
@@ -91,6 +92,7 @@ impl Model {
         for (caller, it) in state.callers.iter().enumerate() {
             match it.place {
                 Place::Resting => {}
+                _at if !self.config.people => {}
                 Place::Seated(_) if handed(state, caller) => {
                     steps.push(Step::Deliver { caller, got: false });
                 }
@@ -106,7 +108,8 @@ impl Model {
                     steps.extend(roads.map(|road| Step::Attempt { proxy, road }));
                 }
                 Some(Phase::Ready) => {}
-                Some(Phase::Wire) => steps.push(Step::TimeOut { proxy }),
+                Some(Phase::Wire) if self.config.people => steps.push(Step::TimeOut { proxy }),
+                Some(Phase::Wire) => {}
                 Some(
                     Phase::Look | Phase::Swap | Phase::Advance { .. } | Phase::Write { .. },
                 ) if self.config.silent => {
@@ -154,7 +157,7 @@ impl Model {
         match step {
             Step::Ask { caller, proxy, fresh } => {
                 self.ask_at(state, caller, proxy, fresh);
-                Ok(())
+                self.enter(state, caller)
             }
             Step::OtherCard { caller } => {
                 state.callers[caller].content = 1;
@@ -285,9 +288,12 @@ fn handed(state: &State, caller: usize) -> bool {
     })
 }
 
-/// No request is on its way for an hour.
+/// Nobody is about to send for an hour, and no request is on its way for as long.
 fn may_pass(state: &State, by: Duration) -> bool {
-    by < HOUR || (state.provider.running.is_empty() && state.provider.delayed.is_empty())
+    let sends = |turn: &super::state::Turn| matches!(turn.phase, Phase::Ready | Phase::Wire);
+    let mut turns = state.proxies.iter().filter_map(|proxy| proxy.turn.as_ref());
+    let under_way = !state.provider.running.is_empty() || !state.provider.delayed.is_empty();
+    by < HOUR || !(under_way || turns.any(sends))
 }
 
 fn pass(state: &mut State, by: Duration) {
