@@ -15,9 +15,15 @@
 //! Bounds, so that nobody takes this for more than it is: two proxies, two callers (two intents
 //! where content decides; two deliveries of one where the application names it), a number of asks
 //! a caller, attempts a run (2), faults a trace and answers other than a success a trace, as each
-//! configuration says; one operation; API v1; clocks agree. A lease is never renewed, so it ends
-//! while its owner lives, which is worse than what happens. `PAYONCE_MODEL_DEPTH=n` allows n more
-//! faults, and as many states as fit into memory.
+//! configuration says; one operation; API v1; clocks agree; hours pass only while nobody is about
+//! to send. A lease is never renewed, so it ends while its owner lives, which is worse than what
+//! happens. Each family of faults ([`runs`]) is explored by itself, to its end: in the common run
+//! with two requests and one fault. `PAYONCE_MODEL_DEPTH=n` allows n more requests (four in all),
+//! and one more fault for every second n; a search ends at three million states and says so.
+//!
+//! What is promised, with its limits, is [`promises`]: a store that forgot, stepped back or did not
+//! answer weakens P1 to one epoch, and lets a request take the answer of one that was delivered
+//! (P4); a record of an open operation is kept for eight days, and nothing is promised after.
 //!
 //! The search is our own, not `stateright`'s (0.31): that always brings a web server, an older
 //! `rand` and a concurrent map; and its properties look at states, where most of ours look at a
@@ -89,7 +95,6 @@ enum Mistake {
     DeliveredTooEarly,
     TakeOverTheNext,
     ReleaseAfterBytes,
-    NoHorizon,
 }
 
 /// How an attempt fares.
@@ -106,23 +111,57 @@ enum Road {
 /// One step of somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    Ask { caller: usize, proxy: usize, fresh: bool },
-    OtherCard { caller: usize },
-    Enter { caller: usize },
+    Ask {
+        caller: usize,
+        proxy: usize,
+        fresh: bool,
+    },
+    OtherCard {
+        caller: usize,
+    },
+    Enter {
+        caller: usize,
+    },
     /// It waited too long to enter.
-    Overdue { caller: usize },
-    HangUp { caller: usize },
-    Deliver { caller: usize, got: bool },
+    Overdue {
+        caller: usize,
+    },
+    HangUp {
+        caller: usize,
+    },
+    Deliver {
+        caller: usize,
+        got: bool,
+    },
     /// The operation of the store that a proxy waits for.
-    Store { proxy: usize, heard: Heard },
-    Attempt { proxy: usize, road: Road },
-    TimeOut { proxy: usize },
-    Finish { running: usize, mood: Mood },
-    Late { delayed: usize },
-    Crash { proxy: usize },
+    Store {
+        proxy: usize,
+        heard: Heard,
+    },
+    Attempt {
+        proxy: usize,
+        road: Road,
+    },
+    TimeOut {
+        proxy: usize,
+    },
+    Finish {
+        running: usize,
+        mood: Mood,
+    },
+    Late {
+        delayed: usize,
+    },
+    Crash {
+        proxy: usize,
+    },
     Forget,
-    StepBack { writes: usize },
-    Pass { by: Duration },
+    StepBack {
+        writes: usize,
+    },
+    Pass {
+        by: Duration,
+    },
 }
 
 struct Model {

@@ -47,8 +47,7 @@ impl Model {
             token: caller * 100 + it.asks,
             recalled: it.recalled,
         };
-        let seat =
-            Seat { caller, client: it.client, content: it.content, is: Seated::Waiting };
+        let seat = Seat { caller, client: it.client, content: it.content, is: Seated::Waiting };
         let Some(turn) = &state.proxies[proxy].turn else {
             state.proxies[proxy].turn = Some(Self::turn(asked, seat));
             state.callers[caller].place = Place::Seated(proxy);
@@ -71,8 +70,7 @@ impl Model {
         let record = self.desk.record(shown);
         let turn = state.proxies[proxy].turn.as_ref().unwrap();
         let told = turn.told;
-        let verdict =
-            self.with_ask(state, &asked, |ask| judge(Some(&record), Owner::Alive, ask));
+        let verdict = self.with_ask(state, &asked, |ask| judge(Some(&record), Owner::Alive, ask));
         match verdict.then {
             Then::Wait { share: true } if self.shareable(state, &record, told, &asked) => {
                 self.note("it joins");
@@ -99,13 +97,7 @@ impl Model {
     }
 
     /// `exchange::Exchange::shareable`.
-    fn shareable(
-        &self,
-        state: &State,
-        record: &Record,
-        told: Option<Told>,
-        asked: &Asked,
-    ) -> bool {
+    fn shareable(&self, state: &State, record: &Record, told: Option<Told>, asked: &Asked) -> bool {
         let key = self.desk.key(&record.key);
         if asked.recalled.is_some_and(|sent| sent != key) {
             return false;

@@ -240,8 +240,8 @@ impl Model {
     /// `store_down = "derive"`.
     fn without_store(&self, state: &mut State, proxy: usize, asked: &Asked) -> Outcome {
         let remembered = self.remembered(state, proxy);
-        let verdict = self
-            .with_ask(state, asked, |ask| judge(remembered.as_deref(), Owner::Gone, ask));
+        let verdict =
+            self.with_ask(state, asked, |ask| judge(remembered.as_deref(), Owner::Gone, ask));
         self.note(&format!("{} without the store", verdict.row.as_str()));
         match verdict.then {
             Then::Send(send) => {
@@ -252,9 +252,7 @@ impl Model {
                 let says = self.earlier(state, asked, &past)?;
                 self.answer_all(state, proxy, says, true)
             }
-            Then::Refuse(refused) => {
-                self.answer_all(state, proxy, Self::refusal(&refused), true)
-            }
+            Then::Refuse(refused) => self.answer_all(state, proxy, Self::refusal(&refused), true),
             Then::Wait { .. } => self.answer_all(state, proxy, Says::Unknown, true),
         }
     }

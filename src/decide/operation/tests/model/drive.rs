@@ -94,9 +94,10 @@ impl Model {
         let known = holding.found.is_some_and(|found| {
             let found = self.desk.record(found);
             found.occurrence == record.occurrence
-                && found.client_keys.iter().any(|seen| {
-                    Some(seen.digest) == client && seen.occurrence == found.occurrence
-                })
+                && found
+                    .client_keys
+                    .iter()
+                    .any(|seen| Some(seen.digest) == client && seen.occurrence == found.occurrence)
         });
         (other && !known).then_some(Says::Superseded)
     }
@@ -124,12 +125,7 @@ impl Model {
     }
 
     /// True if the call was not known before.
-    pub(super) fn remember_call(
-        state: &mut State,
-        proxy: usize,
-        asked: &Asked,
-        key: Key,
-    ) -> bool {
+    pub(super) fn remember_call(state: &mut State, proxy: usize, asked: &Asked, key: Key) -> bool {
         let now = state.now;
         let calls = &mut state.proxies[proxy].calls;
         let new = !calls.iter().any(|it| (it.client, it.content) == (asked.client, asked.content));
@@ -148,14 +144,12 @@ impl Model {
     }
 
     /// When the key becomes too old (I6).
-    fn safe_until(&self, record: &Record) -> Option<Timestamp> {
+    fn safe_until(record: &Record) -> Option<Timestamp> {
         let declined = match record.standing {
             Standing::Settled(settled) => settled.result == Ended::Declined,
             Standing::Begun | Standing::InDoubt { .. } => false,
         };
-        if (record.kind == Kind::OwnKey && declined)
-            || self.config.mistake == Some(Mistake::NoHorizon)
-        {
+        if record.kind == Kind::OwnKey && declined {
             return None;
         }
         Some(record.first_sent.plus(Retention::of(Api::V1).safe))
@@ -168,7 +162,7 @@ impl Model {
         let now = state.now;
         let turn = Self::turn_mut(state, proxy);
         let again = !turn.answers.is_empty();
-        let old = self.safe_until(&record).is_some_and(|until| self.at(now) >= until);
+        let old = Self::safe_until(&record).is_some_and(|until| self.at(now) >= until);
         if again && (!turn.wanted() || old) {
             return self.conclude(state, proxy);
         }
@@ -218,7 +212,7 @@ impl Model {
         let turn = Self::turn_mut(state, proxy);
         turn.answers.push(answer);
         let record = self.desk.record(turn.holding.unwrap().record);
-        let safe_until = self.safe_until(&record);
+        let safe_until = Self::safe_until(&record);
         let failures = turn
             .answers
             .iter()
@@ -257,8 +251,7 @@ impl Model {
         let last = *turn.answers.last().unwrap();
         let (first, advances) = (turn.answers.len() == 1, turn.advances);
         let conclusion = Self::conclusion(turn);
-        let follows =
-            follows(&record, holding.way, conclusion, replayed(last), first, advances);
+        let follows = follows(&record, holding.way, conclusion, replayed(last), first, advances);
         let goes_on = follows == Follows::Advance
             && turn.asked.recalled.is_none()
             && turn.wanted()
@@ -484,9 +477,8 @@ impl Model {
         if target == Some(held.record) {
             return self.written(state, proxy, target);
         }
-        let token = |record: Rec| {
-            self.desk.record(record).claim.as_ref().map(|claim| claim.token.clone())
-        };
+        let token =
+            |record: Rec| self.desk.record(record).claim.as_ref().map(|claim| claim.token.clone());
         let ours = token(held.record).is_some() && token(held.record) == token(holding.record);
         if ours || holding.found == Some(held.record) {
             self.write_again(state, proxy, Some(held.version), tries)

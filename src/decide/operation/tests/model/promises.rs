@@ -21,6 +21,8 @@ pub(super) const PROPERTIES: [&str; 9] = [
 ];
 
 const SAFE: u64 = 23 * 3_600_000;
+/// How long the record of an open operation is kept; nobody knows of it afterwards.
+const KEPT: u64 = 8 * 24 * 3_600_000;
 /// From the claim, where the age of a key is looked at, to the last byte of an attempt.
 const SLACK: u64 = 100_000;
 
@@ -43,7 +45,8 @@ impl Model {
         let epoch = |done: &Done| self.epoch(done.at);
         let one_epoch = effects.windows(2).all(|pair| epoch(&pair[0]) == epoch(&pair[1]));
         let at_once = effects.iter().all(|done| done.at - effects[0].at < SAFE);
-        let promised = (self.named() || at_once) && (one_epoch || !state.blind);
+        let kept = effects.iter().all(|done| done.at - effects[0].at < KEPT);
+        let promised = ((self.named() && kept) || at_once) && (one_epoch || !state.blind);
         if promised {
             return Err(format!(
                 "P1: {} effects of {} intents",
@@ -65,7 +68,7 @@ impl Model {
         }
         let first = state.provider.first_seen.iter().find(|(seen, _at)| *seen == key);
         let effect = state.provider.effects.iter().any(|done| done.key == key);
-        let old = first.is_some_and(|(_key, at)| state.now - at >= SAFE + SLACK);
+        let old = first.is_some_and(|(_key, at)| (SAFE + SLACK..KEPT).contains(&(state.now - at)));
         if old && (effect || self.config.kind != Kind::OwnKey) {
             return Err("P2c: a key was sent that the provider may have forgotten".to_owned());
         }

@@ -49,7 +49,10 @@ impl Model {
             provider.first_seen.push((sent.key, now));
             provider.first_seen.sort_unstable();
         }
-        self.note(&format!("the provider begins to execute {}", self.desk.key_of(sent.key).as_str()));
+        self.note(&format!(
+            "the provider begins to execute {}",
+            self.desk.key_of(sent.key).as_str()
+        ));
         provider.running.push(sent);
         provider.running.sort_unstable_by_key(|sent| (sent.key, sent.from, sent.caller));
         Ok(None)

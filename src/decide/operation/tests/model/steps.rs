@@ -43,9 +43,9 @@ impl Model {
             match state.proxies[proxy].turn.as_ref().map(|turn| turn.phase) {
                 None | Some(Phase::Wire | Phase::Deliver) => {}
                 Some(Phase::Ready) => steps.push(Step::Attempt { proxy, road: Road::Arrives }),
-                Some(
-                    Phase::Look | Phase::Swap | Phase::Advance { .. } | Phase::Write { .. },
-                ) => steps.push(Step::Store { proxy, heard: Heard::Answered }),
+                Some(Phase::Look | Phase::Swap | Phase::Advance { .. } | Phase::Write { .. }) => {
+                    steps.push(Step::Store { proxy, heard: Heard::Answered })
+                }
             }
         }
         steps.extend((0..state.provider.delayed.len()).map(|delayed| Step::Late { delayed }));
@@ -110,16 +110,14 @@ impl Model {
                 Some(Phase::Ready) => {}
                 Some(Phase::Wire) if self.config.people => steps.push(Step::TimeOut { proxy }),
                 Some(Phase::Wire) => {}
-                Some(
-                    Phase::Look | Phase::Swap | Phase::Advance { .. } | Phase::Write { .. },
-                ) if self.config.silent => {
+                Some(Phase::Look | Phase::Swap | Phase::Advance { .. } | Phase::Write { .. })
+                    if self.config.silent =>
+                {
                     for heard in [Heard::NotDone, Heard::DoneUnanswered] {
                         steps.push(Step::Store { proxy, heard });
                     }
                 }
-                Some(
-                    Phase::Look | Phase::Swap | Phase::Advance { .. } | Phase::Write { .. },
-                ) => {}
+                Some(Phase::Look | Phase::Swap | Phase::Advance { .. } | Phase::Write { .. }) => {}
             }
             if self.config.crashes && (phase.is_some() || it.memory.is_some()) {
                 steps.push(Step::Crash { proxy });
