@@ -34,7 +34,9 @@ use crate::recent::Recent;
 use crate::refusal::Refusal;
 use crate::request::{Head, InFlightBytes};
 use crate::respond::{Held, Told};
+use crate::seams::{self, Point};
 use crate::server::{Connection, Serve, Tasks};
+use crate::unwritten::Unwritten;
 use crate::upstream::{Body, Upstream};
 
 mod asked;
@@ -43,10 +45,12 @@ mod drive;
 mod pass;
 mod settle;
 mod tell;
+mod write;
 
 pub use asked::Asked;
 use asked::Unbuffered;
-pub(crate) use asked::{Credentials, Reading};
+pub(crate) use asked::{Credentials, Reading, remembered};
+pub use write::Write;
 
 /// How long an answered success is shared, unsettled, with those who name the same operation. They
 /// would get a replay of it afterwards.
@@ -73,8 +77,6 @@ pub struct Config {
     pub body_bytes: usize,
     /// Everything passes, but what is open or recent keeps its key.
     pub bypass: bool,
-    /// The ledger is known not to forget, so that v2 requests may be recognised by content.
-    pub never_forgets: bool,
 }
 
 /// The rooms that a journey passes.
@@ -95,6 +97,8 @@ pub struct Rooms<L, U> {
     pub closing: CancellationToken,
     /// What all bodies together may hold.
     pub bytes: InFlightBytes,
+    /// Writes that the ledger did not take.
+    pub unwritten: Unwritten<Write>,
     /// Calls that people should check.
     pub notes: Notes,
     /// The time.
@@ -196,6 +200,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
 
     /// What is critical is kept to once.
     async fn enforce(&self, asked: Asked, conn: &Connection) -> Result<Response<Body>, Refusal> {
+        seams::point(Point::Identified);
         let asked = Arc::new(asked);
         match asked.identified.kind {
             Kind::Call => self.call_alone(asked, conn).await,
@@ -302,6 +307,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let told = seat.answer().await?;
         let (response, receipt) = conn.watch.track(told.response(joined)?);
         seat.handed(receipt);
+        seams::point(Point::Handed);
         Some(response)
     }
 

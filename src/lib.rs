@@ -16,7 +16,8 @@
 //! 1. [`exchange`] tells the journey in one place.
 //! 2. [`decide`] is everything that decides, pure: no clock, no I/O, no `async`.
 //! 3. [`ledger`] remembers operations by compare and swap; [`inflight`] knows who works on what in
-//!    this process, [`recent`] and [`notes`] what it remembers by itself.
+//!    this process, [`recent`] and [`notes`] what it remembers by itself, [`unwritten`] what the
+//!    ledger did not take yet.
 //! 4. [`forward`] makes the attempts of one exchange; [`upstream`] holds the connections and the
 //!    evidence of what left; [`passthrough`] hands on what is not critical.
 //! 5. [`server`], [`request`], [`delivery`], [`respond`], [`refusal`] are the client's side.
@@ -24,7 +25,7 @@
 //!    [`telemetry`], [`cli`] are for people; [`clock`] is where time comes from, [`chance`] where
 //!    random numbers do.
 //! 7. [`sandbox`] simulates Stripe and is the oracle of the tests and of the [`demo`]: it shares no
-//!    code with [`decide`].
+//!    code with [`decide`]. [`seams`] is where tests break payonce on purpose, in no release.
 //!
 //! What must hold (I1–I11 of the design) stands in `ARCHITECTURE.md`; the code names an invariant
 //! where it keeps it.
@@ -51,7 +52,9 @@ pub mod refusal;
 pub mod request;
 pub mod respond;
 pub mod sandbox;
+pub mod seams;
 pub mod server;
 pub mod settings;
 pub mod telemetry;
+pub mod unwritten;
 pub mod upstream;

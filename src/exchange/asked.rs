@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::{Config, Exchange};
 use crate::clock::Timestamp;
 use crate::decide::canonical::{self, Canonical};
-use crate::decide::digest::{CallHint, Scope, Secret};
+use crate::decide::digest::{CallHint, Scope, Secret, key_digest};
 use crate::decide::identity::{self, Identified, Kind, Unidentified};
 use crate::decide::key::{self, Chosen, IdempotencyKey};
 use crate::decide::operation::Occurrence;
@@ -21,7 +21,7 @@ use crate::decide::operation::table::Ask;
 use crate::decide::path::Api;
 use crate::decide::policy::{Indeterminate, Policy, Rule};
 use crate::forward::{IDEMPOTENCY_KEY, Message};
-use crate::ledger::{Ledger, RecordId};
+use crate::ledger::{KeyDigest, Ledger, RecordId};
 use crate::refusal::Refusal;
 use crate::request::{BadHead, BodyError, Buffered, Head, buffer};
 use crate::upstream::{Body, Upstream, headers, routes};
@@ -95,14 +95,22 @@ impl Reading {
             content: &self.content,
             nonce,
         };
-        let identified = identity::identify(secret, &credentials.scope, &request, rule)
-            .map_err(|why| unidentified(why, rule))?;
-        let content_v2 = identified.kind == Kind::Content && head.target.api() == Api::V2;
-        if content_v2 && !config.never_forgets {
-            return Err(Refusal::StoreForgets);
-        }
-        Ok(identified)
+        identity::identify(secret, &credentials.scope, &request, rule)
+            .map_err(|why| unidentified(why, rule))
     }
+}
+
+/// v2 may not mark replays, so that an operation which the ledger forgot would pass for another:
+/// such requests are recognised by content only over a ledger that is known not to forget.
+pub(crate) fn remembered(
+    identified: &Identified,
+    api: Api,
+    never_forgets: bool,
+) -> Result<(), Refusal> {
+    if identified.kind == Kind::Content && api == Api::V2 && !never_forgets {
+        return Err(Refusal::StoreForgets);
+    }
+    Ok(())
 }
 
 /// The API key, alike for `Basic` (its user name) and `Bearer` (RFC 7617, RFC 6750). Whatever else
@@ -157,6 +165,12 @@ impl Asked {
     #[must_use]
     pub const fn arrived(&self) -> Timestamp {
         self.message.arrived
+    }
+
+    /// Its client key, for people to look it up by.
+    #[must_use]
+    pub fn key_digest(&self) -> Option<KeyDigest> {
+        self.client_key.as_ref().map(|key| key_digest(key.as_str()))
     }
 
     /// What was asked, for people.
@@ -226,6 +240,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let nonce = self.chance.bytes();
         let identified =
             reading.recognise(&self.config, head, credentials, &secret, rule, nonce)?;
+        remembered(&identified, head.target.api(), self.ledger.never_forgets())?;
         let Reading { client_key, content, .. } = reading;
         let short = |name: &str| {
             let value = content.get(name).and_then(|value| std::str::from_utf8(value).ok());
@@ -267,6 +282,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             repeat_window: asked.rule.repeat_window,
             next_after_saved_500: asked.rule.indeterminate == Indeterminate::Next,
             epoch: retention.epoch_at(&asked.identified.operation, now),
+            arrived: asked.arrived(),
             now,
         }
     }

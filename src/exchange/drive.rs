@@ -13,19 +13,20 @@ use super::tell::{self, Before, Telling};
 use super::{Asked, Exchange};
 use crate::clock::Timestamp;
 use crate::decide::identity::Kind;
-use crate::decide::operation::Retention;
 use crate::decide::operation::change::{self, Follows, Learnt};
 use crate::decide::operation::record::{Outcome, Past, Record, Standing};
 use crate::decide::operation::table::Way;
+use crate::decide::operation::{Occurrence, Retention};
 use crate::decide::outcome::Conclusion;
 use crate::delivery::Delivery;
 use crate::forward::Exchanged;
 use crate::inflight::{Table, Turn};
-use crate::ledger::{Ledger, Replaced};
+use crate::ledger::Ledger;
 use crate::notes::Note;
 use crate::recent::Call;
 use crate::refusal::Refusal;
 use crate::respond::Label;
+use crate::seams::{self, Mistake, Point};
 use crate::upstream::Upstream;
 
 /// With less time left than this, or a tenth of the deadline if that is shorter, nothing is begun:
@@ -98,27 +99,42 @@ pub(super) async fn operation<L: Ledger, U: Upstream>(
     asked: Arc<Asked>,
 ) {
     let table = Arc::clone(turn.table());
-    let mut holding = match exchange.claim(&asked, &table).await {
-        Claimed::Held(holding) => *holding,
-        Claimed::Earlier(past) => return earlier(exchange, turn, asked, past).await,
-        Claimed::Refused(refusal) => {
-            return table.tell(Arc::new(exchange.refused(&asked, &refusal)));
+    if seams::mistake(Mistake::SendBeforeClaim) {
+        let key = asked.key(Occurrence::first(exchange.ask(&asked).epoch));
+        drop(exchange.forwarder.run(&asked.message, &key, None, &table).await);
+    }
+    let mut holding = loop {
+        let mut holding = match exchange.claim(&asked, &table).await {
+            Claimed::Held(holding) => *holding,
+            Claimed::Earlier(past) => return earlier(exchange, turn, asked, past).await,
+            Claimed::Refused(refusal) => {
+                return table.tell(Arc::new(exchange.refused(&asked, &refusal)));
+            }
+            Claimed::Told(refusal, held, record) => {
+                table.tell(Arc::new(exchange.refused(&asked, &refusal)));
+                return exchange.told_by_word(&asked, &held, *record, &table).await;
+            }
+            Claimed::Down(holding) => {
+                table.tell(Arc::new(exchange.refused(&asked, &Refusal::StoreDown)));
+                table.close();
+                // A claim that was not answered may stand, and would keep others waiting.
+                return exchange.put_back(&asked, &holding).await;
+            }
+            Claimed::Unwanted => return,
+        };
+        if !table.wanted() {
+            // I11: no attempt was made yet, and nobody waits for one.
+            return exchange.put_back(&asked, &holding).await;
         }
-        Claimed::Told(refusal, held, record) => {
+        if let Some(refusal) = exchange.too_late(&asked, &holding) {
             table.tell(Arc::new(exchange.refused(&asked, &refusal)));
-            return exchange.told_by_word(&asked, &held, *record, &table).await;
+            table.close();
+            return exchange.put_back(&asked, &holding).await;
         }
-        Claimed::Unwanted => return,
+        if exchange.still_ours(&asked, &mut holding).await {
+            break holding;
+        }
     };
-    if !table.wanted() {
-        // I11: no attempt was made yet, and nobody waits for one.
-        return exchange.put_back(&asked, &holding).await;
-    }
-    if let Some(refusal) = exchange.too_late(&asked, &holding) {
-        table.tell(Arc::new(exchange.refused(&asked, &refusal)));
-        table.close();
-        return exchange.put_back(&asked, &holding).await;
-    }
     table.claimed(Arc::new(holding.record.clone()));
     let (done, follows) = exchange.send(&asked, &mut holding, &table).await;
     exchange.finish(&asked, holding, done, follows, &table).await;
@@ -135,7 +151,11 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let mut advances = 0;
         loop {
             holding.first_call |= self.remember(asked, &holding.record);
-            let key = holding.record.key.clone();
+            let mut key = holding.record.key.clone();
+            if seams::mistake(Mistake::EpochFromNow) {
+                key = asked
+                    .key(Occurrence { epoch: self.ask(asked).epoch, ..holding.record.occurrence });
+            }
             let safe_until = safe_until(&holding.record);
             let run = self.forwarder.run(&asked.message, &key, safe_until, table);
             let run = self.while_held(asked, holding, run).await;
@@ -170,25 +190,21 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         // does not point at it, for its retry is to ask for the next one again.
         let mut declined = change::passed_over(&holding.record);
         declined.client_keys.retain(|seen| Some(seen.digest) != asked.identified.client_key);
-        if let Some(version) = holding.version {
-            let written = match Self::entry(asked, &next, now) {
-                Ok(entry) => self.ledger.replace(asked.record(), version, entry).await,
-                Err(failed) => Err(failed),
-            };
-            match written {
-                Ok(Replaced::Done(version)) => holding.version = version,
-                Ok(Replaced::Moved(_)) => {
-                    self.metrics.ledger_error("taken_over");
-                    return false;
-                }
-                Err(failed) => {
-                    self.metrics.degraded("store");
-                    warn!(operation_id = %asked.identified.operation, %failed,
-                        "the store did not take the next occurrence; its derived key keeps it safe");
-                    holding.version = None;
-                }
+        seams::point(Point::BeforeAdvance);
+        match self.move_on(asked, holding, &next).await {
+            Ok(Some(version)) => holding.version = Some(version),
+            Ok(None) => {
+                self.metrics.ledger_error("taken_over");
+                return false;
+            }
+            Err(failed) => {
+                self.metrics.degraded("store");
+                warn!(operation_id = %asked.identified.operation, %failed,
+                    "the store did not take the next occurrence; its derived key keeps it safe");
+                holding.version = None;
             }
         }
+        seams::point(Point::Advanced);
         holding.found = Some(declined);
         holding.record = next;
         holding.way = Way::New { repeat: false, abandoned: false };
@@ -214,16 +230,24 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             holding.record = change::forgotten(holding.record, &asked.identified.operation);
         }
         self.count(asked, &holding, &done, follows);
-        let learnt = Learnt {
+        let mut learnt = Learnt {
             conclusion: done.conclusion,
             attempts: done.attempts,
             object: tell::object(&done),
             request_id: tell::request_id_of(&done),
             last_sent: done.last_sent,
+            answered: self.clock.now(),
         };
         self.log(asked, &done, telling, learnt.object.as_deref());
+        self.note_decline(asked, &mut holding, &learnt).await;
+        seams::point(Point::BeforeAnswer);
+        learnt.answered = self.clock.now();
         table.tell(Arc::new(self.told(asked, done, telling)));
         match learnt.conclusion {
+            Conclusion::InDoubt { .. } if seams::mistake(Mistake::PutBackAfterBytes) => {
+                table.close();
+                self.put_back(asked, &holding).await;
+            }
             Conclusion::NotExecuted => {
                 table.close();
                 self.put_back(asked, &holding).await;
@@ -235,7 +259,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             Conclusion::Succeeded | Conclusion::Declined { .. } => {
                 let delivery = table.delivery(&self.clock);
                 let (delivery, joined) = self.while_held(asked, &mut holding, delivery).await;
-                let delivered = delivery == Delivery::Yes;
+                seams::point(Point::DeliveryKnown);
+                let early = seams::mistake(Mistake::DeliveredTooEarly);
+                let delivered = delivery == Delivery::Yes || early;
                 self.metrics.delivery(delivered);
                 self.settle(asked, &holding, &learnt, delivered, &joined).await;
             }
@@ -306,7 +332,7 @@ fn safe_until(record: &Record) -> Option<Timestamp> {
         Standing::Settled(settled) => settled.result == Outcome::Declined,
         Standing::Begun | Standing::InDoubt { .. } => false,
     };
-    if record.kind == Kind::OwnKey && declined {
+    if record.kind == Kind::OwnKey && declined || seams::mistake(Mistake::SentPastHorizon) {
         return None;
     }
     Some(record.first_sent.plus(Retention::of(record.api).safe))

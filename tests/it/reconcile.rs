@@ -33,6 +33,7 @@ use payonce::notes::Notes;
 use payonce::recent::Recent;
 use payonce::request::InFlightBytes;
 use payonce::server::{Address, Limits, Listen, Local, Server, ServerConfig, Shutdown, Tasks};
+use payonce::unwritten::Unwritten;
 use payonce::upstream::{Body, Host, SendError, Upstream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -83,6 +84,10 @@ impl Ledger for Flaky {
         self.memory.by_key(key).await
     }
     fn exclusive(&self) -> bool {
+        true
+    }
+
+    fn never_forgets(&self) -> bool {
         true
     }
 }
@@ -160,6 +165,7 @@ async fn start(ledger: &Arc<Flaky>, provider: &Provider) -> SocketAddr {
         tasks: tasks.clone(),
         closing: shutdown.first.clone(),
         bytes,
+        unwritten: Unwritten::default(),
         notes: Notes::default(),
         chance: Chance::System,
         clock: clock.clone(),
@@ -171,7 +177,6 @@ async fn start(ledger: &Arc<Flaky>, provider: &Provider) -> SocketAddr {
             lease: Duration::from_secs(15),
             body_bytes: 65_536,
             bypass: false,
-            never_forgets: true,
         },
     });
     let at = Address::Tcp("127.0.0.1:0".parse().unwrap());

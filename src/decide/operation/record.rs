@@ -8,6 +8,7 @@ use crate::decide::digest::ClientKeyDigest;
 use crate::decide::identity::{Fingerprint, Kind};
 use crate::decide::key::IdempotencyKey;
 use crate::decide::path::Api;
+use crate::seams::{self, Mistake};
 
 /// The form of a record that this payonce writes.
 pub const FORMAT: u32 = 1;
@@ -44,6 +45,9 @@ pub struct Record {
     pub attempts: u32,
     /// When its success was first delivered.
     pub first_delivered: Option<Timestamp>,
+    /// When its outcome was last told: whoever had arrived by then shares it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<Timestamp>,
     /// The client keys that asked for this operation.
     pub client_keys: Vec<ClientKeySeen>,
     /// Earlier occurrences that a client key above still points to.
@@ -177,6 +181,7 @@ impl Record {
     #[must_use]
     pub fn beyond_retention(&self, now: Timestamp) -> bool {
         now.since(self.first_sent) >= Retention::of(self.api).safe
+            && !seams::mistake(Mistake::SentPastHorizon)
     }
 
     /// The known outcome, if any. A claim over a settled record means that the latest asker has
