@@ -11,7 +11,7 @@ use crate::decide::digest::ClientKeyDigest;
 use crate::decide::key::IdempotencyKey;
 use crate::decide::operation::change::{Claiming, claimed, further};
 use crate::decide::operation::record::{About, Claim, Past, Record};
-use crate::decide::operation::table::{Ask, Owner, Send, Then, Way, judge};
+use crate::decide::operation::table::{Ask, Owner, Refused, Send, Then, Way, judge};
 use crate::decide::operation::{Occurrence, Retention};
 use crate::decide::path::Api;
 
@@ -48,6 +48,7 @@ impl Model {
             repeat_window: self.config.window,
             next_after_saved_500: self.config.next_after_saved_500,
             epoch: self.epoch(state.now),
+            arrived: self.at(asked.arrived),
             now: self.at(state.now),
         })
     }
@@ -116,6 +117,10 @@ impl Model {
             Then::ReplayEarlier(past) => {
                 let says = self.earlier(state, &asked, &past)?;
                 return self.answer_all(state, proxy, says, true);
+            }
+            // It may be answered already, and how it is settled decides about other content.
+            Then::Refuse(Refused::Conflict(_)) if owner == Owner::Alive => {
+                return self.look_again(state, proxy);
             }
             Then::Refuse(refused) => {
                 return self.answer_all(state, proxy, Self::refusal(&refused), true);

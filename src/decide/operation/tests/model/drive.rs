@@ -409,6 +409,7 @@ impl Model {
             object: None,
             request_id: None,
             last_sent: self.at(turn.began),
+            answered: self.at(turn.told.map_or(now, |told| told.at)),
         };
         let asked = turn.asked;
         let record = settled(record, &learnt, delivered, &joined, self.at(now));

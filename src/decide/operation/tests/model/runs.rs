@@ -12,10 +12,11 @@ const SECONDS: &[Duration] = &[Duration::from_secs(20)];
 const WINDOW: &[Duration] = &[Duration::from_secs(20), Duration::from_secs(25)];
 /// The epoch ends after 21 hours; a key is safe for 23 and remembered for 24; an open record is
 /// kept for 8 days, one that is done for 30.
-const DAYS: &[Duration] = &[
+const DAY: &[Duration] =
+    &[Duration::from_mins(22 * 60 - 30), Duration::from_hours(2), Duration::from_hours(1)];
+const MONTH: &[Duration] = &[
     Duration::from_mins(22 * 60 - 30),
-    Duration::from_hours(2),
-    Duration::from_hours(1),
+    Duration::from_hours(3),
     Duration::from_hours(10 * 24),
     Duration::from_hours(24 * 24),
 ];
@@ -62,7 +63,8 @@ fn families(kind: Kind, twins: bool) -> Vec<Config> {
     let other_card = matches!(kind, Kind::Header | Kind::Fields);
     let next = &FAILURES[1..];
     vec![
-        Config { ticks: if twins { WINDOW } else { SECONDS }, people: true, ..of("people") },
+        Config { people: true, ..of("people") },
+        Config { ticks: WINDOW, faults, people: true, ..of("windows") },
         Config { crashes: true, ..of("crashes") },
         Config { roads: true, ..of("roads") },
         Config {
@@ -85,7 +87,8 @@ fn families(kind: Kind, twins: bool) -> Vec<Config> {
         Config { forgets: true, moods: DECLINES, other_moods: 1, ..of("store that forgets") },
         Config { steps_back: true, ..of("store that steps back") },
         Config { silent: true, ..of("store that does not answer") },
-        Config { ticks: DAYS, people: true, ..of("days") },
+        Config { ticks: DAY, people: true, ..of("a day") },
+        Config { ticks: MONTH, faults, crashes: true, people: true, ..of("a month") },
     ]
 }
 
