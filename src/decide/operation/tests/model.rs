@@ -25,6 +25,13 @@
 //! answer weakens P1 to one epoch, and lets a request take the answer of one that was delivered
 //! (P4); a record of an open operation is kept for eight days, and nothing is promised after.
 //!
+//! Left out: the note of a decline before it is told, the look at a claim whose lease ended before
+//! the first attempt, renewals, and writes that are tried again later. All of them only narrow what
+//! is possible here. With three requests (`PAYONCE_MODEL_DEPTH=1`) two traces are known in which
+//! a promise breaks for want of them: a request that nobody waits for any more claims a delivered
+//! success, and a proxy beyond its lease trusts its memory of an unsaved decline over the claim
+//! of another, when another card comes.
+//!
 //! The search is our own, not `stateright`'s (0.31): that always brings a web server, an older
 //! `rand` and a concurrent map; and its properties look at states, where most of ours look at a
 //! step. A breadth-first search is short.
