@@ -7,7 +7,7 @@ use super::record::{
     About, Claim, ClientKeySeen, FORMAT, MAX_CLIENT_KEYS, Outcome, Past, Record, Resolved, Settled,
     Standing,
 };
-use super::table::{Ask, Send, Way};
+use super::table::{Ask, Owner, Send, Way};
 use crate::clock::Timestamp;
 use crate::decide::digest::{ClientKeyDigest, OperationId};
 use crate::decide::identity::Kind;
@@ -361,14 +361,18 @@ pub fn told_by_word(mut record: Record, client_key: Option<ClientKeyDigest>) -> 
     record
 }
 
-/// Of two records of one operation, the one that got further: what a store that stepped back, or
-/// did not take a write, does not know, a process may remember. Of one occurrence, an outcome that
-/// the provider keeps is further than any other standing; then the later exchange is. A tie is the
-/// first's.
+/// Of what is stored and what a process remembers of one operation, the record that got further:
+/// what a store that stepped back, or did not take a write, does not know, a process may remember.
+/// Of one occurrence, an outcome that the provider keeps is further than any other standing; then
+/// the later exchange is, unless the `owner` of what is stored still works on it and will send its
+/// key. A tie is the store's.
 #[must_use]
-pub fn further<'a>(one: &'a Record, other: &'a Record) -> &'a Record {
-    let reached = |record: &Record| (record.occurrence, spent(record), record.last_sent);
-    if reached(one) >= reached(other) { one } else { other }
+pub fn further<'a>(stored: &'a Record, remembered: &'a Record, owner: Owner) -> &'a Record {
+    let reached = |record: &Record| {
+        let later = (owner == Owner::Gone).then_some(record.last_sent);
+        (record.occurrence, spent(record), later)
+    };
+    if reached(stored) >= reached(remembered) { stored } else { remembered }
 }
 
 #[cfg(test)]

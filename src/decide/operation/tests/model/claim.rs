@@ -74,7 +74,12 @@ impl Model {
 
     /// One look at the store.
     pub(super) fn look(&self, state: &mut State, proxy: usize, heard: Heard) -> Outcome {
-        let asked = state.proxies[proxy].turn.as_ref().unwrap().asked;
+        let turn = state.proxies[proxy].turn.as_ref().unwrap();
+        let asked = turn.asked;
+        if !turn.wanted() {
+            state.proxies[proxy].turn = None;
+            return Ok(());
+        }
         let remembered = self.remembered(state, proxy);
         let candidate = self.candidate(state, proxy, &asked, remembered.as_deref());
         let op = candidate.map_or(Op::Get, |candidate| Op::Claim(candidate.record));
@@ -101,7 +106,8 @@ impl Model {
         let stored = held.map(|held| self.desk.record(held.record));
         let found = match (stored, remembered) {
             (Some(stored), Some(remembered)) => {
-                Some(Rc::new(further(&stored, &remembered).clone()))
+                let owner = Self::owner_of(state, proxy, &stored, self);
+                Some(Rc::new(further(&stored, &remembered, owner).clone()))
             }
             (stored, remembered) => stored.or(remembered),
         };
@@ -138,6 +144,10 @@ impl Model {
 
     /// The swap of the claim.
     pub(super) fn swap(&self, state: &mut State, proxy: usize, heard: Heard) -> Outcome {
+        if !state.proxies[proxy].turn.as_ref().unwrap().wanted() {
+            state.proxies[proxy].turn = None;
+            return Ok(());
+        }
         let holding = state.proxies[proxy].turn.as_mut().unwrap().holding.take().unwrap();
         let op = Op::Replace(holding.version, holding.record);
         match self.operate(state, op, heard)? {
