@@ -16,6 +16,7 @@ mod lifecycle;
 mod policy;
 mod port;
 mod reconcile;
+mod redis_servers;
 mod relay;
 mod rows;
 mod running;
