@@ -68,6 +68,14 @@ pub(crate) struct Server {
     directory: tempfile::TempDir,
 }
 
+impl Options {
+    /// Writes to disk, and takes 2 ms for each key to load it: see [`Server::restart_slowly`].
+    pub(crate) fn slow_to_load() -> Self {
+        let more = ["key-load-delay 2000", "loading-process-events-interval-bytes 1024"];
+        Self { append_only: true, more: more.map(str::to_owned).to_vec(), ..Self::default() }
+    }
+}
+
 impl Server {
     /// Starts one and waits until it answers.
     pub(crate) fn start(options: &Options) -> Self {
@@ -214,6 +222,32 @@ impl Server {
 
     /// Starts it again on its port, and waits until it answers. What was not on disk is gone.
     pub(crate) fn restart(&self) {
+        self.restart_until("PONG");
+    }
+
+    /// Likewise, and waits only until it says that it is loading what was on disk, which goes on
+    /// until [`Self::load_on`]. Needs [`Options::slow_to_load`] and [`Self::fill`].
+    pub(crate) fn restart_slowly(&self) {
+        self.restart_until("LOADING");
+    }
+
+    /// A loading server hurries up.
+    pub(crate) fn load_on(&self) {
+        self.configure("key-load-delay", "0");
+        until("the server has loaded its data", || self.try_command(&["PING"]).is_ok());
+    }
+
+    /// Makes so many keys, on disk as a snapshot, so that loading them can be watched.
+    pub(crate) fn fill(&self, keys: u32) {
+        self.command(&["DEBUG", "POPULATE", &keys.to_string(), "filler", "200"]);
+        self.command(&["BGREWRITEAOF"]);
+        until("the file is rewritten", || {
+            let [running, planned] = ["aof_rewrite_in_progress", "aof_rewrite_scheduled"];
+            self.info(running) == "0" && self.info(planned) == "0"
+        });
+    }
+
+    fn restart_until(&self, answer: &str) {
         self.kill();
         let configuration = self.path("redis.conf");
         let process = Process::start(&configuration, &self.arguments, self.directory.path());
@@ -224,8 +258,8 @@ impl Server {
             let ended = process.as_mut().is_none_or(Process::has_ended);
             drop(process);
             assert!(!ended, "redis-server ended: {}", self.log());
-            // One that loads its data answers so as well, and goes on loading.
-            self.try_command(&["PING"]).is_ok_and(|answer| answer == "PONG")
+            let said = self.try_command(&["PING"]).unwrap_or_else(|error| error);
+            said.starts_with(answer)
         });
     }
 

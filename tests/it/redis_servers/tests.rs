@@ -69,6 +69,17 @@ fn a_full_server_refuses_writes() {
 }
 
 #[test]
+fn a_server_can_be_caught_loading() {
+    let server = Server::start(&Options::slow_to_load());
+    server.command(&["SET", "a", "1"]);
+    server.fill(5_000);
+    server.restart_slowly();
+    assert!(server.try_command(&["GET", "a"]).unwrap_err().contains("LOADING"));
+    server.load_on();
+    assert_eq!(server.command(&["GET", "a"]), "1");
+}
+
+#[test]
 fn a_paused_server_answers_when_it_goes_on() {
     let server = Server::start(&Options::default());
     server.pause();
