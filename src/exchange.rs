@@ -46,7 +46,7 @@ mod tell;
 
 pub use asked::Asked;
 use asked::Unbuffered;
-pub(crate) use asked::{Credentials, Reading};
+pub(crate) use asked::{Credentials, Reading, remembered};
 
 /// How long an answered success is shared, unsettled, with those who name the same operation. They
 /// would get a replay of it afterwards.
@@ -73,8 +73,6 @@ pub struct Config {
     pub body_bytes: usize,
     /// Everything passes, but what is open or recent keeps its key.
     pub bypass: bool,
-    /// The ledger is known not to forget, so that v2 requests may be recognised by content.
-    pub never_forgets: bool,
 }
 
 /// The rooms that a journey passes.

@@ -231,7 +231,6 @@ impl<L: Ledger> World<L> {
                 lease: Duration::from_secs(15),
                 body_bytes: settings.limits.body,
                 bypass: false,
-                never_forgets: true,
             },
         });
         let config = ServerConfig {

@@ -16,6 +16,8 @@ mod lifecycle;
 mod policy;
 mod port;
 mod reconcile;
+mod redis_ledger;
+mod redis_server;
 mod redis_servers;
 mod relay;
 mod rows;

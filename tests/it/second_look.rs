@@ -193,6 +193,10 @@ impl Ledger for Pod {
     fn exclusive(&self) -> bool {
         false
     }
+
+    fn never_forgets(&self) -> bool {
+        true
+    }
 }
 
 #[tokio::test]
