@@ -12,6 +12,7 @@ mod exchange;
 mod harness;
 mod ledger_contract;
 mod ledger_embedded;
+mod ledger_redis;
 mod lifecycle;
 mod policy;
 mod port;
