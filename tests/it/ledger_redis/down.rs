@@ -221,7 +221,7 @@ async fn the_breaker_opens_so_that_nobody_waits_and_closes_again() {
     }
     // Each would have waited for 300 ms at least. A probe may fall to one of them.
     let took = began.elapsed();
-    assert!(took < std::time::Duration::from_millis(2_000), "{took:?}");
+    assert!(took < std::time::Duration::from_secs(2), "{took:?}");
     stricken.mend(Trouble::BlackHole).await;
     world.settled().await;
     let after = world.done(&charge("after")).await;
