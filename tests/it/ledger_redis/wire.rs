@@ -117,7 +117,9 @@ async fn a_fresh_operation_awaits_one_round_trip_before_it_is_sent_and_makes_one
     watched.world.settled().await;
     let trips = watched.trips();
     assert_eq!(trips.len(), 2, "{trips:?}");
-    trips.iter().for_each(|trip| one_swap(trip));
+    for trip in &trips {
+        one_swap(trip);
+    }
 }
 
 #[tokio::test]
@@ -152,7 +154,9 @@ async fn a_known_operation_costs_one_round_trip_more() {
     watched.world.done(&charge("known")).await.is(200, "replayed");
     let trips = watched.trips();
     assert_eq!(trips.len(), 3, "{trips:?}");
-    trips.iter().for_each(|trip| one_swap(trip));
+    for trip in &trips {
+        one_swap(trip);
+    }
     assert_eq!(watched.world.effects().len(), 2);
 }
 
