@@ -2,6 +2,8 @@
 #![allow(clippy::disallowed_methods, reason = "a test may wait on the wall clock for a condition")]
 #![allow(missing_docs, clippy::missing_panics_doc, reason = "test names are the documentation")]
 
+#[cfg(feature = "seams")]
+
 mod admin;
 mod bad_input;
 mod cli;
@@ -11,17 +13,20 @@ mod drain;
 mod exchange;
 mod fuzz;
 mod harness;
-#[cfg(feature = "seams")]
 mod kill;
 mod ledger_contract;
 mod ledger_embedded;
+mod ledger_redis;
 mod lifecycle;
 mod pods;
 mod policy;
+mod port;
 mod proof;
 mod reconcile;
 mod redis_ledger;
 mod redis_server;
+mod redis_servers;
+mod relay;
 mod rows;
 mod running;
 mod sandbox;
