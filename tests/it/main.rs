@@ -2,8 +2,6 @@
 #![allow(clippy::disallowed_methods, reason = "a test may wait on the wall clock for a condition")]
 #![allow(missing_docs, clippy::missing_panics_doc, reason = "test names are the documentation")]
 
-#[cfg(feature = "seams")]
-
 mod admin;
 mod bad_input;
 mod cli;
@@ -13,6 +11,7 @@ mod drain;
 mod exchange;
 mod fuzz;
 mod harness;
+#[cfg(feature = "seams")]
 mod kill;
 mod ledger_contract;
 mod ledger_embedded;

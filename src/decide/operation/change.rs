@@ -40,7 +40,10 @@ pub fn claimed(found: Option<&Record>, ask: &Ask<'_>, send: Send, with: Claiming
     let mut record = match found {
         Some(found) if found.occurrence == send.occurrence => {
             let standing = sent_again(found.standing);
-            Record { claim: Some(with.claim), standing, last_sent: ask.now, ..found.clone() }
+            // Later than what it follows, whatever the clock of the process that wrote that says:
+            // else that one's memory would look like the later exchange ([`further`]).
+            let last_sent = ask.now.max(found.last_sent.plus(Duration::from_millis(1)));
+            Record { claim: Some(with.claim), standing, last_sent, ..found.clone() }
         }
         found => Record {
             format: FORMAT,
@@ -222,7 +225,7 @@ pub fn settled(
     }
     record.claim = None;
     record.attempts = record.attempts.saturating_add(learnt.attempts);
-    record.last_sent = learnt.last_sent;
+    record.last_sent = learnt.last_sent.max(record.last_sent);
     record.answered = Some(learnt.answered);
     record.about.object = learnt.object.clone().or(record.about.object);
     record.about.request_id = learnt.request_id.clone().or(record.about.request_id);

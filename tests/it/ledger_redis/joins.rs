@@ -81,6 +81,19 @@ async fn a_lost_answer_is_replayed_by_another_process() {
 }
 
 #[tokio::test]
+async fn what_another_process_did_later_counts_though_its_clock_runs_behind() {
+    let pair = Pair::start(|setup| setup).await;
+    pair.one.clock.advance(std::time::Duration::from_secs(30));
+    let post = Post::charge("amount=800&currency=usd&source=tok_visa");
+    pair.one.lose(&post).await;
+    pair.other.done(&post).await.is(200, "replayed");
+    // The answer was delivered, as the store knows: this one is meant to happen. The first process
+    // still remembers that it was lost, half a minute later by its own clock.
+    pair.one.done(&post).await.is(200, "repeated");
+    assert_eq!(pair.one.effects().len(), 2);
+}
+
+#[tokio::test]
 async fn a_process_that_died_mid_flight_is_succeeded_by_another_with_the_same_key() {
     let pair = Pair::start(|setup| setup).await;
     pair.hold_answers();

@@ -114,6 +114,19 @@ fn a_known_outcome_is_further_than_the_claim_that_it_settled() {
 }
 
 #[test]
+fn a_later_exchange_is_further_though_the_clock_of_its_process_runs_behind() {
+    let lost = after(Conclusion::Succeeded);
+    let behind =
+        Ask { now: Timestamp::from_millis(NOW.as_millis() - 30_000), ..ask(&lost.fingerprint) };
+    let send = Send { occurrence: FIRST, way: Way::Replay };
+    let again = claimed(Some(&lost), &behind, send, with());
+    assert_eq!(further(&lost, &again, Owner::Gone), &again);
+    let learnt = learnt(Conclusion::Succeeded, behind.now);
+    let delivered = settled(again, &learnt, true, &[], behind.now);
+    assert_eq!(further(&lost, &delivered, Owner::Gone), &delivered);
+}
+
+#[test]
 fn an_unspent_decline_is_not_further_than_a_later_exchange() {
     let declined = after(Conclusion::Declined { spent: false });
     let mut begun = declined.clone();
