@@ -58,13 +58,18 @@ pub(crate) struct Setup {
     pub(crate) env: Vec<(&'static str, String)>,
     pub(crate) upstream: Option<String>,
     pub(crate) speed: u32,
+    /// The clock of another world, if this is a pod beside it.
+    pub(crate) clock: Option<Clock>,
+    /// In claims.
+    pub(crate) owner: &'static str,
 }
 
 impl Setup {
     /// With these rules.
     pub(crate) fn policy(policy: &str) -> Self {
         let policy = format!("version = 1\n{policy}");
-        Self { policy, env: Vec::new(), upstream: None, speed: SPEED }
+        let (clock, owner) = (None, "this");
+        Self { policy, env: Vec::new(), upstream: None, speed: SPEED, clock, owner }
     }
 
     /// With one more setting: `RETRY__DEADLINE`.
@@ -77,6 +82,13 @@ impl Setup {
     pub(crate) fn upstream(mut self, address: std::net::SocketAddr) -> Self {
         self.upstream = Some(format!("http://{address}"));
         self
+    }
+
+    /// Another pod beside `world`, with its clock and its provider.
+    #[cfg(feature = "seams")]
+    pub(crate) fn beside<L>(self, world: &World<L>) -> Self {
+        let clock = Some(world.clock.clone());
+        Self { clock, owner: "that", ..self.upstream(world.sandbox.addr()) }
     }
 
     /// Builds everything as `payonce serve` does.
@@ -99,7 +111,7 @@ impl Setup {
 
     fn world<L>(self) -> World<L> {
         let base = Timestamp::from_millis(1_790_000_000_000);
-        let clock = Clock::driven(base, self.speed);
+        let clock = self.clock.unwrap_or_else(|| Clock::driven(base, self.speed));
         let sandbox = Sandbox::start(sandbox::Config::local(clock.clone(), 7)).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("policy.toml");
@@ -107,6 +119,7 @@ impl Setup {
         World {
             origin: self.upstream.unwrap_or_else(|| format!("http://{}", sandbox.addr())),
             env: self.env,
+            owner: self.owner,
             clock,
             sandbox,
             directory,
@@ -121,6 +134,7 @@ pub(crate) struct World<L = Arc<AnyLedger>> {
     pub(crate) sandbox: Sandbox,
     directory: tempfile::TempDir,
     origin: String,
+    owner: &'static str,
     env: Vec<(&'static str, String)>,
     payonce: Option<Running<L>>,
 }
@@ -227,7 +241,7 @@ impl<L: Ledger> World<L> {
             config: exchange::Config {
                 provider: "provider.test".to_owned(),
                 secret: None,
-                owner: "this".to_owned(),
+                owner: self.owner.to_owned(),
                 lease: Duration::from_secs(15),
                 body_bytes: settings.limits.body,
                 bypass: false,

@@ -15,6 +15,8 @@ mod kill;
 mod ledger_contract;
 mod ledger_embedded;
 mod lifecycle;
+#[cfg(feature = "seams")]
+mod mistakes;
 mod policy;
 mod reconcile;
 mod rows;
