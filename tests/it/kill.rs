@@ -171,6 +171,16 @@ fn every_death_is_recovered_from(store: Store) {
 }
 
 #[test]
+fn another_card_is_tried_though_the_process_died_between_the_decline_and_its_settling() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let _inside = runtime.enter();
+    for way in [Way::Header, Way::Fields] {
+        let play = Play { way, again: Again::FreshKey, script: Script::AnotherCard };
+        Scene::new(EMBEDDED, play).die_at(Point::DeliveryKnown, 1);
+    }
+}
+
+#[test]
 fn a_binary_with_seams_bears_the_mark_that_a_release_must_not_bear() {
     let binary = std::fs::read(env!("CARGO_BIN_EXE_payonce")).unwrap();
     let mark = b"PAYONCE_SEAM";

@@ -17,7 +17,9 @@ mod ledger_embedded;
 mod lifecycle;
 #[cfg(feature = "seams")]
 mod mistakes;
+mod pods;
 mod policy;
+mod proof;
 mod reconcile;
 mod rows;
 mod running;

@@ -28,7 +28,7 @@ async fn two() -> [Pod; 2] {
     let world = world.await;
     let (store, way) = made.unwrap();
     let other = Way::to(&store);
-    let beside = Setup::policy(CONTENT).beside(&world);
+    let beside = Setup::policy(CONTENT).clock(&world.clock).upstream(world.sandbox.addr());
     let beside = beside.start_with(|_| Arc::clone(&other)).await;
     [Pod { world, way }, Pod { world: beside, way: other }]
 }
