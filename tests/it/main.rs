@@ -29,4 +29,6 @@ mod sdk;
 mod second_look;
 mod server;
 mod serving;
+#[cfg(feature = "seams")]
+mod sim;
 mod upstream;
