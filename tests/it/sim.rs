@@ -19,6 +19,8 @@ mod canary;
 mod chaos;
 mod ears;
 mod judge;
+#[cfg(feature = "seams")]
+mod mistakes;
 mod pod;
 mod run;
 mod sky;

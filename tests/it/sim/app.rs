@@ -127,9 +127,11 @@ impl App {
         let same = plan.habit == Habit::SameKey;
         let random = if same { digest(&plan.intent) } else { sky.bytes() };
         // A key that is used again bears the time of its first use.
-        let minted_at = if same { plan.start.as_millis().try_into().unwrap() } else { sky.now().as_millis() };
+        let minted_at =
+            if same { plan.start.as_millis().try_into().unwrap() } else { sky.now().as_millis() };
         let key = plan.own.clone().or_else(|| minted(plan.keys, random, minted_at));
-        let call = if same || plan.own.is_some() { plan.intent.clone() } else { hex::encode(random) };
+        let call =
+            if same || plan.own.is_some() { plan.intent.clone() } else { hex::encode(random) };
         let card = story.card % plan.bodies.len();
         let retries = if plan.keys == Keys::None { 0 } else { SDK_RETRIES };
         let mut word = Word::Silence;
@@ -269,7 +271,9 @@ impl App {
 
 /// A body that breaks off after so many bytes.
 fn cut(body: Body, bytes: usize) -> Body {
-    Body::new(http_body_util::Limited::new(body, bytes).map_err(|_over| "the client is gone".into()))
+    Body::new(
+        http_body_util::Limited::new(body, bytes).map_err(|_over| "the client is gone".into()),
+    )
 }
 
 fn request(
@@ -312,8 +316,12 @@ fn read(answer: &Response<Bytes>, plan: &Plan) -> Reply {
         }
         (
             _,
-            "payonce_upstream_unreachable" | "payonce_rate_limited" | "payonce_store_down"
-            | "payonce_busy" | "payonce_closing" | "payonce_internal",
+            "payonce_upstream_unreachable"
+            | "payonce_rate_limited"
+            | "payonce_store_down"
+            | "payonce_busy"
+            | "payonce_closing"
+            | "payonce_internal",
         )
         | (429, _) => Word::NothingSent,
         (_, "payonce_body_broken") => Word::Silence,

@@ -43,13 +43,7 @@ impl Climate {
             0 => Self { name: "calm", ..Self::default() },
             1 => Self { name: "network", ..storms },
             2 => Self { name: "crashes", crashes: true, ..storms },
-            3 => Self {
-                name: "outages",
-                rates: rougher,
-                crashes: true,
-                outages: true,
-                ..storms
-            },
+            3 => Self { name: "outages", rates: rougher, crashes: true, outages: true, ..storms },
             4 => Self {
                 name: "amnesia",
                 rates: rougher,

@@ -220,9 +220,7 @@ fn keys(
         judged.broken.extend(ears.keyless.iter().map(|it| format!("I3: {it} bore no key")));
     }
     if !climate.lossy() && !climate.toggles {
-        judged
-            .broken
-            .extend(ears.two_contents.iter().map(|it| format!("I4: two contents, {it}")));
+        judged.broken.extend(ears.two_contents.iter().map(|it| format!("I4: two contents, {it}")));
         judged.broken.extend(
             ears.too_old
                 .iter()

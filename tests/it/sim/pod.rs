@@ -64,7 +64,9 @@ pub(crate) enum Rulebook {
 
 static USUAL: LazyLock<Arc<Policy>> = LazyLock::new(|| parse(RULES));
 static EDITED: LazyLock<Arc<Policy>> = LazyLock::new(|| {
-    parse(&format!("{RULES}\n[[rule]]\nname = \"r\"\nmatch = [\"POST /v1/refunds\"]\nclass = \"critical\"\n"))
+    parse(&format!(
+        "{RULES}\n[[rule]]\nname = \"r\"\nmatch = [\"POST /v1/refunds\"]\nclass = \"critical\"\n"
+    ))
 });
 static OBSERVE: LazyLock<Arc<Policy>> =
     LazyLock::new(|| parse(&RULES.replacen("version = 1", "version = 1\nmode = \"observe\"", 1)));

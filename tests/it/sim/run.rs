@@ -61,12 +61,18 @@ async fn run(seed: u64, climate: Climate, size: Size) -> Ran {
     let sky = Arc::new(Sky::new(seed, climate.rates, size.pods));
     let store = Store::new(&sky);
     let mut config = Config::local(sky.clock.clone(), seed);
-    config.limits = Limits { effects: 10_000_000, objects: 10_000_000, keys: 10_000_000, ..config.limits };
+    config.limits =
+        Limits { effects: 10_000_000, objects: 10_000_000, keys: 10_000_000, ..config.limits };
     let provider = Unplugged::new(config);
     let ears = Arc::<Mutex<Ears>>::default();
     let pods = Pods::new(&sky, &store, &provider, &ears, size.pods, seed, climate.skew);
     let app = App { sky: Arc::clone(&sky), pods: Arc::clone(&pods), lossy: climate.lossy() };
-    let chaos = Chaos { sky: Arc::clone(&sky), store: Arc::clone(&store), pods: Arc::clone(&pods), climate };
+    let chaos = Chaos {
+        sky: Arc::clone(&sky),
+        store: Arc::clone(&store),
+        pods: Arc::clone(&pods),
+        climate,
+    };
     // About one operation in four seconds.
     let span = Duration::from_secs(4 * u64::try_from(size.operations).unwrap());
     let plans = plans(&sky, size.operations, span);

@@ -64,7 +64,8 @@ pub(crate) fn plans(sky: &Sky, operations: usize, span: Duration) -> Vec<Plan> {
     let mut story = 0;
     while plans.len() < operations {
         story += 1;
-        let start = span.mul_f64(f64::from(u32::try_from(sky.below(1 << 20)).unwrap()) / f64::from(1 << 20));
+        let start = span
+            .mul_f64(f64::from(u32::try_from(sky.below(1 << 20)).unwrap()) / f64::from(1 << 20));
         plans.extend(one_story(sky, story, start));
     }
     plans
@@ -127,9 +128,7 @@ fn item(n: usize) -> String {
 }
 
 fn intent_body(n: usize, card: &str) -> String {
-    format!(
-        "amount=900&currency=usd&confirm=true&payment_method={card}&metadata[order_id]={n}"
-    )
+    format!("amount=900&currency=usd&confirm=true&payment_method={card}&metadata[order_id]={n}")
 }
 
 fn header(plan: Plan, n: usize) -> Plan {
@@ -137,7 +136,12 @@ fn header(plan: Plan, n: usize) -> Plan {
 }
 
 fn own(plan: Plan, n: usize) -> Plan {
-    Plan { by: By::OwnKey, keys: Keys::Own, own: Some(format!("key-of-{}-{n}", plan.workload)), ..plan }
+    Plan {
+        by: By::OwnKey,
+        keys: Keys::Own,
+        own: Some(format!("key-of-{}-{n}", plan.workload)),
+        ..plan
+    }
 }
 
 fn fields(plan: Plan, n: usize, card: &str) -> Plan {
@@ -225,7 +229,8 @@ fn uncommitted(sky: &Sky, plan: Plan, n: usize) -> Vec<Plan> {
 /// itself knows again, still names the operation.
 fn rolled(sky: &Sky, plan: Plan, n: usize) -> Vec<Plan> {
     let plan = Plan { habit: Habit::Roll, ..plan };
-    let unknown = Plan { promise: Promise::Measured, workload: "rolled without own key", ..plan.clone() };
+    let unknown =
+        Plan { promise: Promise::Measured, workload: "rolled without own key", ..plan.clone() };
     vec![match sky.below(3) {
         0 => own(plan, n),
         1 => header(unknown, n),
@@ -235,7 +240,8 @@ fn rolled(sky: &Sky, plan: Plan, n: usize) -> Vec<Plan> {
 
 /// The same content, key and name for two shops.
 fn scopes(plan: &Plan, n: usize) -> Vec<Plan> {
-    let one = |shop: usize| Plan { intent: format!("{}-{shop}", plan.intent), shop, ..plan.clone() };
+    let one =
+        |shop: usize| Plan { intent: format!("{}-{shop}", plan.intent), shop, ..plan.clone() };
     let named = |shop: usize| header(one(shop), n);
     vec![named(0), named(1), own(one(2), n)]
 }
