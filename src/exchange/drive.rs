@@ -230,7 +230,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             holding.record = change::forgotten(holding.record, &asked.identified.operation);
         }
         self.count(asked, &holding, &done, follows);
-        let learnt = Learnt {
+        let mut learnt = Learnt {
             conclusion: done.conclusion,
             attempts: done.attempts,
             object: tell::object(&done),
@@ -241,6 +241,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         self.log(asked, &done, telling, learnt.object.as_deref());
         self.note_decline(asked, &mut holding, &learnt).await;
         seams::point(Point::BeforeAnswer);
+        learnt.answered = self.clock.now();
         table.tell(Arc::new(self.told(asked, done, telling)));
         match learnt.conclusion {
             Conclusion::InDoubt { .. } if seams::mistake(Mistake::PutBackAfterBytes) => {

@@ -9,6 +9,7 @@ mod delivery;
 mod demo;
 mod drain;
 mod exchange;
+mod fuzz;
 mod harness;
 #[cfg(feature = "seams")]
 mod kill;

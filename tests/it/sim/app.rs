@@ -186,12 +186,14 @@ impl App {
         };
         let (watch, line) = Simulated::connect();
         let connection = Connection { peer: Peer::Unix, watch };
+        let asking = self.pods.asking(&plan.intent);
         let answer = tokio::select! {
             biased;
             () = pod.tasks.crashed() => None,
             () = sky.sleep(hangs_up) => None,
             answer = Box::pin(pod.exchange.call(request, connection)) => Some(answer),
         };
+        drop(asking);
         let Some(answer) = answer else {
             let hung_up = hangs_up < SDK_PATIENCE;
             sky.struck(if hung_up { "client: hangs up" } else { "client: connection gone" });
@@ -199,16 +201,12 @@ impl App {
             return silence;
         };
         self.glance(plan, answer.headers(), story);
-        match self.take(&pod, answer, loses, &line).await {
-            Some(answer) => {
-                self.leave(line);
-                read(&answer, plan)
-            }
-            None => {
-                line.over(false);
-                silence
-            }
+        if let Some(answer) = self.take(&pod, answer, loses, &line).await {
+            self.leave(line);
+            return read(&answer, plan);
         }
+        line.over(false);
+        silence
     }
 
     /// Notes what payonce says of an answer.

@@ -9,6 +9,7 @@ use super::store::Store;
 
 /// What a run has to bear.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "what happens, and what does not")]
 pub(crate) struct Climate {
     pub(crate) name: &'static str,
     pub(crate) rates: Rates,
@@ -164,7 +165,7 @@ impl Chaos {
             }
             Event::Leap if sky.chance(0.1) => {
                 sky.struck("clock: leap of about a day");
-                sky.clock.advance(sky.between(80_000_000, 90_000_000));
+                sky.leap_a_day().await;
             }
             Event::Leap => {
                 sky.struck("clock: leap");

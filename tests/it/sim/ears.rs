@@ -2,6 +2,7 @@
 //! I4, I6) are held against this, not against what payonce says.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,10 +38,46 @@ pub(crate) struct Ears {
     pub(crate) call_changed: Vec<String>,
     /// I3: a critical request without a key, by intent.
     pub(crate) keyless: Vec<String>,
+    /// I11: an attempt that was begun when nobody awaited it, by intent.
+    pub(crate) unwanted: Vec<String>,
     pub(crate) sends: u64,
+    /// How many requests of each class await an answer.
+    asking: Map<String, u32>,
+}
+
+/// A request that awaits its answer.
+pub(crate) struct Asking {
+    ears: Arc<Mutex<Ears>>,
+    class: String,
+}
+
+impl Asking {
+    pub(crate) fn for_intent(ears: &Arc<Mutex<Ears>>, intent: &str) -> Self {
+        let class = class_of(intent).to_owned();
+        *ears.lock().unwrap().asking.entry(class.clone()).or_default() += 1;
+        Self { ears: Arc::clone(ears), class }
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let mut ears = self.ears.lock().unwrap();
+        let left = ears.asking.remove(&self.class).unwrap_or(1) - 1;
+        if left > 0 {
+            ears.asking.insert(self.class.clone(), left);
+        }
+    }
 }
 
 impl Ears {
+    /// An attempt begins.
+    pub(crate) fn begin(&mut self, head: &Parts) {
+        let intent = field(head, "sandbox-intent");
+        if !self.asking.contains_key(class_of(intent)) {
+            self.unwanted.push(intent.to_owned());
+        }
+    }
+
     pub(crate) fn hear(
         &mut self,
         sky: &Sky,

@@ -113,9 +113,10 @@ fn operation(
         (None, promise) => promise,
     };
     if held {
-        let why = match shut_out(plan, ears, climate) {
-            true => "another card under a key that the store forgot: held for a person",
-            false => "a saved 500: held for a person",
+        let why = if shut_out(plan, ears, climate) {
+            "another card under a key that the store forgot: held for a person"
+        } else {
+            "a saved 500: held for a person"
         };
         *judged.excused.entry(why).or_default() += 1;
     }
@@ -147,7 +148,7 @@ fn excuse(plan: &Plan, lanes: &[Story], climate: Climate) -> Option<&'static str
         return Some("the pods' clocks differ by more than the repeat window");
     }
     let aged = age(lanes) >= HORIZON;
-    if aged && matches!(plan.by, By::Content | By::Call) {
+    if aged && (matches!(plan.by, By::Content | By::Call) || plan.habit == Habit::Roll) {
         return Some("asked again beyond safe retention");
     }
     if climate.lossy() && (aged || turns(plan, lanes)) {
@@ -188,7 +189,7 @@ fn turns(plan: &Plan, lanes: &[Story]) -> bool {
     })
 }
 
-/// I1, I2, I3, I4, I6.
+/// I1, I2, I3, I4, I6, I11.
 fn keys(
     stories: &[(Plan, Vec<Story>)],
     operations: &[Operation],
@@ -208,6 +209,9 @@ fn keys(
             judged.broken.push(format!("I1: {} bore {} keys", plan.intent, keys.len()));
         }
     }
+    judged.broken.extend(
+        ears.unwanted.iter().map(|it| format!("I11: an attempt for {it}, which nobody awaits")),
+    );
     if !climate.toggles {
         let known = |intent: &&String| !intent.ends_with(MISUSED);
         judged.broken.extend(

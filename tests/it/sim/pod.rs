@@ -19,7 +19,7 @@ use payonce::server::Tasks;
 use payonce::unwritten::Unwritten;
 use tokio_util::sync::CancellationToken;
 
-use super::ears::Ears;
+use super::ears::{Asking, Ears};
 use super::sky::Sky;
 use super::store::{Remote, Store};
 use super::wire::Wire;
@@ -143,6 +143,11 @@ impl Pods {
     /// The pod that runs there, if one does.
     pub(crate) fn at(&self, pod: usize) -> Option<Arc<Pod>> {
         self.slots.lock().unwrap().pods[pod].clone()
+    }
+
+    /// A client begins to wait for an answer.
+    pub(crate) fn asking(&self, intent: &str) -> Asking {
+        Asking::for_intent(&self.ears, intent)
     }
 
     /// Ends a pod where it stands.

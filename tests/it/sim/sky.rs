@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use payonce::clock::{Clock, Timestamp};
@@ -42,6 +42,8 @@ pub(crate) struct Sky {
     weather: Mutex<Weather>,
     trace: Mutex<Trace>,
     struck: Mutex<BTreeMap<&'static str, u64>>,
+    /// Requests that are still to come to the provider, or to be executed there.
+    abroad: AtomicUsize,
     /// The policy or a setting lets everything pass.
     unenforced: AtomicBool,
 }
@@ -57,6 +59,7 @@ impl Sky {
             weather: Mutex::new(Weather { rates, cut_off, ..Weather::default() }),
             trace: Mutex::default(),
             struck: Mutex::default(),
+            abroad: AtomicUsize::new(0),
             unenforced: AtomicBool::new(false),
         }
     }
@@ -102,6 +105,26 @@ impl Sky {
         let mut weather = self.weather();
         let cut_off = vec![false; weather.cut_off.len()];
         *weather = Weather { cut_off, ..Weather::default() };
+    }
+
+    /// A request is late, or stalled, for at most so long.
+    pub(crate) fn send_abroad(self: &Arc<Self>, time: Duration) {
+        self.abroad.fetch_add(1, Ordering::Relaxed);
+        let sky = Arc::clone(self);
+        tokio::task::spawn(async move {
+            sky.sleep(time + Duration::from_secs(1)).await;
+            sky.abroad.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+
+    /// Moves all clocks on by about a day: not while a request is under way, for none takes so long.
+    pub(crate) async fn leap_a_day(&self) {
+        let wire = std::mem::take(&mut self.weather().rates.wire);
+        while self.abroad.load(Ordering::Relaxed) > 0 {
+            self.sleep(Duration::from_secs(1)).await;
+        }
+        self.clock.advance(self.between(80_000_000, 90_000_000));
+        self.weather().rates.wire = wire;
     }
 
     pub(crate) fn unenforced(&self) -> bool {

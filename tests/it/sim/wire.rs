@@ -83,7 +83,9 @@ impl Wire {
             6..10 => Fate::Broken,
             10..12 => Fate::Cut { tenths: sky.below(10), clean: sky.chance(0.5) },
             12..14 => {
-                let millis = Some(sky.between(100, 200_000).as_millis().try_into().unwrap());
+                let time = sky.between(100, 200_000);
+                sky.send_abroad(time + Duration::from_secs(1));
+                let millis = Some(time.as_millis().try_into().unwrap());
                 Fate::Provider(Kind::Stall { millis, effect })
             }
             14 => Fate::Provider(Kind::InUse),
@@ -137,6 +139,7 @@ impl Wire {
     async fn late(&self, head: Parts, body: Bytes) -> Result<Response<Body>, SendError> {
         let (provider, clock) = (self.provider.clone(), self.sky.clock.clone());
         let late = self.sky.between(1_000, 120_000);
+        self.sky.send_abroad(late);
         tokio::task::spawn(async move {
             clock.sleep(late).await;
             drop(provider.answer(&head, &body, None).await);
@@ -154,6 +157,7 @@ impl Upstream for Wire {
         within: Duration,
     ) -> Result<Response<Body>, SendError> {
         let (head, body) = request.into_parts();
+        self.ears.lock().unwrap().begin(&head);
         let Ok(body) = body.collect().await else {
             return Err(SendError::NeverSent(NeverSent::simulated(), Cause::RequestBody));
         };

@@ -95,7 +95,7 @@ fn one_story(sky: &Sky, n: usize, start: Duration) -> Vec<Plan> {
         6 => vec![own(charge("own"), n)],
         7..9 => vec![fields(charge("fields"), n, "pm_card_visa")],
         9 => vec![Plan { by: By::Call, path: "/v1/customers", ..same_key(charge("call"), sky) }],
-        10..12 => twins(sky, charge("twins"), start),
+        10..12 => twins(sky, &charge("twins"), start),
         12 => named_twins(sky, &charge("named-twins"), n),
         13 => {
             // A UUID is never a twin, for the application might have chosen it.
@@ -165,7 +165,7 @@ fn declined(sky: &Sky, plan: Plan, n: usize) -> Vec<Plan> {
 }
 
 /// Byte-identical requests that are all meant, in turn or at once.
-fn twins(sky: &Sky, plan: Plan, start: Duration) -> Vec<Plan> {
+fn twins(sky: &Sky, plan: &Plan, start: Duration) -> Vec<Plan> {
     let apart = *sky.pick(&[0, 50, 3_000, 60_000]);
     let twin = |twin: u32| Plan {
         intent: format!("{}.{twin}", plan.intent),
