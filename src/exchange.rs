@@ -49,7 +49,7 @@ mod write;
 
 pub use asked::Asked;
 use asked::Unbuffered;
-pub(crate) use asked::{Credentials, Reading};
+pub(crate) use asked::{Credentials, Reading, remembered};
 pub use write::Write;
 
 /// How long an answered success is shared, unsettled, with those who name the same operation. They
@@ -77,8 +77,6 @@ pub struct Config {
     pub body_bytes: usize,
     /// Everything passes, but what is open or recent keeps its key.
     pub bypass: bool,
-    /// The ledger is known not to forget, so that v2 requests may be recognised by content.
-    pub never_forgets: bool,
 }
 
 /// The rooms that a journey passes.

@@ -58,6 +58,7 @@ fn check_decisions(record: &Record) {
                     repeat_window: Duration::from_secs(30),
                     next_after_saved_500: false,
                     epoch: record.occurrence.epoch,
+                    arrived: record.first_sent,
                     now,
                 };
                 let verdict = judge(Some(record), owner, &ask);

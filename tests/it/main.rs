@@ -22,6 +22,8 @@ mod pods;
 mod policy;
 mod proof;
 mod reconcile;
+mod redis_ledger;
+mod redis_server;
 mod rows;
 mod running;
 mod sandbox;
