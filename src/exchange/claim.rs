@@ -103,25 +103,14 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 let entry = Self::entry(asked, &candidate.record, ask.now)?;
                 let began = self.clock.now();
                 seams::point(Point::BeforeClaim);
-<<<<<<< HEAD
-                let found = match self.ledger.claim(&[asked.record()], entry).await {
-                    Err(LedgerError::Unavailable(what))
-                        if !derives(asked) && !seams::mistake(Mistake::StoreErrorSwallowed) =>
-                    {
-=======
                 let claimed = self.ledger.claim(&[asked.record()], entry).await;
                 seams::point(Point::Claimed);
                 let found = match claimed {
                     Err(LedgerError::Unavailable(what)) if !derives(asked) => {
->>>>>>> sim
                         return Ok(self.down(asked, candidate, &what));
                     }
                     found => found?,
                 };
-<<<<<<< HEAD
-                seams::point(Point::Claimed);
-=======
->>>>>>> sim
                 self.metrics.ledger_round_trip("claim", self.clock.now().since(began));
                 match found {
                     Found::Fresh(version) => {

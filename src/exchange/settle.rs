@@ -42,11 +42,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     pub(super) async fn note_decline(&self, asked: &Asked, holding: &mut Holding, learnt: &Learnt) {
         let declined = matches!(learnt.conclusion, Conclusion::Declined { .. });
         let named = matches!(asked.identified.kind, Kind::Header | Kind::Fields);
-<<<<<<< HEAD
-        if !declined || !named || holding.version.is_none() {
-=======
         if holding.version.is_none() || !declined || !named {
->>>>>>> sim
             return;
         }
         let now = self.clock.now();

@@ -269,16 +269,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             claim.lease = self.clock.now().plus(self.config.lease);
         }
         seams::point(Point::BeforeRenew);
-<<<<<<< HEAD
-        let Some(version) = self.move_on(asked, holding, &renewed).await? else {
-            return Ok(false);
-        };
-        seams::point(Point::Renewed);
-=======
         let moved = self.move_on(asked, holding, &renewed).await;
         seams::point(Point::Renewed);
         let Some(version) = moved? else { return Ok(false) };
->>>>>>> sim
         holding.version = Some(version);
         holding.record = renewed;
         Ok(true)
