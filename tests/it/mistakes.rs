@@ -42,9 +42,9 @@ const SCENARIOS: [(Mistake, Scenario); 23] = scenarios![
     VersionIgnored pods two_pods_claim_what_both_have_read
     PutBackAfterBytes alone a_doubt_is_asked_for_again_in_the_next_epoch
     SettleByNonOwner pods a_settling_write_comes_late
-    FingerprintOmitsAmount alone another_amount_is_asked_for_under_the_same_name
+    FingerprintOmitsFields alone another_amount_is_asked_for_under_the_same_name
     IdentityOmitsScope alone two_accounts_charge_the_same_at_once
-    IdentityOmitsPayer alone two_payers_pay_the_same
+    IdentityOmitsDescription alone two_orders_cost_the_same
     DeliveredTooEarly alone the_client_is_gone_before_it_has_its_answer
     SentPastHorizon alone a_doubt_is_asked_for_again_when_the_provider_has_forgotten
     StoreErrorSwallowed alone the_same_is_meant_again_while_the_store_is_down

@@ -115,12 +115,13 @@ pub(super) async fn two_accounts_charge_the_same_at_once() -> Verdict {
     executed(&world, 1, &["a", "b"])
 }
 
-pub(super) async fn two_payers_pay_the_same() -> Verdict {
+pub(super) async fn two_orders_cost_the_same() -> Verdict {
     let world = world().await;
-    world.done(&charge("a", 1)).await;
-    let mut other = charge("b", 2);
-    other.body = b"amount=500&currency=usd&source=tok_mastercard".to_vec();
-    world.done(&other).await;
+    for (intent, call) in [("a", 1), ("b", 2)] {
+        let mut order = charge(intent, call);
+        order.body.extend(format!("&description=order+{intent}").bytes());
+        world.done(&order).await;
+    }
     executed(&world, 1, &["a", "b"])
 }
 

@@ -256,7 +256,6 @@ impl Pods {
                 lease: Duration::from_secs(15),
                 body_bytes: 1 << 20,
                 bypass,
-                never_forgets: false,
             },
         });
         let writer = exchange.clone();
