@@ -212,7 +212,8 @@ fn keys(
     judged.broken.extend(
         ears.unwanted.iter().map(|it| format!("I11: an attempt for {it}, which nobody awaits")),
     );
-    if !climate.toggles {
+    // Where the store fails, another process may have gone on with the same call meanwhile.
+    if !climate.toggles && !climate.lossy() {
         let known = |intent: &&String| !intent.ends_with(MISUSED);
         judged.broken.extend(
             ears.call_changed
@@ -221,6 +222,8 @@ fn keys(
                 .filter(|intent| !intent.contains("declined") && !intent.starts_with("cards"))
                 .map(|intent| format!("I2: a call of {intent} bore two keys at one process")),
         );
+    }
+    if !climate.toggles {
         judged.broken.extend(ears.keyless.iter().map(|it| format!("I3: {it} bore no key")));
     }
     if !climate.lossy() && !climate.toggles {
