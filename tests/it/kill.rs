@@ -26,11 +26,13 @@ mod scene;
 /// How often a point is passed before the process dies there, at most.
 const TIMES: u32 = 3;
 
+type Settings = Vec<(&'static str, String)>;
+
 /// The store that the processes of a scene share one after the other.
 #[derive(Clone, Copy)]
 struct Store<'a> {
     /// Its settings, for a scene in this directory; another number is an empty store.
-    settings: &'a (dyn Fn(&Path, u32) -> Vec<(&'static str, String)> + Sync),
+    settings: &'a (dyn Fn(&Path, u32) -> Settings + Sync),
     /// The points that nobody passes with it.
     never: &'static [Point],
 }
