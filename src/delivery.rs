@@ -48,9 +48,13 @@ use crate::upstream::Body;
 mod body;
 mod io;
 mod line;
+#[cfg(feature = "seams")]
+mod simulated;
 
 pub use io::{Remains, Stream, Watched};
 use line::{Line, Stage};
+#[cfg(feature = "seams")]
+pub use simulated::Simulated;
 
 /// How long a connection must stay quiet after an answer for the answer to count as delivered.
 pub const QUIET: Duration = Duration::from_secs(2);

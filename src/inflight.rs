@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::decide::digest::ClientKeyDigest;
@@ -114,7 +114,8 @@ impl Drop for Turn {
 #[derive(Debug)]
 pub struct Table {
     state: Mutex<State>,
-    changed: watch::Sender<()>,
+    /// Wakes all who wait, in the order in which they came.
+    changed: Notify,
     max_seats: usize,
 }
 
@@ -185,28 +186,28 @@ impl Table {
                 latest: Latest::Known(Delivery::Lost),
                 client_keys: Vec::new(),
             }),
-            changed: watch::Sender::new(()),
+            changed: Notify::new(),
             max_seats,
         })
     }
 
     fn change<T>(&self, how: impl FnOnce(&mut State) -> T) -> T {
         let value = how(&mut lock(&self.state));
-        self.changed.send_replace(());
+        self.changed.notify_waiters();
         value
     }
 
     /// Waits until `what` gives something. Looks again at every change.
     async fn until<T>(&self, mut what: impl FnMut(&mut State) -> Option<T>) -> T {
-        let mut changed = self.changed.subscribe();
+        let mut changed = std::pin::pin!(self.changed.notified());
         loop {
+            // From here on no change is missed.
+            changed.as_mut().enable();
             if let Some(value) = what(&mut lock(&self.state)) {
                 return value;
             }
-            // The sender lives in `self`, so this cannot fail; were it to, looking again is right.
-            if changed.changed().await.is_err() {
-                tokio::task::yield_now().await;
-            }
+            changed.as_mut().await;
+            changed.set(self.changed.notified());
         }
     }
 

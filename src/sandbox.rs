@@ -28,6 +28,7 @@ mod routes;
 mod serve;
 mod state;
 mod store;
+mod unplugged;
 mod wire;
 
 use std::fmt;
@@ -48,6 +49,7 @@ use crate::clock::{Clock, Timestamp};
 pub use effects::{Effect, Outcome};
 pub use faults::{Fault, Kind, Only, Strike};
 pub use log::Seen;
+pub use unplugged::Unplugged;
 
 /// How a sandbox is set up.
 #[derive(Clone, Debug)]

@@ -77,6 +77,13 @@ impl NeverSent {
     pub(crate) const fn proven() -> Self {
         Self(())
     }
+
+    /// For a simulated network, which knows what left.
+    #[cfg(feature = "seams")]
+    #[must_use]
+    pub const fn simulated() -> Self {
+        Self(())
+    }
 }
 
 /// Why no answer head came.

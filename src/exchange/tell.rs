@@ -1,5 +1,6 @@
 //! What the askers are told, the log line and the counters.
 
+use http::StatusCode;
 use http::header::HeaderValue;
 use tracing::{error, info, warn};
 
@@ -207,7 +208,9 @@ fn answer(done: Exchanged, before: Before, keyless_call: bool) -> Result<Answer,
         | Meaning::Succeeded
         | Meaning::Declined { .. } => (false, false),
     };
-    if in_doubt && (nothing || keyless_call) {
+    // A lock time-out says that nothing happened as well, and knows no more of earlier attempts.
+    let refused = nothing || last == Some(StatusCode::TOO_MANY_REQUESTS.as_u16());
+    if in_doubt && (refused || keyless_call) {
         return Err(unknown);
     }
     let Some(mut answer) = done.answer else {

@@ -29,6 +29,29 @@ impl Memory {
         Self { clock, max_records, inner: Mutex::default() }
     }
 
+    /// All that it holds, to be stepped back to.
+    ///
+    /// # Errors
+    /// As any other call.
+    #[cfg(feature = "seams")]
+    pub fn snapshot(&self) -> Result<Snapshot, LedgerError> {
+        Ok(Snapshot(self.inner()?.clone()))
+    }
+
+    /// Steps back to `snapshot`, or to nothing: what a stale replica or a flush leaves behind. No
+    /// version comes twice all the same.
+    ///
+    /// # Errors
+    /// As any other call.
+    #[cfg(feature = "seams")]
+    pub fn step_back(&self, snapshot: Option<&Snapshot>) -> Result<(), LedgerError> {
+        let mut inner = self.inner()?;
+        let last = inner.last;
+        let kept = snapshot.map(|snapshot| snapshot.0.clone()).unwrap_or_default();
+        *inner = Inner { last, ..kept };
+        Ok(())
+    }
+
     /// Nothing awaits while this is held.
     fn inner(&self) -> Result<MutexGuard<'_, Inner>, LedgerError> {
         self.inner.lock().map_err(|poisoned| {
@@ -109,6 +132,12 @@ impl Ledger for Memory {
     }
 }
 
+/// What a ledger held at one moment.
+#[cfg(feature = "seams")]
+#[derive(Debug)]
+pub struct Snapshot(Inner);
+
+#[derive(Clone, Debug)]
 struct Slot {
     version: Version,
     record: Bytes,
@@ -117,7 +146,7 @@ struct Slot {
 }
 
 /// The records, and what points at them. Every id in an index has a slot.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 struct Inner {
     slots: HashMap<RecordId, Slot>,
     expiry: BTreeSet<(Timestamp, RecordId)>,

@@ -161,7 +161,7 @@ fn broken(wire: &Wire, clean: bool) -> Result<Response<Out>, Broken> {
 }
 
 /// 401, 413 and what is no call at all: no key is looked at.
-fn refused(shared: &Shared, fail: Fail) -> Answer {
+pub(crate) fn refused(shared: &Shared, fail: Fail) -> Answer {
     let request = shared.lock().state.request_id();
     Answer::from(fail).with("request-id", request)
 }
@@ -211,7 +211,7 @@ fn plain(answer: &Answer) -> Response<Out> {
     response(answer, Either::Left(Full::new(answer.body.clone())))
 }
 
-fn response(answer: &Answer, body: Out) -> Response<Out> {
+pub(crate) fn response<B>(answer: &Answer, body: B) -> Response<B> {
     let mut response = Response::new(body);
     *response.status_mut() =
         StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

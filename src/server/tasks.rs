@@ -6,7 +6,7 @@ use tokio_util::task::TaskTracker;
 
 /// A set of running tasks. Clones share the set.
 #[derive(Clone, Debug, Default)]
-pub struct Tasks(TaskTracker);
+pub struct Tasks(TaskTracker, #[cfg(feature = "seams")] tokio_util::sync::CancellationToken);
 
 impl Tasks {
     /// An empty set.
@@ -21,6 +21,8 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        #[cfg(feature = "seams")]
+        let task = until(self.1.clone(), task);
         // The handle is only a way to wait, which `drained` does; dropping it detaches the task.
         drop(self.0.spawn(task));
     }
@@ -42,10 +44,32 @@ impl Tasks {
         self.0.len()
     }
 
+    /// Ends every task where it stands, as the death of the process would.
+    #[cfg(feature = "seams")]
+    pub fn crash(&self) {
+        self.1.cancel();
+    }
+
+    /// Waits for the crash.
+    #[cfg(feature = "seams")]
+    pub async fn crashed(&self) {
+        self.1.cancelled().await;
+    }
+
     /// Closes the set and waits until none runs.
     pub async fn drained(&self) {
         self.0.close();
         self.0.wait().await;
+    }
+}
+
+/// Runs `task` until the crash, after which it is not polled again.
+#[cfg(feature = "seams")]
+async fn until(crash: tokio_util::sync::CancellationToken, task: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = crash.cancelled() => {}
+        () = task => {}
     }
 }
 

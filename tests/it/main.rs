@@ -17,6 +17,8 @@ mod ledger_contract;
 mod ledger_embedded;
 mod ledger_redis;
 mod lifecycle;
+#[cfg(feature = "seams")]
+mod mistakes;
 mod pods;
 mod policy;
 mod port;
@@ -34,4 +36,6 @@ mod sdk;
 mod second_look;
 mod server;
 mod serving;
+#[cfg(feature = "seams")]
+mod sim;
 mod upstream;

@@ -65,9 +65,7 @@ pub fn claimed(found: Option<&Record>, ask: &Ask<'_>, send: Send, with: Claiming
             about: with.about,
         },
     };
-    if let Some(key) = ask.client_key
-        && !seams::mistake(Mistake::AskerNotRecorded)
-    {
+    if let Some(key) = ask.client_key {
         remember(&mut record, key);
     }
     trim(&mut record);
@@ -155,7 +153,7 @@ fn with_past(record: &Record) -> Vec<Past> {
 
 fn remember(record: &mut Record, key: ClientKeyDigest) {
     let seen = ClientKeySeen { digest: key, occurrence: record.occurrence };
-    if !record.client_keys.contains(&seen) {
+    if !record.client_keys.contains(&seen) && !seams::mistake(Mistake::AskerNotRecorded) {
         record.client_keys.push(seen);
     }
     trim(record);

@@ -39,7 +39,8 @@ fn keys_and_effects(world: &World) -> (usize, usize) {
 
 #[tokio::test]
 async fn an_unknown_attempt_is_not_undone_by_a_later_refusal_in_the_same_exchange() {
-    for refusal in [limited().times(3), status(401), status(403)] {
+    let locked = Fault::new(Kind::LockTimeout).times(3);
+    for refusal in [limited().times(3), locked, status(401), status(403)] {
         let world = Setup::policy(CONTENT).start().await;
         let said = refusal.clone();
         world.faults([lost(), refusal]);

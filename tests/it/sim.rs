@@ -1,0 +1,75 @@
+//! A deterministic simulation: the real exchange, forward and ledger code of several pods on a clock,
+//! a network, a store and a provider that a seed decides about. The oracle is what the sandbox
+//! executed, never payonce's word. A seed replays its run exactly.
+//!
+//! The long run: `PAYONCE_SIM_OPERATIONS=1000000 cargo test --release --features seams --test it
+//! sim::`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a helper of tests may fail the test"
+)]
+
+mod app;
+mod campaign;
+mod canary;
+mod chaos;
+mod ears;
+mod judge;
+#[cfg(feature = "seams")]
+mod mistakes;
+mod pod;
+mod run;
+mod sky;
+mod store;
+mod wire;
+mod work;
+
+use campaign::Campaign;
+use chaos::Climate;
+use run::{Size, play};
+
+const SMALL: Size = Size { operations: 300, pods: 3 };
+
+#[test]
+fn a_seed_replays_its_run_exactly() {
+    let once = play(6, Climate::of(6), SMALL);
+    let again = play(6, Climate::of(6), SMALL);
+    if once.digest != again.digest {
+        for (one, other) in once.last.iter().zip(&again.last) {
+            println!("{one}\n{other}");
+        }
+    }
+    assert_eq!(once.digest, again.digest);
+    assert_ne!(once.digest, play(13, Climate::of(13), SMALL).digest);
+}
+
+/// How many operations are played: `PAYONCE_SIM_OPERATIONS`, else what fits into every build.
+fn operations() -> usize {
+    let wanted = std::env::var("PAYONCE_SIM_OPERATIONS").ok();
+    wanted.map_or(4_200, |text| text.parse().expect("PAYONCE_SIM_OPERATIONS is a number"))
+}
+
+#[test]
+fn what_is_promised_holds_in_every_climate() {
+    let first = std::env::var("PAYONCE_SIM_SEED").map_or(0, |seed| seed.parse().unwrap());
+    let campaign = Campaign::play(first, operations(), SMALL);
+    println!("{campaign}");
+    assert_eq!(campaign.wrong, Vec::<String>::new());
+    assert!(campaign.mostly_succeeded(), "{:?}", campaign.verdict);
+}
+
+/// Shows the events of one intent: `PAYONCE_SIM_SHOW=9:named-twins-2-0`.
+#[test]
+fn one_intent_of_one_seed_is_told_when_asked_for() {
+    let Ok(show) = std::env::var("PAYONCE_SIM_SHOW") else { return };
+    let (seed, intent) = show.split_once(':').unwrap();
+    let seed = seed.parse().unwrap();
+    let ran = play(seed, Climate::of(seed), SMALL);
+    for event in ran.told_of(intent) {
+        println!("{event}");
+    }
+}

@@ -1,0 +1,136 @@
+//! What was truly sent: every key, with what, when and for whom. The invariants about keys (I1, I2,
+//! I4, I6) are held against this, not against what payonce says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use payonce::clock::Timestamp;
+
+use super::sky::Sky;
+use super::wire::{Map, field};
+
+/// The header field that names one call of an SDK; all its retries bear it.
+pub(crate) const CALL: &str = "x-call";
+
+/// What was sent with one key.
+struct Key {
+    first: Timestamp,
+    content: u64,
+}
+
+/// All that was heard.
+#[derive(Default)]
+pub(crate) struct Ears {
+    keys: Map<(String, String), Key>,
+    calls: Map<(String, u64), String>,
+    /// The keys that bore each intent, with the number of sends.
+    pub(crate) intents: BTreeMap<String, (BTreeSet<String>, u32)>,
+    /// Classes whose key the provider may hold a 500 under.
+    pub(crate) held: BTreeSet<String>,
+    /// I4: a key that was sent with two contents, by intent.
+    pub(crate) two_contents: Vec<String>,
+    /// I6: a key that was sent when it was too old, by intent.
+    pub(crate) too_old: Vec<(String, Duration)>,
+    /// I2: a call whose retry bore another key at the same process, by intent.
+    pub(crate) call_changed: Vec<String>,
+    /// I3: a critical request without a key, by intent.
+    pub(crate) keyless: Vec<String>,
+    /// I11: an attempt that was begun when nobody awaited it, by intent.
+    pub(crate) unwanted: Vec<String>,
+    pub(crate) sends: u64,
+    /// How many requests of each class await an answer.
+    asking: Map<String, u32>,
+}
+
+/// A request that awaits its answer.
+pub(crate) struct Asking {
+    ears: Arc<Mutex<Ears>>,
+    class: String,
+}
+
+impl Asking {
+    pub(crate) fn for_intent(ears: &Arc<Mutex<Ears>>, intent: &str) -> Self {
+        let class = class_of(intent).to_owned();
+        *ears.lock().unwrap().asking.entry(class.clone()).or_default() += 1;
+        Self { ears: Arc::clone(ears), class }
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let mut ears = self.ears.lock().unwrap();
+        let left = ears.asking.remove(&self.class).unwrap_or(1) - 1;
+        if left > 0 {
+            ears.asking.insert(self.class.clone(), left);
+        }
+    }
+}
+
+impl Ears {
+    /// An attempt begins.
+    pub(crate) fn begin(&mut self, head: &Parts) {
+        let intent = field(head, "sandbox-intent");
+        if !self.asking.contains_key(class_of(intent)) {
+            self.unwanted.push(intent.to_owned());
+        }
+    }
+
+    pub(crate) fn hear(
+        &mut self,
+        sky: &Sky,
+        sender: u64,
+        head: &Parts,
+        body: &Bytes,
+        fate: &'static str,
+    ) {
+        let (intent, key) = (field(head, "sandbox-intent"), field(head, "idempotency-key"));
+        let (call, scope) = (field(head, CALL), field(head, "authorization"));
+        let now = sky.now();
+        self.sends += 1;
+        sky.note(format_args!("{sender} sends {intent} {key} {call}: {fate}"));
+        if key.is_empty() {
+            if !sky.unenforced() {
+                self.keyless.push(intent.to_owned());
+            }
+            return;
+        }
+        let sent = self.intents.entry(intent.to_owned()).or_default();
+        sent.0.insert(key.to_owned());
+        sent.1 += 1;
+        let content = digest(head.uri.path(), body);
+        let known = self.keys.entry((scope.to_owned(), key.to_owned()));
+        let known = known.or_insert(Key { first: now, content });
+        if known.content != content {
+            self.two_contents.push(intent.to_owned());
+        }
+        let safe = Duration::from_hours(if head.uri.path().starts_with("/v2/") { 696 } else { 23 });
+        if now.since(known.first) >= safe {
+            self.too_old.push((intent.to_owned(), now.since(known.first)));
+        }
+        let before = self.calls.entry((call.to_owned(), sender));
+        if before.or_insert_with(|| key.to_owned()) != key {
+            self.call_changed.push(intent.to_owned());
+        }
+    }
+
+    /// The provider may hold a 500 under the key of this request.
+    pub(crate) fn held(&mut self, head: &Parts) {
+        self.held.insert(class_of(field(head, "sandbox-intent")).to_owned());
+    }
+}
+
+/// Intents of one class share what stands before the dot.
+pub(crate) fn class_of(intent: &str) -> &str {
+    intent.split('.').next().unwrap_or(intent)
+}
+
+fn digest(path: &str, body: &Bytes) -> u64 {
+    let mut digest = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in path.bytes().chain([0]).chain(body.iter().copied()) {
+        digest = (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    digest
+}

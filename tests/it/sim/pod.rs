@@ -1,0 +1,265 @@
+//! The pods: each a whole payonce without its listener, which may die at any moment.
+
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use payonce::chance::Chance;
+use payonce::clock::{Clock, Timestamp};
+use payonce::decide::policy::Policy;
+use payonce::decide::retry;
+use payonce::exchange::{self, Exchange, Policies, Rooms};
+use payonce::forward::{Bounds, Forwarder};
+use payonce::inflight::Inflight;
+use payonce::metrics::Metrics;
+use payonce::notes::Notes;
+use payonce::recent::Recent;
+use payonce::request::InFlightBytes;
+use payonce::sandbox::Unplugged;
+use payonce::server::Tasks;
+use payonce::unwritten::Unwritten;
+use tokio_util::sync::CancellationToken;
+
+use super::ears::{Asking, Ears};
+use super::sky::Sky;
+use super::store::{Remote, Store};
+use super::wire::Wire;
+
+/// Each kind of rule has a path of its own.
+const RULES: &str = r#"
+version = 1
+
+[[rule]]
+name = "charges"
+match = ["POST /v1/charges"]
+class = "critical"
+identity = "content"
+distinguishes = ["source"]
+
+[[rule]]
+name = "intents"
+match = ["POST /v1/payment_intents", "POST /v2/core/accounts"]
+class = "critical"
+identity = ["metadata[order_id]"]
+otherwise = "call"
+
+[[rule]]
+name = "items"
+match = ["POST /v1/invoiceitems"]
+class = "critical"
+identity = "content"
+distinguishes = ["metadata[*]"]
+merge = "twins"
+repeat_window = "30s"
+"#;
+
+/// The policies between which a run goes back and forth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rulebook {
+    Usual,
+    /// Other bytes that mean the same.
+    Edited,
+    /// Everything passes.
+    Observe,
+}
+
+static USUAL: LazyLock<Arc<Policy>> = LazyLock::new(|| parse(RULES));
+static EDITED: LazyLock<Arc<Policy>> = LazyLock::new(|| {
+    parse(&format!(
+        "{RULES}\n[[rule]]\nname = \"r\"\nmatch = [\"POST /v1/refunds\"]\nclass = \"critical\"\n"
+    ))
+});
+static OBSERVE: LazyLock<Arc<Policy>> =
+    LazyLock::new(|| parse(&RULES.replacen("version = 1", "version = 1\nmode = \"observe\"", 1)));
+
+fn parse(text: &str) -> Arc<Policy> {
+    Arc::new(Policy::parse(text).unwrap())
+}
+
+/// The policy file of all pods.
+#[derive(Clone)]
+struct File(Arc<Mutex<Arc<Policy>>>);
+
+impl Policies for File {
+    fn current(&self) -> Arc<Policy> {
+        Arc::clone(&self.0.lock().unwrap())
+    }
+}
+
+/// One run of one pod.
+pub(crate) struct Pod {
+    pub(crate) exchange: Exchange<Remote, Wire>,
+    pub(crate) tasks: Tasks,
+}
+
+/// All pods, and what a new run of one is made of.
+pub(crate) struct Pods {
+    sky: Arc<Sky>,
+    store: Arc<Store>,
+    provider: Unplugged,
+    ears: Arc<Mutex<Ears>>,
+    file: File,
+    slots: Mutex<Slots>,
+    seed: u64,
+    skew: bool,
+}
+
+struct Slots {
+    pods: Vec<Option<Arc<Pod>>>,
+    runs: u64,
+    bypass: bool,
+    /// The metrics of all that ran, as they last were.
+    metrics: Vec<Metrics>,
+}
+
+impl Pods {
+    pub(crate) fn new(
+        sky: &Arc<Sky>,
+        store: &Arc<Store>,
+        provider: &Unplugged,
+        ears: &Arc<Mutex<Ears>>,
+        count: usize,
+        seed: u64,
+        skew: bool,
+    ) -> Arc<Self> {
+        let pods = (0..count).map(|_| None).collect();
+        let pods = Self {
+            sky: Arc::clone(sky),
+            store: Arc::clone(store),
+            provider: provider.clone(),
+            ears: Arc::clone(ears),
+            file: File(Arc::new(Mutex::new(Arc::clone(&USUAL)))),
+            slots: Mutex::new(Slots { pods, runs: 0, bypass: false, metrics: Vec::new() }),
+            seed,
+            skew,
+        };
+        (0..count).for_each(|pod| pods.start(pod));
+        Arc::new(pods)
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.slots.lock().unwrap().pods.len()
+    }
+
+    /// The pod that runs there, if one does.
+    pub(crate) fn at(&self, pod: usize) -> Option<Arc<Pod>> {
+        self.slots.lock().unwrap().pods[pod].clone()
+    }
+
+    /// A client begins to wait for an answer.
+    pub(crate) fn asking(&self, intent: &str) -> Asking {
+        Asking::for_intent(&self.ears, intent)
+    }
+
+    /// Ends a pod where it stands.
+    pub(crate) fn crash(&self, pod: usize) {
+        if let Some(running) = self.slots.lock().unwrap().pods[pod].take() {
+            self.sky.note(format_args!("pod {pod} dies"));
+            running.tasks.crash();
+        }
+    }
+
+    /// Starts a pod that does not run.
+    pub(crate) fn start(&self, pod: usize) {
+        let mut slots = self.slots.lock().unwrap();
+        if slots.pods[pod].is_none() {
+            slots.runs += 1;
+            let metrics = Metrics::new();
+            let started = self.build(pod, slots.runs, slots.bypass, metrics.clone());
+            slots.pods[pod] = Some(Arc::new(started));
+            slots.metrics.push(metrics);
+        }
+    }
+
+    /// Whether pods that start from now on let everything pass.
+    pub(crate) fn set_bypass(&self, bypass: bool) {
+        self.slots.lock().unwrap().bypass = bypass;
+    }
+
+    /// Puts another policy in force everywhere.
+    pub(crate) fn reload(&self, book: Rulebook) {
+        let policy = match book {
+            Rulebook::Usual => &USUAL,
+            Rulebook::Edited => &EDITED,
+            Rulebook::Observe => &OBSERVE,
+        };
+        *self.file.0.lock().unwrap() = Arc::clone(policy);
+    }
+
+    /// What all metrics say.
+    pub(crate) fn metrics(&self) -> Vec<String> {
+        self.slots.lock().unwrap().metrics.iter().map(Metrics::encode).collect()
+    }
+
+    /// The second pod's clock is fast by a little, the third one's slow by more than a lease.
+    fn clock_of(&self, pod: usize) -> Clock {
+        match self.sky.clock.clone() {
+            Clock::Driven { base, start, speed, ahead } if self.skew => {
+                let base = match pod % 3 {
+                    0 => base,
+                    1 => base.plus(Duration::from_millis(2_500)),
+                    _ => Timestamp::from_millis(base.as_millis() - 40_000),
+                };
+                Clock::Driven { base, start, speed, ahead }
+            }
+            clock => clock,
+        }
+    }
+
+    fn build(&self, pod: usize, run: u64, bypass: bool, metrics: Metrics) -> Pod {
+        let (sky, clock) = (Arc::clone(&self.sky), self.clock_of(pod));
+        let chance = Chance::seeded(self.seed.wrapping_mul(1_000_003).wrapping_add(run));
+        let (closing, tasks) = (CancellationToken::new(), Tasks::new());
+        let wire = Wire {
+            sky: Arc::clone(&sky),
+            provider: self.provider.clone(),
+            ears: Arc::clone(&self.ears),
+            sender: run,
+        };
+        let bounds = Bounds {
+            retry: retry::Limits {
+                deadline: Duration::from_secs(70),
+                attempt: Duration::from_secs(40),
+                attempts: 4,
+                backoff: Duration::from_millis(500),
+                backoff_max: Duration::from_secs(5),
+            },
+            answer_bytes: 1 << 20,
+            bytes: InFlightBytes::new(1 << 26),
+            budget: retry::Budget::new(0.2, 1.0, clock.now()),
+        };
+        let forwarder = Forwarder::new(
+            wire,
+            clock.clone(),
+            chance.clone(),
+            bounds,
+            closing.clone(),
+            metrics.clone(),
+        );
+        let exchange = Exchange::new(Rooms {
+            ledger: Remote { sky, store: Arc::clone(&self.store), pod },
+            forwarder,
+            policies: Box::new(self.file.clone()),
+            recent: Recent::default(),
+            inflight: Inflight::new(10_000, 64),
+            tasks: tasks.clone(),
+            closing: closing.clone(),
+            bytes: InFlightBytes::new(1 << 26),
+            unwritten: Unwritten::default(),
+            notes: Notes::default(),
+            clock,
+            chance,
+            metrics,
+            config: exchange::Config {
+                provider: "provider.test".to_owned(),
+                secret: None,
+                owner: format!("pod-{pod}-{run}"),
+                lease: Duration::from_secs(15),
+                body_bytes: 1 << 20,
+                bypass,
+            },
+        });
+        let writer = exchange.clone();
+        tasks.spawn(async move { writer.write_what_is_left(closing).await });
+        Pod { exchange, tasks }
+    }
+}
