@@ -251,12 +251,13 @@ impl<U: Upstream> Forwarder<U> {
             return Err(Why::Budget);
         }
         tokio::select! {
+            // I11: if the pause ends as the last asker leaves, nobody waits.
             biased;
-            () = self.clock.sleep(pause) => {}
             () = askers.unwanted(), if !seams::mistake(Mistake::RetriedUnwanted) => {
                 return Err(Why::Unwanted);
             }
             () = self.closing.cancelled() => return Err(Why::Shutdown),
+            () = self.clock.sleep(pause) => {}
         }
         if safe_until.is_some_and(|until| self.clock.now() >= until) {
             return Err(Why::Retention);

@@ -104,12 +104,12 @@ named! {
         PutBackAfterBytes "put_back_after_bytes"
         /// A process settles what another has taken over.
         SettleByNonOwner "settle_by_non_owner"
-        /// The fingerprint leaves out the amount.
-        FingerprintOmitsAmount "fingerprint_omits_amount"
+        /// The fingerprint leaves out some fields.
+        FingerprintOmitsFields "fingerprint_omits_fields"
         /// The operation does not depend on whose account it is.
         IdentityOmitsScope "identity_omits_scope"
-        /// An operation by content does not depend on whom it charges.
-        IdentityOmitsPayer "identity_omits_payer"
+        /// An operation by content does not depend on its description.
+        IdentityOmitsDescription "identity_omits_description"
         /// An answer counts as delivered before anybody knows.
         DeliveredTooEarly "delivered_too_early"
         /// A key is sent however old it is.
@@ -124,7 +124,7 @@ named! {
         InUseAsDecline "in_use_as_decline"
         /// "Not sent" or a rate limit makes up for an earlier attempt of which nothing is known.
         UnknownErased "unknown_erased"
-        /// A decline that was delivered is replayed for ever.
+        /// A decline that was delivered ends the operation for ever.
         DeclineForEver "decline_for_ever"
         /// A success that was delivered is replayed for ever.
         SuccessForEver "success_for_ever"

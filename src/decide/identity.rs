@@ -103,7 +103,6 @@ pub fn identify(
     request: &Request<'_>,
     rule: &Rule,
 ) -> Result<Identified, Unidentified> {
-    let scope = if seams::mistake(Mistake::IdentityOmitsScope) { &Scope::NOBODY } else { scope };
     let own = match request.client_key {
         Some((key, Chosen::ByApplication)) => Some(key),
         Some((_, Chosen::BySdk { .. })) | None => None,
@@ -191,9 +190,8 @@ fn recognise(
         return Ok((Kind::OwnKey, vec![key.as_str().as_bytes().to_vec()]));
     }
     if by_content && rule.distinguishes.iter().any(|field| request.content.has(field)) {
-        let omits = ["customer", "source"];
-        let content = said(request.content, Mistake::IdentityOmitsPayer, &omits).into_owned();
-        return Ok((Kind::Content, vec![content]));
+        let content = said(request.content, Mistake::IdentityOmitsDescription, &["description"]);
+        return Ok((Kind::Content, vec![content.into_owned()]));
     }
     let call = request.client_key.map(|(key, _)| key.as_str().as_bytes().to_vec());
     Ok((Kind::Call, vec![call.unwrap_or_else(|| request.nonce.to_vec())]))
@@ -242,7 +240,11 @@ impl Fingerprint {
             whole: WholeDigest(secret.short(&[
                 b"payonce request 1",
                 &scope.0,
-                &said(content, Mistake::FingerprintOmitsAmount, &["amount"]),
+                &said(
+                    content,
+                    Mistake::FingerprintOmitsFields,
+                    &["amount", "statement_descriptor"],
+                ),
             ])),
             fields: content.fields().iter().take(Self::MAX_FIELDS).map(field).collect(),
         }

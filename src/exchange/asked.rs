@@ -24,6 +24,7 @@ use crate::forward::{IDEMPOTENCY_KEY, Message};
 use crate::ledger::{KeyDigest, Ledger, RecordId};
 use crate::refusal::Refusal;
 use crate::request::{BadHead, BodyError, Buffered, Head, buffer};
+use crate::seams::{self, Mistake};
 use crate::upstream::{Body, Upstream, headers, routes};
 
 /// Who asks, as the request says.
@@ -44,6 +45,9 @@ impl Credentials {
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let field = |name: &str| headers.get(name).map(http::HeaderValue::as_bytes);
         let api_key = api_key(headers.get(AUTHORIZATION)?.as_bytes());
+        if seams::mistake(Mistake::IdentityOmitsScope) {
+            return Some(Self { api_key: Zeroizing::default(), scope: Scope::of(b"", None, None) });
+        }
         let scope = Scope::of(&api_key, field("stripe-account"), field("stripe-context"));
         Some(Self { api_key, scope })
     }

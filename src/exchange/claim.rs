@@ -75,7 +75,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let until = asked.arrived().plus(self.forwarder.limits().deadline);
         let mut look = FIRST_LOOK;
         loop {
-            let late = match self.look(asked).await {
+            let late = match self.look(asked, table).await {
                 Ok(Looked::Done(claimed)) => return claimed,
                 Ok(Looked::Lost) => Refusal::StillInFlight,
                 Ok(Looked::Elsewhere(late)) => late,
@@ -94,7 +94,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     }
 
     /// One look at the ledger.
-    async fn look(&self, asked: &Asked) -> Result<Looked, LedgerError> {
+    async fn look(&self, asked: &Asked, table: &Table) -> Result<Looked, LedgerError> {
+        if !table.wanted() {
+            return Ok(Looked::Done(Claimed::Unwanted));
+        }
         let ask = self.ask(asked);
         let remembered = self.recent.operation(asked.record(), ask.now);
         let held = match self.candidate(asked, remembered.as_ref(), &ask) {
@@ -129,7 +132,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 }
             }
         };
-        self.judged(asked, &ask, held, remembered).await
+        self.judged(asked, &ask, table, held, remembered).await
     }
 
     /// Judges what stands in the ledger, or what is remembered if that got further.
@@ -137,6 +140,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         &self,
         asked: &Asked,
         ask: &Ask<'_>,
+        table: &Table,
         held: Option<Held>,
         remembered: Option<Record>,
     ) -> Result<Looked, LedgerError> {
@@ -149,7 +153,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             (Some(_), Some(remembered)) if seams::mistake(Mistake::MemoryOverStore) => {
                 Some(remembered)
             }
-            (Some(stored), Some(remembered)) => Some(further(&stored, &remembered).clone()),
+            (Some(stored), Some(remembered)) => {
+                let owner = self.owner_of(&stored, ask.now);
+                Some(further(&stored, &remembered, owner).clone())
+            }
             (stored, remembered) => stored.or(remembered),
         };
         if let Some(found) = &found
@@ -187,6 +194,11 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             Then::Send(send) => send,
         };
         let Some(held) = held else { return Ok(Looked::Lost) };
+        if !table.wanted() {
+            // A claim says that the latest asker has not got its answer. The one before may have,
+            // and would be taken for lost should this process die now.
+            return Ok(Looked::Done(Claimed::Unwanted));
+        }
         let holding = self.holding(asked, found, ask, send, verdict.row);
         let entry = Self::entry(asked, &holding.record, ask.now)?;
         seams::point(Point::BeforeClaim);

@@ -129,14 +129,15 @@ pub(super) async fn operation<L: Ledger, U: Upstream>(
             // I11: no attempt was made yet, and nobody waits for one.
             return exchange.put_back(&asked, &holding).await;
         }
+        if !exchange.still_ours(&asked, &mut holding).await {
+            continue;
+        }
         if let Some(refusal) = exchange.too_late(&asked, &holding) {
             table.tell(Arc::new(exchange.refused(&asked, &refusal)));
             table.close();
             return exchange.put_back(&asked, &holding).await;
         }
-        if exchange.still_ours(&asked, &mut holding).await {
-            break holding;
-        }
+        break holding;
     };
     table.claimed(Arc::new(holding.record.clone()));
     let (done, follows) = exchange.send(&asked, &mut holding, &table).await;
@@ -271,10 +272,12 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         }
     }
 
-    /// Why a claim is not used: no time is left for an attempt, or the call was sent with another
-    /// key, which the record has forgotten (I2).
+    /// Why a claim is not used: no time is left for an attempt, for this request or for its key, or
+    /// the call was sent with another key, which the record has forgotten (I2).
     fn too_late(&self, asked: &Asked, holding: &Holding) -> Option<Refusal> {
-        if !self.has_time(asked) {
+        // I6: the key may have become too old since it was judged.
+        let old = safe_until(&holding.record).is_some_and(|until| self.clock.now() >= until);
+        if old || !self.has_time(asked) {
             return Some(Refusal::StillInFlight);
         }
         let other = asked.recalled.as_ref().is_some_and(|sent| *sent != holding.record.key);

@@ -20,7 +20,6 @@
 //! and not answered is [`LedgerError::Unavailable`], and may have happened.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +35,7 @@ use crate::metrics::Metrics;
 use crate::server::Tasks;
 
 mod breaker;
+mod config;
 mod dial;
 mod facts;
 mod fault;
@@ -48,6 +48,7 @@ mod slots;
 mod version;
 mod watch;
 
+pub use config::{Config, OpenError, Topology};
 pub use dial::{Login, TlsError};
 use fault::Fault;
 use keys::{Command, Keys, Swap};
@@ -58,58 +59,10 @@ use watch::Watch;
 
 /// How many records are read in one round trip for the list of open operations.
 const BATCH: usize = 64;
+/// The longest pause between two looks while a look fails.
+const SOON: Duration = Duration::from_millis(500);
 /// How long closing may take until connections are cut.
 const CLOSING: Duration = Duration::from_secs(5);
-
-/// How the servers are arranged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Topology {
-    /// One server.
-    #[default]
-    Single,
-    /// A master with replicas, watched over by Sentinels.
-    Sentinel,
-    /// A Redis Cluster.
-    Cluster,
-}
-
-/// What a Redis ledger is told.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The server; the Sentinels; or some servers of the Cluster.
-    pub nodes: Vec<Node>,
-    /// What they are.
-    pub topology: Topology,
-    /// The Sentinels' name for the master.
-    pub master: String,
-    /// Who payonce is to the servers.
-    pub login: Login,
-    /// Who payonce is to the Sentinels.
-    pub sentinel_login: Login,
-    /// Which database; 0 on a Cluster.
-    pub database: u32,
-    /// Trusted instead of the platform's authorities.
-    pub ca_file: Option<PathBuf>,
-    /// What all names in the store begin with.
-    pub prefix: String,
-    /// For one round trip.
-    pub timeout: Duration,
-    /// For making one connection, TLS and login included.
-    pub connect_timeout: Duration,
-    /// Between two looks whether the store has forgotten.
-    pub watch: Duration,
-}
-
-/// Why a Redis ledger cannot be used at all. One that is merely not there now is no such reason.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// TLS cannot be set up.
-    #[error("store.ca_file: {0}")]
-    Tls(#[from] TlsError),
-    /// A server is there, and payonce cannot work with it.
-    #[error("store.nodes: {0}")]
-    Unfit(String),
-}
 
 /// A ledger in Redis.
 pub struct Redis {
@@ -197,9 +150,12 @@ impl Shared {
     async fn watch_on(&self, end: CancellationToken) {
         let mut was_down = false;
         loop {
+            // A connection that was made a moment ago must be looked at, though the first look came
+            // too early.
+            let pause = if was_down { self.every.min(SOON) } else { self.every };
             tokio::select! {
                 () = end.cancelled() => return,
-                () = self.clock.sleep(self.every) => {}
+                () = self.clock.sleep(pause) => {}
                 () = self.links.connected.notified() => {}
             }
             let looked = tokio::select! {
@@ -244,7 +200,7 @@ impl Shared {
             let key = self.keys.digest(*key);
             let mut set = redis::cmd("SET");
             set.arg(&key).arg(id.to_string()).arg("PX").arg(ttl);
-            commands.push(Command::new(key, set));
+            commands.push(Command::hint(key, set));
         }
         let mut answers = self.links.send(&commands).await.into_iter();
         let swapped = answers.next().unwrap_or_else(|| Err(Fault::Silent("no answer".to_owned())));
@@ -255,10 +211,10 @@ impl Shared {
                 debug!(%fault, "a key will not find its operation; nothing else hangs on it");
             }
         }
-        match swapped {
-            Value::Int(1) => Ok(Swapped::Done(fresh)),
-            other => Ok(Swapped::Stands(read(id, other)?)),
+        if swapped == Value::Int(1) {
+            return Ok(Swapped::Done(fresh));
         }
+        Ok(Swapped::Stands(read(id, &swapped)?))
     }
 
     /// The records under `ids`, in their order.
@@ -273,7 +229,7 @@ impl Shared {
             })
             .collect();
         let answers = self.links.send(&commands).await;
-        ids.iter().zip(answers).map(|(id, answer)| read(*id, answer?)).collect()
+        ids.iter().zip(answers).map(|(id, answer)| read(*id, &answer?)).collect()
     }
 
     /// Ids on the lists of open operations, those that are kept longest first.
@@ -384,14 +340,14 @@ impl fmt::Debug for Redis {
     }
 }
 
-fn read(id: RecordId, answer: Value) -> Result<Option<Held>, LedgerError> {
-    match answer {
-        Value::Nil => Ok(None),
-        Value::BulkString(bytes) => {
-            value::decode(id, &bytes).map(Some).map_err(LedgerError::Damaged)
-        }
-        _other => Err(LedgerError::Damaged(format!("the value of record {id} is no text"))),
+fn read(id: RecordId, answer: &Value) -> Result<Option<Held>, LedgerError> {
+    if *answer == Value::Nil {
+        return Ok(None);
     }
+    let Value::BulkString(bytes) = answer else {
+        return Err(LedgerError::Damaged(format!("the value of record {id} is no text")));
+    };
+    value::decode(id, bytes).map(Some).map_err(LedgerError::Damaged)
 }
 
 fn id_in(value: &Value) -> Option<RecordId> {

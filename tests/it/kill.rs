@@ -19,27 +19,32 @@ use std::sync::Mutex;
 use payonce::seams::Point;
 
 use self::scene::Scene;
+use crate::redis_server::RedisServer;
 
 mod scene;
 
-/// How many processes die at the same time.
-const AT_ONCE: usize = 4;
 /// How often a point is passed before the process dies there, at most.
 const TIMES: u32 = 3;
 
-/// The store that the processes share one after the other.
+type Settings = Vec<(&'static str, String)>;
+
+/// The store that the processes of a scene share one after the other.
 #[derive(Clone, Copy)]
-struct Store {
-    /// Its settings, for a scene in this directory.
-    settings: fn(&Path) -> Vec<(&'static str, String)>,
+struct Store<'a> {
+    /// Its settings, for a scene in this directory; another number is an empty store.
+    settings: &'a (dyn Fn(&Path, u32) -> Settings + Sync),
     /// The points that nobody passes with it.
     never: &'static [Point],
 }
 
-const EMBEDDED: Store = Store {
-    settings: |directory| {
-        let path = directory.join("store.redb").display().to_string();
-        vec![("PAYONCE_STORE__KIND", "embedded".to_owned()), ("PAYONCE_STORE__PATH", path)]
+const EMBEDDED: Store<'_> = Store {
+    settings: &|directory, number| {
+        let path = directory.join(format!("store-{number}.redb")).display().to_string();
+        vec![
+            ("PAYONCE_STORE__KIND", "embedded".to_owned()),
+            ("PAYONCE_STORE__PATH", path),
+            ("PAYONCE_STORE__SINGLE_INSTANCE", "true".to_owned()),
+        ]
     },
     // A lease is renewed where another process might take it for ended.
     never: &[Point::BeforeRenew, Point::Renewed],
@@ -79,6 +84,8 @@ enum Script {
     Forgotten,
     /// A new policy, then a charge.
     Reload,
+    /// A charge that takes the provider long enough for the lease to be renewed.
+    Slow,
 }
 
 /// One script in one way.
@@ -112,10 +119,14 @@ fn plays() -> Vec<Play> {
 }
 
 /// Runs `each` over `work` in a few threads; what failed, as text.
-fn all<T: Send + std::fmt::Debug + Copy>(work: Vec<T>, each: impl Fn(T) + Sync) -> Vec<String> {
+fn all<T: Send + std::fmt::Debug + Copy>(
+    work: Vec<T>,
+    at_once: usize,
+    each: impl Fn(T) + Sync,
+) -> Vec<String> {
     let (work, failed) = (Mutex::new(work), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..at_once {
             scope.spawn(|| {
                 loop {
                     let Some(next) = work.lock().unwrap().pop() else { return };
@@ -129,10 +140,11 @@ fn all<T: Send + std::fmt::Debug + Copy>(work: Vec<T>, each: impl Fn(T) + Sync) 
     failed.into_inner().unwrap()
 }
 
-fn every_death_is_recovered_from(store: Store) {
+/// So many processes die at the same time.
+fn every_death_is_recovered_from(store: Store<'_>, plays: Vec<Play>, at_once: usize) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let passed = Mutex::new(Vec::new());
-    let failed = all(plays(), |play| {
+    let failed = all(plays, at_once, |play| {
         let _inside = runtime.enter();
         let mut times = BTreeMap::<Point, u32>::new();
         for point in Scene::new(store, play).trace() {
@@ -151,7 +163,7 @@ fn every_death_is_recovered_from(store: Store) {
     let (count, each): (usize, BTreeSet<_>) =
         (deaths.len(), deaths.iter().map(|it| it.1).collect());
     let died = Mutex::new(BTreeSet::new());
-    let failed = all(deaths, |(play, (point, n))| {
+    let failed = all(deaths, at_once, |(play, (point, n))| {
         let _inside = runtime.enter();
         Scene::new(store, play).die_at(point, n);
         died.lock().unwrap().insert((point, n));
@@ -171,6 +183,16 @@ fn every_death_is_recovered_from(store: Store) {
 }
 
 #[test]
+fn another_card_is_tried_though_the_process_died_between_the_decline_and_its_settling() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let _inside = runtime.enter();
+    for way in [Way::Header, Way::Fields] {
+        let play = Play { way, again: Again::FreshKey, script: Script::AnotherCard };
+        Scene::new(EMBEDDED, play).die_at(Point::DeliveryKnown, 1);
+    }
+}
+
+#[test]
 fn a_binary_with_seams_bears_the_mark_that_a_release_must_not_bear() {
     let binary = std::fs::read(env!("CARGO_BIN_EXE_payonce")).unwrap();
     let mark = b"PAYONCE_SEAM";
@@ -179,5 +201,30 @@ fn a_binary_with_seams_bears_the_mark_that_a_release_must_not_bear() {
 
 #[test]
 fn a_process_that_dies_at_any_step_is_recovered_from_on_the_embedded_store() {
-    every_death_is_recovered_from(EMBEDDED);
+    every_death_is_recovered_from(EMBEDDED, plays(), 4);
+}
+
+/// Whoever asks again waits until the lease of the dead process has ended: few scripts, many at once.
+#[test]
+fn a_process_that_dies_at_any_step_is_recovered_from_on_redis() {
+    let redis = RedisServer::start(&["--appendonly", "yes"]);
+    let node = format!("unix://{}", redis.socket().display());
+    let settings = |directory: &Path, number: u32| {
+        let prefix = directory.file_name().unwrap().to_str().unwrap();
+        let prefix: String = prefix.chars().filter(char::is_ascii_alphanumeric).collect();
+        vec![
+            ("PAYONCE_STORE__KIND", "redis".to_owned()),
+            ("PAYONCE_STORE__NODES", node.clone()),
+            ("PAYONCE_STORE__PREFIX", format!("{prefix}-{number}")),
+        ]
+    };
+    let never = &[Point::BeforeCommit, Point::Committed];
+    let plays = [
+        (Way::Header, Again::SameKey, Script::AnotherCard),
+        (Way::Content, Again::SameKey, Script::Forgotten),
+        (Way::Content, Again::FreshKey, Script::Reload),
+        (Way::Content, Again::FreshKey, Script::Slow),
+    ];
+    let plays = plays.map(|(way, again, script)| Play { way, again, script });
+    every_death_is_recovered_from(Store { settings: &settings, never }, plays.to_vec(), 32);
 }

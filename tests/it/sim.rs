@@ -19,6 +19,7 @@ mod canary;
 mod chaos;
 mod ears;
 mod judge;
+#[cfg(feature = "seams")]
 mod mistakes;
 mod pod;
 mod run;

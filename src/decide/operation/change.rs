@@ -7,7 +7,7 @@ use super::record::{
     About, Claim, ClientKeySeen, FORMAT, MAX_CLIENT_KEYS, Outcome, Past, Record, Resolved, Settled,
     Standing,
 };
-use super::table::{Ask, Send, Way};
+use super::table::{Ask, Owner, Send, Way};
 use crate::clock::Timestamp;
 use crate::decide::digest::{ClientKeyDigest, OperationId};
 use crate::decide::identity::Kind;
@@ -40,7 +40,10 @@ pub fn claimed(found: Option<&Record>, ask: &Ask<'_>, send: Send, with: Claiming
     let mut record = match found {
         Some(found) if found.occurrence == send.occurrence => {
             let standing = sent_again(found.standing);
-            Record { claim: Some(with.claim), standing, last_sent: ask.now, ..found.clone() }
+            // Later than what it follows, whatever the clock of the process that wrote that says:
+            // else that one's memory would look like the later exchange ([`further`]).
+            let last_sent = ask.now.max(found.last_sent.plus(Duration::from_millis(1)));
+            Record { claim: Some(with.claim), standing, last_sent, ..found.clone() }
         }
         found => Record {
             format: FORMAT,
@@ -62,9 +65,7 @@ pub fn claimed(found: Option<&Record>, ask: &Ask<'_>, send: Send, with: Claiming
             about: with.about,
         },
     };
-    if let Some(key) = ask.client_key
-        && !seams::mistake(Mistake::AskerNotRecorded)
-    {
+    if let Some(key) = ask.client_key {
         remember(&mut record, key);
     }
     trim(&mut record);
@@ -152,7 +153,7 @@ fn with_past(record: &Record) -> Vec<Past> {
 
 fn remember(record: &mut Record, key: ClientKeyDigest) {
     let seen = ClientKeySeen { digest: key, occurrence: record.occurrence };
-    if !record.client_keys.contains(&seen) {
+    if !record.client_keys.contains(&seen) && !seams::mistake(Mistake::AskerNotRecorded) {
         record.client_keys.push(seen);
     }
     trim(record);
@@ -222,7 +223,7 @@ pub fn settled(
     }
     record.claim = None;
     record.attempts = record.attempts.saturating_add(learnt.attempts);
-    record.last_sent = learnt.last_sent;
+    record.last_sent = learnt.last_sent.max(record.last_sent);
     record.answered = Some(learnt.answered);
     record.about.object = learnt.object.clone().or(record.about.object);
     record.about.request_id = learnt.request_id.clone().or(record.about.request_id);
@@ -361,14 +362,18 @@ pub fn told_by_word(mut record: Record, client_key: Option<ClientKeyDigest>) -> 
     record
 }
 
-/// Of two records of one operation, the one that got further: what a store that stepped back, or
-/// did not take a write, does not know, a process may remember. Of one occurrence, an outcome that
-/// the provider keeps is further than any other standing; then the later exchange is. A tie is the
-/// first's.
+/// Of what is stored and what a process remembers of one operation, the record that got further:
+/// what a store that stepped back, or did not take a write, does not know, a process may remember.
+/// Of one occurrence, an outcome that the provider keeps is further than any other standing; then
+/// the later exchange is, unless the `owner` of what is stored still works on it and will send its
+/// key. A tie is the store's.
 #[must_use]
-pub fn further<'a>(one: &'a Record, other: &'a Record) -> &'a Record {
-    let reached = |record: &Record| (record.occurrence, spent(record), record.last_sent);
-    if reached(one) >= reached(other) { one } else { other }
+pub fn further<'a>(stored: &'a Record, remembered: &'a Record, owner: Owner) -> &'a Record {
+    let reached = |record: &Record| {
+        let later = (owner == Owner::Gone).then_some(record.last_sent);
+        (record.occurrence, spent(record), later)
+    };
+    if reached(stored) >= reached(remembered) { stored } else { remembered }
 }
 
 #[cfg(test)]

@@ -307,7 +307,8 @@ fn beyond(record: &Record, ask: &Ask<'_>) -> (Row, Then) {
 
 /// A7, A8.
 fn other_content(record: &Record, alive: bool, ask: &Ask<'_>) -> (Row, Then) {
-    let declined = record.settled().is_some_and(|it| it.result == Outcome::Declined);
+    let declined = record.settled().is_some_and(|it| it.result == Outcome::Declined)
+        && !seams::mistake(Mistake::DeclineForEver);
     if declined && !alive && ask.kind != Kind::OwnKey {
         return (Row::A7, next(record, ask, false));
     }

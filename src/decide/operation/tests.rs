@@ -4,6 +4,7 @@ mod bytes;
 mod changes;
 mod epochs;
 mod histories;
+mod model;
 mod provider;
 mod rows;
 mod scenarios;

@@ -1,4 +1,4 @@
-//! One connection to one server: TCP, TLS or Unix socket, then authentication.
+//! One connection to one server: TCP, TLS or Unix socket.
 //!
 //! The `redis` crate speaks the protocol over a stream that is made here: so TLS is rustls over
 //! aws-lc-rs as everywhere in payonce, and nothing reconnects or repeats a command by itself.
@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, RedisConnectionInfo, RedisError};
+use redis::{AsyncConnectionConfig, RedisConnectionInfo};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -87,32 +87,20 @@ fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
 /// What reads and writes for a connection; whoever has it runs it.
 pub(super) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Connects and logs in. The caller runs the future that comes with the connection, and bounds the
+/// Connects. The caller runs the future that comes with the connection, logs in, and bounds the
 /// time that this takes.
 pub(super) async fn dial(
     node: &Node,
     tls: Option<&TlsConnector>,
-    login: &Login,
-    database: u32,
 ) -> Result<(MultiplexedConnection, Driver), Fault> {
     let stream = open(node, tls).await?;
-    let mut info = RedisConnectionInfo::default()
-        .set_db(i64::from(database))
-        .set_lib_name("payonce", env!("CARGO_PKG_VERSION"));
-    if let Some(user) = &login.user {
-        info = info.set_username(user);
-    }
-    if let Some(password) = &login.password {
-        let Ok(password) = std::str::from_utf8(password.expose()) else {
-            return Err(Fault::Unfit("its password is not UTF-8 text".to_owned()));
-        };
-        info = info.set_password(password);
-    }
+    // The crate's own login does not tell a wrong password from a server that is busy.
+    let info = RedisConnectionInfo::default().set_skip_set_lib_name();
     // Each round trip is bounded by whoever makes it, on payonce's own clock.
     let config = AsyncConnectionConfig::new().set_response_timeout(None);
     match MultiplexedConnection::new_with_config(&info, stream, config).await {
         Ok((connection, driver)) => Ok((connection, Box::pin(driver))),
-        Err(error) => Err(refused(node, &error)),
+        Err(error) => Err(Fault::Unreached(format!("{node}: {}", error.category()))),
     }
 }
 
@@ -134,17 +122,6 @@ async fn open(node: &Node, tls: Option<&TlsConnector>) -> Result<Box<dyn Stream>
     Ok(Box::new(stream))
 }
 
-/// A server's refusal of the handshake. Only the code is told of what it says.
-fn refused(node: &Node, error: &RedisError) -> Fault {
-    match error.code() {
-        Some("WRONGPASS" | "NOAUTH" | "NOPERM") => {
-            Fault::Unfit(format!("{node} does not take the user or password"))
-        }
-        Some(code) => Fault::Unreached(format!("{node} refused the connection ({code})")),
-        None => Fault::Unreached(format!("{node}: {}", error.category())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,12 +134,16 @@ mod tests {
         assert!(connector(Some(Path::new("/nowhere/ca.pem"))).is_err());
     }
 
-    #[tokio::test]
-    async fn a_server_that_is_not_there_is_named_without_the_password() {
+    #[test]
+    fn a_login_does_not_show_its_password() {
         let login = Login { user: None, password: Some(Secret::new(b"hunter2-hunter2".to_vec())) };
         assert!(!format!("{login:?}").contains("hunter2"));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_named() {
         let node = Node::parse("unix:///nowhere/redis.sock").unwrap();
-        let fault = dial(&node, None, &login, 0).await.err().unwrap();
+        let fault = dial(&node, None).await.err().unwrap();
         assert!(fault.to_string().starts_with("unix:///nowhere/redis.sock"), "{fault}");
     }
 }

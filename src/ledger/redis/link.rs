@@ -9,6 +9,7 @@ use redis::{Cmd, Pipeline, Value};
 use tokio::sync::Mutex;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::dial::Login;
 use super::facts::Facts;
 use super::fault::Fault;
 use super::keys::Keys;
@@ -73,10 +74,46 @@ impl Link {
     }
 
     fn read(&self, answer: Value) -> Result<Value, Fault> {
-        match answer {
-            Value::ServerError(error) => Err(Fault::of(&error, &self.node)),
-            answer => Ok(answer),
+        if let Value::ServerError(error) = &answer {
+            return Err(Fault::of(error, &self.node));
         }
+        Ok(answer)
+    }
+
+    /// Says who payonce is, and chooses the database.
+    pub(super) async fn log_in(&self, login: &Login, database: u32) -> Result<(), Fault> {
+        let mut cmds = Vec::new();
+        if let Some(password) = &login.password {
+            let mut auth = redis::cmd("AUTH");
+            if let Some(user) = &login.user {
+                auth.arg(user);
+            }
+            auth.arg(password.expose());
+            cmds.push(auth);
+        }
+        if database != 0 {
+            let mut select = redis::cmd("SELECT");
+            select.arg(database);
+            cmds.push(select);
+        }
+        if cmds.is_empty() {
+            return Ok(());
+        }
+        for answer in self.send(&cmds).await? {
+            match refusal(&answer) {
+                None => {}
+                // A server that has too many clients says ERR and closes: that is no answer here.
+                Some(code @ ("WRONGPASS" | "NOAUTH" | "NOPERM" | "ERR")) => {
+                    let what = "does not take the user, password or database";
+                    return Err(Fault::Unfit(format!("{} {what} ({code})", self.node)));
+                }
+                Some(code) => {
+                    let what = format!("{} refused the login ({code})", self.node);
+                    return Err(Fault::Unreached(what));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Asks the server about itself, and makes the script known to it.
@@ -84,7 +121,11 @@ impl Link {
         let mut save = redis::cmd("CONFIG");
         save.arg("GET").arg("save");
         let asked = [redis::cmd("INFO"), save, Keys::load_script()];
-        let mut answers = self.send(&asked).await?.into_iter();
+        let answers = self.send(&asked).await?;
+        if answers.iter().any(|answer| refusal(answer) == Some("NOAUTH")) {
+            return Err(Fault::Unfit(format!("{} asks for a password", self.node)));
+        }
+        let mut answers = answers.into_iter();
         // What it forbids it does not say; what it does not say is not trusted.
         let mut next = || answers.next().and_then(Result::ok).unwrap_or(Value::Nil);
         let (info, save) = (next(), next());
@@ -93,6 +134,14 @@ impl Link {
             Some(why) => Err(Fault::Unfit(format!("{}: {why}", self.node))),
             None => Ok(facts),
         }
+    }
+}
+
+/// The code of a server's error.
+fn refusal(answer: &Result<Value, Fault>) -> Option<&str> {
+    match answer {
+        Err(Fault::Refused(code)) => Some(code),
+        Ok(_) | Err(_) => None,
     }
 }
 

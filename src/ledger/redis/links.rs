@@ -8,25 +8,28 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::{join_all, select_ok};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::{Cmd, Value};
 use tokio::sync::{Notify, Semaphore};
 use tokio_rustls::TlsConnector;
 use tracing::{info, warn};
 
+use super::Config;
 use super::breaker::{Admission, Breaker, Change};
-use super::dial::{Login, dial};
+use super::dial::dial;
 use super::facts::Facts;
 use super::fault::Fault;
 use super::keys::Command;
 use super::link::{Link, Seat};
 use super::node::Node;
-use super::slots::{Slots, named, slot_of, text};
-use super::{Config, Topology};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::server::Tasks;
+
+mod routes;
+
+use routes::Route;
 
 /// How many calls may be under way at one time; one more waits within its time-out.
 const CALLS: usize = 1024;
@@ -34,25 +37,10 @@ const CALLS: usize = 1024;
 const HOPS: usize = 4;
 /// The pause before what a server said it would do later.
 const LATER: Duration = Duration::from_millis(25);
+/// Hints are waited for this part of the time-out longer than what they go with.
+const HINT_SHARE: u32 = 20;
 /// Servers that are remembered beside those of the settings.
 const MOST_NODES: usize = 256;
-
-/// Who serves what.
-enum Route {
-    /// One master serves everything.
-    One(Node),
-    /// Each slot has its master.
-    Many(Slots),
-}
-
-impl Route {
-    fn node(&self, key: &str) -> Option<&Node> {
-        match self {
-            Self::One(node) => Some(node),
-            Self::Many(slots) => slots.node(slot_of(key)),
-        }
-    }
-}
 
 /// The connections of one ledger.
 pub(super) struct Links {
@@ -128,19 +116,6 @@ impl Links {
         self.send(&[command]).await.pop().unwrap_or_else(|| Err(unanswered()))
     }
 
-    /// The masters there are, as far as is known now.
-    pub(super) async fn masters(&self) -> Result<Vec<Node>, Fault> {
-        Ok(match &*self.route().await? {
-            Route::One(node) => vec![node.clone()],
-            Route::Many(slots) => slots.masters().into_iter().cloned().collect(),
-        })
-    }
-
-    /// Who serves `key`.
-    pub(super) async fn master_of(&self, key: &str) -> Result<Option<Node>, Fault> {
-        Ok(self.route().await?.node(key).cloned())
-    }
-
     /// Lets go of every connection.
     pub(super) fn close(&self) {
         self.seats().clear();
@@ -200,7 +175,25 @@ impl Links {
             }
         }
         let trips = trips.into_iter().map(|(node, legs)| self.trip(node, legs, commands));
-        answers.extend(join_all(trips).await.into_iter().flatten());
+        let mut under_way: FuturesUnordered<_> = trips.collect();
+        let is_hint = |leg: &Leg| commands.get(leg.command).is_some_and(|command| command.hint);
+        while let Some(answered) = {
+            let answered = |leg: &Leg| answers.iter().any(|(done, _)| done.command == leg.command);
+            // A server that holds nothing but hints does not keep a write waiting.
+            if legs.iter().all(|leg| is_hint(leg) || answered(leg)) {
+                let grace = self.config.timeout / HINT_SHARE;
+                self.clock.timeout(grace, under_way.next()).await.unwrap_or(None)
+            } else {
+                under_way.next().await
+            }
+        } {
+            answers.extend(answered);
+        }
+        for leg in legs {
+            if !answers.iter().any(|(done, _)| done.command == leg.command) {
+                answers.push((leg.clone(), Err(Fault::Held("it was not waited for"))));
+            }
+        }
         let stale = answers.iter().filter_map(|(_, answer)| answer.as_ref().err());
         if stale.into_iter().any(Fault::is_stale_route) {
             self.forget(&route).await;
@@ -237,8 +230,8 @@ impl Links {
                             // The answer to ASKING says nothing.
                             answers.next();
                         }
-                        let none = || Err(Fault::Silent("no answer".to_owned()));
-                        (leg, answers.next().unwrap_or_else(none))
+                        let missing = || Err(Fault::Silent("no answer".to_owned()));
+                        (leg, answers.next().unwrap_or_else(missing))
                     })
                     .collect()
             }
@@ -256,8 +249,8 @@ impl Links {
         let seat = self.seat(node);
         let link = seat.link(async || self.connect(node).await).await?;
         let limit = self.config.timeout;
-        let sent = self.clock.timeout(limit, link.send(cmds.iter().copied())).await;
-        let answers = sent.unwrap_or_else(|_elapsed| {
+        let trip = self.clock.timeout(limit, link.send(cmds.iter().copied())).await;
+        let answers = trip.unwrap_or_else(|_elapsed| {
             Err(Fault::Silent(format!("no answer from {node} within {limit:?}")))
         });
         if answers.is_err() {
@@ -269,9 +262,9 @@ impl Links {
     /// A new connection to a master that payonce can work with.
     async fn connect(&self, node: &Node) -> Result<Link, Fault> {
         let made = async {
-            let dialled = dial(node, self.tls.as_ref(), &self.config.login, self.config.database);
-            let (connection, driver) = dialled.await?;
+            let (connection, driver) = dial(node, self.tls.as_ref()).await?;
             let link = Link::new(node.clone(), connection, driver, &self.tasks);
+            link.log_in(&self.config.login, self.config.database).await?;
             let facts = link.introduce().await?;
             Ok((link, facts))
         };
@@ -286,100 +279,6 @@ impl Links {
         info!(%node, version = facts.version, "store connected");
         self.connected.notify_one();
         Ok(link)
-    }
-
-    async fn route(&self) -> Result<Arc<Route>, Fault> {
-        let mut held = self.route.lock().await;
-        if let Some(route) = held.as_ref() {
-            return Ok(Arc::clone(route));
-        }
-        let route = match self.config.topology {
-            Topology::Single => {
-                let none = || Fault::Unreached("no server is named".to_owned());
-                Route::One(self.config.nodes.first().cloned().ok_or_else(none)?)
-            }
-            Topology::Sentinel => Route::One(self.master().await?),
-            Topology::Cluster => Route::Many(self.slots().await?),
-        };
-        if let Route::Many(slots) = &route {
-            let masters = slots.masters();
-            self.seats().retain(|node, _| masters.contains(&node));
-        }
-        let route = Arc::new(route);
-        *held = Some(Arc::clone(&route));
-        Ok(route)
-    }
-
-    /// Asks anew who serves what, unless somebody has already.
-    async fn forget(&self, route: &Arc<Route>) {
-        let mut held = self.route.lock().await;
-        if held.as_ref().is_some_and(|held| Arc::ptr_eq(held, route)) {
-            *held = None;
-        }
-    }
-
-    /// The master that most Sentinels name: one that is cut off may still name the last.
-    async fn master(&self) -> Result<Node, Fault> {
-        let mut cmd = redis::cmd("SENTINEL");
-        cmd.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.config.master);
-        let asked =
-            self.config.nodes.iter().map(|node| self.once(node, &self.config.sentinel_login, &cmd));
-        let mut named_by: Vec<(Node, usize)> = Vec::new();
-        let mut why = None;
-        for (asked, answer) in self.config.nodes.iter().zip(join_all(asked).await) {
-            let master = match answer {
-                Ok(answer) => master_in(&answer, asked),
-                Err(fault) => {
-                    why = Some(fault);
-                    continue;
-                }
-            };
-            let Some(master) = master else { continue };
-            match named_by.iter_mut().find(|(node, _)| *node == master) {
-                Some((_, count)) => *count += 1,
-                None => named_by.push((master, 1)),
-            }
-        }
-        let most = named_by.into_iter().max_by_key(|(_, count)| *count);
-        most.map(|(node, _)| node).ok_or_else(|| {
-            why.unwrap_or_else(|| {
-                let name = &self.config.master;
-                Fault::Unreached(format!("no Sentinel knows a master named {name:?}"))
-            })
-        })
-    }
-
-    /// The map of a Cluster, of whichever server answers first.
-    async fn slots(&self) -> Result<Slots, Fault> {
-        let mut cmd = redis::cmd("CLUSTER");
-        cmd.arg("SLOTS");
-        let mut nodes = self.config.nodes.clone();
-        let known: Vec<_> = self.seats().keys().take(MOST_NODES).cloned().collect();
-        nodes.extend(known.into_iter().filter(|node| !self.config.nodes.contains(node)));
-        let cmd = &cmd;
-        let asked = nodes.iter().map(|node| {
-            Box::pin(async move {
-                let answer = self.once(node, &self.config.login, cmd).await?;
-                let wrong = || Fault::Unreached(format!("{node} serves no Cluster"));
-                Slots::read(&answer, node).ok_or_else(wrong)
-            })
-        });
-        select_ok(asked).await.map(|(slots, _others)| slots)
-    }
-
-    /// One question on a connection of its own.
-    async fn once(&self, node: &Node, login: &Login, cmd: &Cmd) -> Result<Value, Fault> {
-        let asked = async {
-            let (connection, driver) = dial(node, self.tls.as_ref(), login, 0).await?;
-            let link = Link::new(node.clone(), connection, driver, &self.tasks);
-            let answer = link.send([cmd]).await?.pop();
-            answer.unwrap_or_else(|| Err(Fault::Unreached(format!("{node} said nothing"))))
-        };
-        let limit = self.config.connect_timeout;
-        let answer = self.clock.timeout(limit, asked).await;
-        answer.unwrap_or_else(|_elapsed| {
-            Err(Fault::Unreached(format!("no answer from {node} within {limit:?}")))
-        })
     }
 
     fn seat(&self, node: &Node) -> Arc<Seat> {
@@ -456,11 +355,4 @@ impl Leg {
             | Fault::Refused(_) => Self { to: None, pause: true, ..self },
         }
     }
-}
-
-/// The answer of a Sentinel: host and port.
-fn master_in(answer: &Value, asked: &Node) -> Option<Node> {
-    let Value::Array(parts) = answer else { return None };
-    let [host, port] = parts.as_slice() else { return None };
-    named(text(host).as_deref(), text(port)?.parse().ok()?, asked)
 }

@@ -17,7 +17,8 @@ const DISTRUST: Duration = Duration::from_hours(720);
 /// What stands in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
-    /// 16 hex digits.
+    /// 16 hex digits; kept when the mark is written anew because the history is another one, so
+    /// that several processes that see this do not alarm one another.
     pub(super) random: String,
     /// The replication id; `-` if the server does not tell it.
     pub(super) replication: String,
@@ -88,6 +89,8 @@ impl Mark {
             (Some(_), None) => Sign::Gone,
             (Some(known), Some(found)) if known.random != found.random => Sign::Other,
             (None | Some(_), Some(found)) if found.replication != replication => Sign::Handed,
+            // Somebody else saw it first.
+            (Some(known), Some(found)) if known.replication != found.replication => Sign::Handed,
             (None | Some(_), Some(_)) => Sign::Same,
         }
     }
@@ -127,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_mark_that_is_gone_or_another_or_in_another_history_is_a_sign_of_loss() {
-        let (a, b) = (mark("a", "one"), mark("b", "one"));
+        let (a, b, later) = (mark("a", "one"), mark("b", "one"), mark("a", "two"));
         for (known, found, replication, sign) in [
             (None, None, "one", Sign::New),
             (None, Some(&a), "one", Sign::Same),
@@ -135,6 +138,9 @@ mod tests {
             (Some(&a), None, "one", Sign::Gone),
             (Some(&a), Some(&b), "one", Sign::Other),
             (Some(&a), Some(&a), "two", Sign::Handed),
+            // Another process saw it first, and wrote that down.
+            (Some(&a), Some(&later), "two", Sign::Handed),
+            (Some(&later), Some(&later), "two", Sign::Same),
             // Nobody was there to see it: the mark itself tells.
             (None, Some(&a), "two", Sign::Handed),
         ] {

@@ -20,7 +20,7 @@ use super::mark::{Mark, Sign};
 use super::node::Node;
 use super::slots::text;
 use crate::chance::Chance;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::metrics::Metrics;
 
 /// What is known of the store, as far as the watch has seen.
@@ -115,20 +115,21 @@ impl Watch {
         let evicts = self.evicted(tag, node, facts.evicted);
         self.doubts(node, &facts);
         let stands = match found {
-            Some(found) if sign != Sign::Handed && (!evicts || found.again) => found,
-            Some(_) | None => {
-                let again = sign.lost() || evicts;
-                let mark = self.mark(replication, now, again);
-                set(links, keys, tag, &mark, sign == Sign::New).await?.unwrap_or(mark)
+            Some(found) if found.replication == replication && (!evicts || found.again) => found,
+            Some(found) => {
+                let mark = Mark { replication, at: now, again: true, ..found };
+                set(links, keys, tag, &mark, false).await?;
+                mark
+            }
+            None => {
+                let random = hex::encode(self.chance.bytes::<8>());
+                let mark = Mark { random, replication, at: now, again: sign.lost() || evicts };
+                set(links, keys, tag, &mark, true).await?.unwrap_or(mark)
             }
         };
         let trusted = stands.is_trusted(now) && facts.keeps();
         self.seen().marks.insert(tag, stands);
         Ok(trusted)
-    }
-
-    fn mark(&self, replication: String, at: Timestamp, again: bool) -> Mark {
-        Mark { random: hex::encode(self.chance.bytes::<8>()), replication, at, again }
     }
 
     fn forgot(&self, sign: Sign, node: &Node) {

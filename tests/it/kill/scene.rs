@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use payonce::clock::Clock;
-use payonce::sandbox::{self, Effect, Fault, Kind, Outcome, Sandbox};
+use payonce::sandbox::{self, Effect, Fault, Kind, Outcome, Sandbox, Strike};
 use payonce::seams::Point;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -18,7 +18,10 @@ const PATIENCE: u32 = 6;
 
 const DECLINED: &str = "amount=700&currency=usd&source=tok_chargeDeclined";
 
-pub(super) struct Scene {
+pub(super) struct Scene<'a> {
+    store: Store<'a>,
+    /// Which store of the scene it is.
+    number: u32,
     play: Play,
     sandbox: Sandbox,
     directory: Arc<TempDir>,
@@ -42,8 +45,8 @@ struct Answer {
     body: Value,
 }
 
-impl Scene {
-    pub(super) fn new(store: Store, play: Play) -> Self {
+impl<'a> Scene<'a> {
+    pub(super) fn new(store: Store<'a>, play: Play) -> Self {
         let sandbox = Sandbox::start(sandbox::Config::local(Clock::System, 7)).unwrap();
         let directory = Arc::new(tempfile::tempdir().unwrap());
         let origin = format!("http://{}", sandbox.addr());
@@ -59,13 +62,14 @@ impl Scene {
              class = \"critical\"\nidentity = {identity}\n{more}"
         );
         let path = running::write(directory.path(), "policy.toml", &policy);
-        let mut settings = (store.settings)(directory.path());
-        settings.push(("PAYONCE_STORE__SINGLE_INSTANCE", "true".to_owned()));
-        settings.push(("PAYONCE_UPSTREAM__API", origin));
-        settings.push(("PAYONCE_POLICY__PATH", path.display().to_string()));
+        let settings = vec![
+            ("PAYONCE_UPSTREAM__API", origin),
+            ("PAYONCE_POLICY__PATH", path.display().to_string()),
+        ];
         let made = running::post(sandbox.addr(), "/v1/customers", &[], "source=tok_visa");
         let customer = made.json()["id"].as_str().unwrap().to_owned();
-        Self { play, sandbox, directory, settings, seam: None, child: None, customer }
+        let (seam, child) = (None, None);
+        Self { store, number: 0, play, sandbox, directory, settings, seam, child, customer }
     }
 
     /// Plays without a death: the points that are passed, in order.
@@ -107,10 +111,13 @@ impl Scene {
                 let child = self.child.take().unwrap();
                 child.signal("TERM");
                 assert_eq!(child.ended().0, Some(0));
-                std::fs::remove_file(self.directory.path().join("store.redb")).unwrap();
+                self.number += 1;
                 self.seam = armed;
                 // If it dies before it is known that there was another, it gets that one's answer.
                 return self.declined("again", 4, 0);
+            }
+            Script::Slow => {
+                self.fault(Kind::Delay { millis: 6_000, effect: Strike::Before }, 1);
             }
             Script::Reload => {
                 let path = self.directory.path().join("policy.toml");
@@ -175,7 +182,8 @@ impl Scene {
     /// The process that runs, or a new one.
     fn alive(&mut self) -> &Running {
         while self.child.is_none() {
-            let env: Vec<_> = self.settings.iter().chain(&self.seam).collect();
+            let store = (self.store.settings)(self.directory.path(), self.number);
+            let env: Vec<_> = self.settings.iter().chain(&store).chain(&self.seam).collect();
             let env: Vec<_> =
                 env.into_iter().map(|(name, value)| (*name, value.as_str())).collect();
             let child = Running::start(Arc::clone(&self.directory), &["serve"], &env);

@@ -106,11 +106,24 @@ fn a_known_outcome_is_further_than_the_claim_that_it_settled() {
     let mut begun = succeeded.clone();
     begun.standing = Standing::Begun;
     begun.last_sent = NOW.plus(Duration::from_secs(1));
-    assert_eq!(further(&begun, &succeeded), &succeeded);
-    assert_eq!(further(&succeeded, &begun), &succeeded);
+    assert_eq!(further(&begun, &succeeded, Owner::Gone), &succeeded);
+    assert_eq!(further(&succeeded, &begun, Owner::Gone), &succeeded);
     let mut next = begun.clone();
     next.occurrence = FIRST.next(7);
-    assert_eq!(further(&next, &succeeded), &next);
+    assert_eq!(further(&next, &succeeded, Owner::Gone), &next);
+}
+
+#[test]
+fn a_later_exchange_is_further_though_the_clock_of_its_process_runs_behind() {
+    let lost = after(Conclusion::Succeeded);
+    let behind =
+        Ask { now: Timestamp::from_millis(NOW.as_millis() - 30_000), ..ask(&lost.fingerprint) };
+    let send = Send { occurrence: FIRST, way: Way::Replay };
+    let again = claimed(Some(&lost), &behind, send, with());
+    assert_eq!(further(&lost, &again, Owner::Gone), &again);
+    let learnt = learnt(Conclusion::Succeeded, behind.now);
+    let delivered = settled(again, &learnt, true, &[], behind.now);
+    assert_eq!(further(&lost, &delivered, Owner::Gone), &delivered);
 }
 
 #[test]
@@ -119,5 +132,17 @@ fn an_unspent_decline_is_not_further_than_a_later_exchange() {
     let mut begun = declined.clone();
     begun.standing = Standing::Begun;
     begun.last_sent = NOW.plus(Duration::from_secs(1));
-    assert_eq!(further(&declined, &begun), &begun);
+    assert_eq!(further(&declined, &begun, Owner::Gone), &begun);
+}
+
+/// Its owner has been taken over, was declined all the same, and remembers it; whoever took over is
+/// about to send the key that the provider does not know.
+#[test]
+fn what_a_live_owner_holds_is_further_than_an_unspent_decline_that_is_remembered() {
+    let mut declined = after(Conclusion::Declined { spent: false });
+    let mut taken_over = declined.clone();
+    taken_over.standing = Standing::Begun;
+    declined.last_sent = NOW.plus(Duration::from_secs(1));
+    assert_eq!(further(&taken_over, &declined, Owner::Alive), &taken_over);
+    assert_eq!(further(&taken_over, &declined, Owner::Gone), &declined);
 }

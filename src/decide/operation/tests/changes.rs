@@ -356,7 +356,7 @@ fn of_two_records_the_one_that_got_further_counts() {
     let one = record(Kind::Content);
     for occurrence in [at(EPOCH, 2), at(EPOCH + 1, 0)] {
         let other = Record { occurrence, ..one.clone() };
-        assert_eq!(further(&one, &other), &other);
-        assert_eq!(further(&other, &one), &other);
+        assert_eq!(further(&one, &other, Owner::Alive), &other);
+        assert_eq!(further(&other, &one, Owner::Gone), &other);
     }
 }

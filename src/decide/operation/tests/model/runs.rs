@@ -1,0 +1,181 @@
+//! What is explored, and what the exploration is worth: it finds mistakes made on purpose.
+
+use std::time::{Duration, Instant};
+
+use super::promises::PROPERTIES;
+use super::provider::Mood;
+use super::search::{Report, explore};
+use super::{Config, Mistake, Model};
+use crate::decide::identity::Kind;
+
+const SECONDS: &[Duration] = &[Duration::from_secs(20)];
+const WINDOW: &[Duration] = &[Duration::from_secs(20), Duration::from_secs(25)];
+/// The epoch ends after 21 hours; a key is safe for 23 and remembered for 24; an open record is
+/// kept for 8 days, one that is done for 30.
+const DAY: &[Duration] =
+    &[Duration::from_mins(22 * 60 - 30), Duration::from_hours(2), Duration::from_hours(1)];
+const MONTH: &[Duration] = &[
+    Duration::from_mins(22 * 60 - 30),
+    Duration::from_hours(3),
+    Duration::from_hours(10 * 24),
+    Duration::from_hours(24 * 24),
+];
+
+const DECLINES: &[Mood] = &[Mood::DeclineCard, Mood::DeclineRequest];
+const FAILURES: &[Mood] =
+    &[Mood::Fail { effect: true }, Mood::Fail { effect: false }, Mood::FailEarly];
+
+/// How much further than in the common run: one more request each, a fault more with every second.
+fn deeper() -> usize {
+    #[expect(clippy::disallowed_methods, reason = "a test reads how far it is to go")]
+    let depth = std::env::var("PAYONCE_MODEL_DEPTH");
+    depth.ok().and_then(|depth| depth.parse().ok()).unwrap_or(0)
+}
+
+fn config(name: &'static str, kind: Kind) -> Config {
+    Config {
+        name,
+        kind,
+        twins: false,
+        window: Duration::ZERO,
+        next_after_saved_500: false,
+        forgets: false,
+        steps_back: false,
+        silent: false,
+        crashes: false,
+        people: false,
+        roads: false,
+        moods: &[],
+        other_card: false,
+        faults: 1 + deeper() / 2,
+        other_moods: 0,
+        asks: (2 + deeper()).min(4),
+        ticks: SECONDS,
+        mistake: None,
+    }
+}
+
+/// Every family of faults, for one kind of identity.
+fn families(kind: Kind, twins: bool) -> Vec<Config> {
+    let window = if twins { Duration::from_secs(30) } else { Duration::ZERO };
+    let of = |name| Config { twins, window, ..config(name, kind) };
+    let faults = deeper() / 2;
+    let other_card = matches!(kind, Kind::Header | Kind::Fields);
+    let next = &FAILURES[1..];
+    vec![
+        Config { people: true, ..of("people") },
+        Config { ticks: WINDOW, faults, people: true, ..of("windows") },
+        Config { crashes: true, ..of("crashes") },
+        Config { roads: true, ..of("roads") },
+        Config {
+            moods: DECLINES,
+            other_moods: 2,
+            faults,
+            people: true,
+            other_card,
+            ..of("declines")
+        },
+        Config { moods: FAILURES, other_moods: 1, faults, people: true, ..of("failures, hold") },
+        Config {
+            moods: next,
+            other_moods: 1,
+            faults,
+            people: true,
+            next_after_saved_500: true,
+            ..of("failures, next")
+        },
+        Config { forgets: true, moods: DECLINES, other_moods: 1, ..of("store that forgets") },
+        Config { steps_back: true, ..of("store that steps back") },
+        Config { silent: true, ..of("store that does not answer") },
+        Config { ticks: DAY, people: true, ..of("a day") },
+        Config { ticks: MONTH, faults, crashes: true, people: true, ..of("a month") },
+    ]
+}
+
+/// More than any family has in the common run; a search that comes to it says that it was cut.
+const MOST: usize = 3_000_000;
+
+fn run(of: &str, config: Config) -> Report {
+    let began = Instant::now();
+    let name = config.name;
+    let report = explore(&Model::new(config), MOST);
+    println!(
+        "{of}, {name}: {} states, {} transitions, depth {}{}, {} ends tried, {:?}",
+        report.states,
+        report.transitions,
+        report.depth,
+        if report.cut { " (cut)" } else { "" },
+        report.continued,
+        began.elapsed(),
+    );
+    if let Some(violation) = &report.violation {
+        println!("  {} after {} steps:\n{}", violation.what, violation.length, violation.trace);
+    }
+    report
+}
+
+#[test]
+fn every_interleaving_keeps_what_was_promised() {
+    let kinds = [
+        ("content", Kind::Content, false),
+        ("content with twins", Kind::Content, true),
+        ("header", Kind::Header, false),
+        ("own key", Kind::OwnKey, false),
+    ];
+    let reports: Vec<Report> = std::thread::scope(|scope| {
+        let runs = kinds.map(|(of, kind, twins)| {
+            scope.spawn(move || {
+                families(kind, twins).into_iter().map(|it| run(of, it)).collect::<Vec<_>>()
+            })
+        });
+        runs.into_iter().flat_map(|run| run.join().unwrap()).collect()
+    });
+    let states: usize = reports.iter().map(|report| report.states).sum();
+    let transitions: usize = reports.iter().map(|report| report.transitions).sum();
+    let depth = reports.iter().map(|report| report.depth).max().unwrap();
+    let violations = reports.iter().filter(|report| report.violation.is_some()).count();
+    let cut = reports.iter().filter(|report| report.cut).count();
+    for property in PROPERTIES {
+        println!("{property}");
+    }
+    println!(
+        "model: {states} states, {transitions} transitions, depth {depth}, {} properties, \
+         {violations} violations, {cut} of {} searches cut",
+        PROPERTIES.len(),
+        reports.len()
+    );
+    assert_eq!(violations, 0, "see the traces above");
+    assert!(deeper() > 0 || cut == 0, "the common run is exhaustive within its bounds");
+}
+
+/// The model is worth something only if it finds what is wrong.
+#[test]
+fn every_mistake_made_on_purpose_is_found() {
+    let header = |name| config(name, Kind::Header);
+    let content = |name| config(name, Kind::Content);
+    let mistakes: [(Mistake, Config); MISTAKES] = [
+        (Mistake::NewKeyPerAttempt, Config { people: true, ..header("people") }),
+        (Mistake::SettleWithoutCompare, Config { people: true, ..header("people") }),
+        (Mistake::ClaimOverAll, Config { people: true, ..header("people") }),
+        (Mistake::DeliveredTooEarly, Config { people: true, ..content("people") }),
+        (Mistake::TakeOverTheNext, Config { crashes: true, ..header("crashes") }),
+        (Mistake::ReleaseAfterBytes, Config { people: true, ..header("people") }),
+    ];
+    let mut found = 0;
+    for (mistake, config) in mistakes {
+        let report = explore(&Model::new(Config { mistake: Some(mistake), ..config }), MOST);
+        let Some(violation) = report.violation else {
+            println!("{mistake:?}: not found in {} states", report.states);
+            continue;
+        };
+        found += 1;
+        println!(
+            "{mistake:?}: {} after {} steps, {} states",
+            violation.what, violation.length, report.states
+        );
+    }
+    println!("mistakes found: {found}/{}", MISTAKES);
+    assert_eq!(found, MISTAKES);
+}
+
+const MISTAKES: usize = 6;

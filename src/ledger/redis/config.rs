@@ -1,0 +1,56 @@
+//! What a Redis ledger is told, and why it cannot be had.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Login, Node, TlsError};
+
+/// How the servers are arranged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Topology {
+    /// One server.
+    #[default]
+    Single,
+    /// A master with replicas, watched over by Sentinels.
+    Sentinel,
+    /// A Redis Cluster.
+    Cluster,
+}
+
+/// What a Redis ledger is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The server; the Sentinels; or some servers of the Cluster.
+    pub nodes: Vec<Node>,
+    /// What they are.
+    pub topology: Topology,
+    /// The Sentinels' name for the master.
+    pub master: String,
+    /// Who payonce is to the servers.
+    pub login: Login,
+    /// Who payonce is to the Sentinels.
+    pub sentinel_login: Login,
+    /// Which database; 0 on a Cluster.
+    pub database: u32,
+    /// Trusted instead of the platform's authorities.
+    pub ca_file: Option<PathBuf>,
+    /// What all names in the store begin with.
+    pub prefix: String,
+    /// For one round trip.
+    pub timeout: Duration,
+    /// For making one connection, TLS and login included.
+    pub connect_timeout: Duration,
+    /// Between two looks whether the store has forgotten.
+    pub watch: Duration,
+}
+
+/// Why a Redis ledger cannot be used at all. One that is merely not there now is no such reason.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// TLS cannot be set up.
+    #[error("store.ca_file: {0}")]
+    Tls(#[from] TlsError),
+    /// A server is there, and payonce cannot work with it.
+    #[error("store.nodes: {0}")]
+    Unfit(String),
+}
