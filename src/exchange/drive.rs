@@ -125,12 +125,12 @@ pub(super) async fn operation<L: Ledger, U: Upstream>(
             }
             Claimed::Unwanted => return,
         };
+        if !exchange.still_ours(&asked, &mut holding).await {
+            continue;
+        }
         if !table.wanted() {
             // I11: no attempt was made yet, and nobody waits for one.
             return exchange.put_back(&asked, &holding).await;
-        }
-        if !exchange.still_ours(&asked, &mut holding).await {
-            continue;
         }
         if let Some(refusal) = exchange.too_late(&asked, &holding) {
             table.tell(Arc::new(exchange.refused(&asked, &refusal)));
