@@ -22,8 +22,6 @@ use super::verdict::{Operation, Verdict, verdict};
 
 mod page;
 
-pub(crate) use page::page;
-
 /// What one harness found.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Run {
@@ -74,7 +72,7 @@ impl Part {
 pub(crate) struct Lines {
     pub(crate) title: String,
     pub(crate) command: String,
-    pub(crate) lines: Vec<String>,
+    pub(crate) found: Vec<String>,
 }
 
 /// The figures of one way to call the provider, over all seeds.

@@ -43,7 +43,7 @@ pub(crate) fn page(runs: &[Run], lines: &[Lines]) -> String {
     }
     for lines in lines {
         write!(page, "\n## {}\n\n`{}`\n\n", lines.title, lines.command).unwrap();
-        for line in &lines.lines {
+        for line in &lines.found {
             writeln!(page, "- {line}").unwrap();
         }
     }
@@ -204,7 +204,7 @@ mod tests {
     fn lines_of_other_proofs_stand_on_the_page_as_they_are() {
         let lines = Lines {
             title: "Model".to_owned(),
-            lines: vec!["12 states".to_owned()],
+            found: vec!["12 states".to_owned()],
             ..Lines::default()
         };
         assert!(page(&[], &[lines]).contains("## Model\n\n``\n\n- 12 states\n"));
