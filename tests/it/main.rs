@@ -4,6 +4,7 @@
 
 mod admin;
 mod bad_input;
+mod chaos;
 mod cli;
 mod delivery;
 mod demo;
@@ -14,8 +15,10 @@ mod ledger_contract;
 mod ledger_embedded;
 mod lifecycle;
 mod policy;
+mod port;
 mod proof;
 mod reconcile;
+mod relay;
 mod rows;
 mod running;
 mod sandbox;
