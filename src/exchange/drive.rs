@@ -222,6 +222,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             last_sent: done.last_sent,
         };
         self.log(asked, &done, telling, learnt.object.as_deref());
+        if matches!(learnt.conclusion, Conclusion::Declined { .. }) {
+            self.declined_first(asked, &mut holding, &learnt).await;
+        }
         table.tell(Arc::new(self.told(asked, done, telling)));
         match learnt.conclusion {
             Conclusion::NotExecuted => {
@@ -238,6 +241,34 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 let delivered = delivery == Delivery::Yes;
                 self.metrics.delivery(delivered);
                 self.settle(asked, &holding, &learnt, delivered, &joined).await;
+            }
+        }
+    }
+
+    /// Writes a decline down before it is told. Whoever hears of it may ask with another card; were
+    /// this process to die before the settling write, that would conflict with a record that looks
+    /// open, and nobody asks with the declined card again to close it.
+    async fn declined_first(&self, asked: &Asked, holding: &mut Holding, learnt: &Learnt) {
+        let Some(version) = holding.version else { return };
+        let now = self.clock.now();
+        // The settling write counts the attempts and says whether it was delivered.
+        let uncounted = Learnt { attempts: 0, ..learnt.clone() };
+        let declined = change::settled(holding.record.clone(), &uncounted, false, &[], now);
+        let written = match Self::entry(asked, &declined, now) {
+            Ok(entry) => self.ledger.replace(asked.record(), version, entry).await,
+            Err(failed) => Err(failed),
+        };
+        match written {
+            Ok(Replaced::Done(version)) => {
+                holding.version = version;
+                holding.record = declined;
+            }
+            // The settling write finds out whose it is.
+            Ok(Replaced::Moved(_)) => {}
+            Err(failed) => {
+                self.metrics.ledger_error("unavailable");
+                warn!(operation_id = %asked.identified.operation, %failed,
+                    "the store did not take a decline before it was told");
             }
         }
     }

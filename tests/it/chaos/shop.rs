@@ -1,6 +1,7 @@
 //! The applications: jobs that are delivered to workers, at any of the processes, until they know
 //! how they ended. A worker calls an SDK, which retries by itself; workers die.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -40,6 +41,8 @@ pub(crate) struct Shop {
     pub(crate) refusals: Mutex<Vec<String>>,
     /// Workers that died.
     pub(crate) deaths: AtomicUsize,
+    /// What each intent's requests came to, for the report of a run that fails.
+    pub(crate) traces: Mutex<HashMap<String, Vec<String>>>,
     /// Keys that were used for other content by mistake, and what was answered.
     pub(crate) misused: Mutex<Vec<u16>>,
 }
@@ -56,6 +59,7 @@ impl Shop {
             idle: AtomicUsize::new(0),
             refusals: Mutex::default(),
             deaths: AtomicUsize::new(0),
+            traces: Mutex::default(),
             misused: Mutex::default(),
         }
     }
@@ -184,6 +188,7 @@ impl Shop {
         for attempt in 0..=u64::from(sdk::retries(keys)) {
             let hang_up = if attempt == 0 { dying } else { HangUp::Never };
             let got = send(to, &post, hang_up).await;
+            self.trace(&post, to, &got);
             let (said, again) = self.heard(got, doubt);
             doubt |= matches!(said, Some(Word::Unknown | Word::Silence));
             word = said.or(word);
@@ -194,6 +199,21 @@ impl Shop {
             tokio::time::sleep(back_off).await;
         }
         word.map(|word| Heard { at: Clock::System.now(), word })
+    }
+
+    fn trace(&self, post: &Post<'_>, to: SocketAddr, got: &Got) {
+        let at = Clock::System.now().as_millis() % 1_000_000;
+        let (port, key) = (to.port(), post.key.unwrap_or("-"));
+        let what = match got {
+            Got::Answer(reply) => {
+                let (json, outcome) = (reply.json(), reply.field("payonce-outcome"));
+                let code = json["error"]["code"].as_str().or(json["id"].as_str());
+                format!("{} {} {}", reply.status, code.unwrap_or("-"), outcome.unwrap_or("-"))
+            }
+            Got::NotConnected | Got::Broken | Got::Died => format!("{got:?}"),
+        };
+        let line = format!("{at} {port} {key}: {what}");
+        self.traces.lock().unwrap().entry(post.intent.to_owned()).or_default().push(line);
     }
 
     /// When this worker dies, if it does.

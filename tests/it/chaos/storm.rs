@@ -1,7 +1,8 @@
 //! One run: the processes, the applications, and what goes wrong, until all is calm and everybody
 //! has asked again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::pods::Pods;
 use super::secrets;
 use super::shop::{Shop, TICK};
 use super::stories::{Story, story};
-use crate::proof::verdict::Operation;
+use crate::proof::verdict::{Operation, verdict};
 use crate::relay::{Direction, End, Relay, Script, Way};
 
 /// How a run is set up.
@@ -37,6 +38,29 @@ pub(crate) struct Came {
     pub(crate) leaks: Vec<String>,
     /// What was answered to keys that were used for other content.
     pub(crate) misused: Vec<u16>,
+    /// What each intent's requests came to.
+    pub(crate) traces: HashMap<String, Vec<String>>,
+}
+
+impl Came {
+    /// All promises were kept; tells what happened to those that a violation names.
+    #[track_caller]
+    pub(crate) fn kept(&self) {
+        let verdict = verdict(&self.operations, &self.effects);
+        let named = |intent: &&String| verdict.violations.iter().any(|it| it.contains(*intent));
+        let mut traces = String::new();
+        for intent in self.traces.keys().filter(named) {
+            writeln!(traces, "{intent}:\n  {}", self.traces[intent].join("\n  ")).unwrap();
+        }
+        assert_eq!(verdict.broken(), 0, "{:#?}\n{traces}", verdict.violations);
+        assert!(verdict.mostly_succeeded(), "{verdict:?}");
+        assert_eq!(self.leaks, Vec::<String>::new());
+        let misused = self
+            .effects
+            .iter()
+            .any(|it| it.intent.as_ref().is_some_and(|it| it.ends_with("-misused")));
+        assert!(!misused && self.misused.iter().all(|status| *status >= 400), "{:?}", self.misused);
+    }
 }
 
 /// The stories of a run.
@@ -146,7 +170,8 @@ impl World {
         leaks.extend(secrets::found("the metrics", metrics.as_bytes()));
         leaks.extend(secrets::found("a refusal", refusals.as_bytes()));
         let misused = std::mem::take(&mut *shop.misused.lock().unwrap());
-        Came { operations, effects: self.sandbox.effects(), faults: struck, leaks, misused }
+        let traces = std::mem::take(&mut *shop.traces.lock().unwrap());
+        Came { operations, effects: self.sandbox.effects(), faults: struck, leaks, misused, traces }
     }
 
     /// Events, one after the other, until all stories are told or wait for better times.
