@@ -28,6 +28,7 @@ use crate::recent::Recent;
 use crate::request::InFlightBytes;
 use crate::server::{BindError, Local, Server, Shutdown, Summary, Tasks};
 use crate::settings::{Settings, StoreKind, Token};
+use crate::unwritten::Unwritten;
 use crate::upstream::origin::BadOrigin;
 use crate::upstream::proxy::BadProxy;
 use crate::upstream::{BuildError, Direct};
@@ -161,6 +162,7 @@ impl Assembly {
             tasks: tasks.clone(),
             closing: shutdown.first.clone(),
             bytes,
+            unwritten: Unwritten::default(),
             notes: Notes::default(),
             clock: clock.clone(),
             chance: Chance::System,
@@ -285,6 +287,8 @@ impl Assembly {
             });
         }
         watch_policy(&policy, &settings, &metrics, &aside, &done);
+        let (writer, stop) = (exchange.clone(), done.clone());
+        aside.spawn(async move { writer.write_what_is_left(stop).await });
         let summary = server.run(exchange.clone(), tasks, shutdown).await;
         let notes = exchange.notes.all().len();
         if notes > 0 {

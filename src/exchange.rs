@@ -35,6 +35,7 @@ use crate::refusal::Refusal;
 use crate::request::{Head, InFlightBytes};
 use crate::respond::{Held, Told};
 use crate::server::{Connection, Serve, Tasks};
+use crate::unwritten::Unwritten;
 use crate::upstream::{Body, Upstream};
 
 mod asked;
@@ -43,10 +44,12 @@ mod drive;
 mod pass;
 mod settle;
 mod tell;
+mod write;
 
 pub use asked::Asked;
 use asked::Unbuffered;
 pub(crate) use asked::{Credentials, Reading};
+pub use write::Write;
 
 /// How long an answered success is shared, unsettled, with those who name the same operation. They
 /// would get a replay of it afterwards.
@@ -95,6 +98,8 @@ pub struct Rooms<L, U> {
     pub closing: CancellationToken,
     /// What all bodies together may hold.
     pub bytes: InFlightBytes,
+    /// Writes that the ledger did not take.
+    pub unwritten: Unwritten<Write>,
     /// Calls that people should check.
     pub notes: Notes,
     /// The time.

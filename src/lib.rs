@@ -16,7 +16,8 @@
 //! 1. [`exchange`] tells the journey in one place.
 //! 2. [`decide`] is everything that decides, pure: no clock, no I/O, no `async`.
 //! 3. [`ledger`] remembers operations by compare and swap; [`inflight`] knows who works on what in
-//!    this process, [`recent`] and [`notes`] what it remembers by itself.
+//!    this process, [`recent`] and [`notes`] what it remembers by itself, [`unwritten`] what the
+//!    ledger did not take yet.
 //! 4. [`forward`] makes the attempts of one exchange; [`upstream`] holds the connections and the
 //!    evidence of what left; [`passthrough`] hands on what is not critical.
 //! 5. [`server`], [`request`], [`delivery`], [`respond`], [`refusal`] are the client's side.
@@ -54,4 +55,5 @@ pub mod sandbox;
 pub mod server;
 pub mod settings;
 pub mod telemetry;
+pub mod unwritten;
 pub mod upstream;

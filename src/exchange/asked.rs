@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::{Config, Exchange};
 use crate::clock::Timestamp;
 use crate::decide::canonical::{self, Canonical};
-use crate::decide::digest::{CallHint, Scope, Secret};
+use crate::decide::digest::{CallHint, Scope, Secret, key_digest};
 use crate::decide::identity::{self, Identified, Kind, Unidentified};
 use crate::decide::key::{self, Chosen, IdempotencyKey};
 use crate::decide::operation::Occurrence;
@@ -21,7 +21,7 @@ use crate::decide::operation::table::Ask;
 use crate::decide::path::Api;
 use crate::decide::policy::{Indeterminate, Policy, Rule};
 use crate::forward::{IDEMPOTENCY_KEY, Message};
-use crate::ledger::{Ledger, RecordId};
+use crate::ledger::{KeyDigest, Ledger, RecordId};
 use crate::refusal::Refusal;
 use crate::request::{BadHead, BodyError, Buffered, Head, buffer};
 use crate::upstream::{Body, Upstream, headers, routes};
@@ -159,6 +159,12 @@ impl Asked {
         self.message.arrived
     }
 
+    /// Its client key, for people to look it up by.
+    #[must_use]
+    pub fn key_digest(&self) -> Option<KeyDigest> {
+        self.client_key.as_ref().map(|key| key_digest(key.as_str()))
+    }
+
     /// What was asked, for people.
     #[must_use]
     pub fn request(&self) -> String {
@@ -267,6 +273,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             repeat_window: asked.rule.repeat_window,
             next_after_saved_500: asked.rule.indeterminate == Indeterminate::Next,
             epoch: retention.epoch_at(&asked.identified.operation, now),
+            arrived: asked.arrived(),
             now,
         }
     }

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
+use super::write::entry;
 use super::{Asked, Exchange, derives_without_ledger, refusal_of};
 use crate::clock::Timestamp;
-use crate::decide::digest::key_digest;
 use crate::decide::identity::Kind;
-use crate::decide::operation::change::{Claiming, claimed, further, kept};
-use crate::decide::operation::codec::{decode, encode};
+use crate::decide::operation::change::{Claiming, claimed, further};
+use crate::decide::operation::codec::decode;
 use crate::decide::operation::record::{Claim, Past, Record};
 use crate::decide::operation::table::{Ask, Owner, Refused, Row, Send, Then, Way, judge};
 use crate::inflight::Table;
@@ -41,6 +41,15 @@ pub(super) struct Holding {
     pub(super) first_call: bool,
 }
 
+/// What one look at the ledger came to.
+enum Looked {
+    Done(Claimed),
+    /// A lost race: look again.
+    Lost,
+    /// Another process works on it; this is said should it not end in time.
+    Elsewhere(Refusal),
+}
+
 /// What came of asking for a claim.
 #[derive(Debug)]
 pub(super) enum Claimed {
@@ -52,6 +61,9 @@ pub(super) enum Claimed {
     Refused(Refusal),
     /// Likewise, with a person's word, after which the next who asks by content may mean another.
     Told(Refusal, Held, Box<Record>),
+    /// The ledger did not answer, and nothing may be sent without it; what was to be claimed may
+    /// stand there.
+    Down(Box<Holding>),
     /// Nobody waits any more.
     Unwanted,
 }
@@ -62,14 +74,14 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let until = asked.arrived().plus(self.forwarder.limits().deadline);
         let mut look = FIRST_LOOK;
         loop {
-            match self.look(asked).await {
-                Ok(Some(claimed)) => return claimed,
-                // A lost race, or another process works on it.
-                Ok(None) => {}
+            let late = match self.look(asked).await {
+                Ok(Looked::Done(claimed)) => return claimed,
+                Ok(Looked::Lost) => Refusal::StillInFlight,
+                Ok(Looked::Elsewhere(late)) => late,
                 Err(failed) => return self.without_ledger(asked, &failed),
-            }
+            };
             if self.clock.now().plus(look) >= until {
-                return Claimed::Refused(Refusal::StillInFlight);
+                return Claimed::Refused(late);
             }
             tokio::select! {
                 biased;
@@ -80,8 +92,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         }
     }
 
-    /// One look at the ledger; `None` to look again.
-    async fn look(&self, asked: &Asked) -> Result<Option<Claimed>, LedgerError> {
+    /// One look at the ledger.
+    async fn look(&self, asked: &Asked) -> Result<Looked, LedgerError> {
         let ask = self.ask(asked);
         let remembered = self.recent.operation(asked.record(), ask.now);
         let held = match self.candidate(asked, remembered.as_ref(), &ask) {
@@ -89,7 +101,12 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             Some(candidate) => {
                 let entry = Self::entry(asked, &candidate.record, ask.now)?;
                 let began = self.clock.now();
-                let found = self.ledger.claim(&[asked.record()], entry).await?;
+                let found = match self.ledger.claim(&[asked.record()], entry).await {
+                    Err(LedgerError::Unavailable(what)) if !derives(asked) => {
+                        return Ok(self.down(asked, candidate, &what));
+                    }
+                    found => found?,
+                };
                 self.metrics.ledger_round_trip("claim", self.clock.now().since(began));
                 match found {
                     Found::Fresh(version) => {
@@ -97,8 +114,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                             self.metrics.alarm("ledger_forgot");
                         }
                         self.metrics.row(candidate.row.as_str());
-                        let version = Some(version);
-                        return Ok(Some(Claimed::Held(Box::new(Holding { version, ..candidate }))));
+                        let holding = Holding { version: Some(version), ..candidate };
+                        return Ok(Looked::Done(Claimed::Held(Box::new(holding))));
                     }
                     Found::Found(held) => Some(held),
                 }
@@ -114,7 +131,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         ask: &Ask<'_>,
         held: Option<Held>,
         remembered: Option<Record>,
-    ) -> Result<Option<Claimed>, LedgerError> {
+    ) -> Result<Looked, LedgerError> {
         let stored = held
             .as_ref()
             .map(|held| decode(&held.record))
@@ -134,10 +151,14 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let owner = found.as_ref().map_or(Owner::Gone, |found| self.owner_of(found, ask.now));
         let verdict = judge(found.as_ref(), owner, ask);
         let send = match verdict.then {
-            Then::Wait { .. } => return Ok(None),
+            Then::Wait { .. } => return Ok(Looked::Elsewhere(Refusal::StillInFlight)),
             Then::ReplayEarlier(past) => {
                 self.metrics.row(verdict.row.as_str());
-                return Ok(Some(Claimed::Earlier(past)));
+                return Ok(Looked::Done(Claimed::Earlier(past)));
+            }
+            // It may be answered already, and how it is settled decides about other content.
+            Then::Refuse(Refused::Conflict(fields)) if owner == Owner::Alive => {
+                return Ok(Looked::Elsewhere(Refusal::Conflict { fields }));
             }
             Then::Refuse(refused) => {
                 self.metrics.row(verdict.row.as_str());
@@ -145,7 +166,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 let by_word = refused == Refused::AlreadyDone && ask.kind == Kind::Content;
                 let refusal =
                     found.as_ref().map_or(Refusal::Internal, |it| refusal_of(refused, it));
-                return Ok(Some(match (held, found) {
+                return Ok(Looked::Done(match (held, found) {
                     (Some(held), Some(record)) if by_word => {
                         Claimed::Told(refusal, held, Box::new(record))
                     }
@@ -154,22 +175,23 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             }
             Then::Send(send) => send,
         };
-        let Some(held) = held else { return Ok(None) };
+        let Some(held) = held else { return Ok(Looked::Lost) };
         let holding = self.holding(asked, found, ask, send, verdict.row);
         let entry = Self::entry(asked, &holding.record, ask.now)?;
         let version = match self.ledger.replace(held.id, held.version, entry).await {
             Ok(Replaced::Done(version)) => version,
-            Ok(Replaced::Moved(_)) => return Ok(None),
+            Ok(Replaced::Moved(_)) => return Ok(Looked::Lost),
             // What was read is better than what is remembered, or than nothing.
             Err(LedgerError::Unavailable(what)) if derives(asked) => {
                 self.store_is_down(asked, &what);
                 self.metrics.degraded("store");
                 None
             }
+            Err(LedgerError::Unavailable(what)) => return Ok(self.down(asked, holding, &what)),
             Err(failed) => return Err(failed),
         };
         self.metrics.row(verdict.row.as_str());
-        Ok(Some(Claimed::Held(Box::new(Holding { version, ..holding }))))
+        Ok(Looked::Done(Claimed::Held(Box::new(Holding { version, ..holding }))))
     }
 
     /// What is claimed if the ledger holds nothing; `None` if memory says not to send.
@@ -232,19 +254,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         record: &Record,
         now: Timestamp,
     ) -> Result<Entry, LedgerError> {
-        let bytes =
-            encode(record).map_err(|unreadable| LedgerError::Damaged(unreadable.to_string()))?;
-        let client_key = asked.client_key.as_ref();
-        Ok(Entry {
-            record: bytes,
-            ttl: kept(record, &asked.identified.operation, now),
-            open: record.open(),
-            keys: client_key
-                .into_iter()
-                .chain([&record.key])
-                .map(|key| key_digest(key.as_str()))
-                .collect(),
-        })
+        entry(&asked.identified.operation, asked.key_digest(), record, now)
     }
 
     /// `store_down`: go on with what can be derived and is remembered, or refuse.
@@ -278,6 +288,13 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             Then::Wait { .. } => Claimed::Refused(Refusal::StillInFlight),
         }
     }
+
+    /// A claim that was not answered, where nothing may be sent without it.
+    fn down(&self, asked: &Asked, holding: Holding, what: &str) -> Looked {
+        self.store_is_down(asked, what);
+        Looked::Done(Claimed::Down(Box::new(holding)))
+    }
+
     fn store_is_down(&self, asked: &Asked, what: &str) {
         self.metrics.ledger_error("unavailable");
         warn!(operation_id = %asked.identified.operation, %what, "the store did not answer");

@@ -21,7 +21,7 @@ use crate::decide::outcome::Conclusion;
 use crate::delivery::Delivery;
 use crate::forward::Exchanged;
 use crate::inflight::{Table, Turn};
-use crate::ledger::{Ledger, Replaced};
+use crate::ledger::Ledger;
 use crate::notes::Note;
 use crate::recent::Call;
 use crate::refusal::Refusal;
@@ -98,27 +98,38 @@ pub(super) async fn operation<L: Ledger, U: Upstream>(
     asked: Arc<Asked>,
 ) {
     let table = Arc::clone(turn.table());
-    let mut holding = match exchange.claim(&asked, &table).await {
-        Claimed::Held(holding) => *holding,
-        Claimed::Earlier(past) => return earlier(exchange, turn, asked, past).await,
-        Claimed::Refused(refusal) => {
-            return table.tell(Arc::new(exchange.refused(&asked, &refusal)));
+    let mut holding = loop {
+        let mut holding = match exchange.claim(&asked, &table).await {
+            Claimed::Held(holding) => *holding,
+            Claimed::Earlier(past) => return earlier(exchange, turn, asked, past).await,
+            Claimed::Refused(refusal) => {
+                return table.tell(Arc::new(exchange.refused(&asked, &refusal)));
+            }
+            Claimed::Told(refusal, held, record) => {
+                table.tell(Arc::new(exchange.refused(&asked, &refusal)));
+                return exchange.told_by_word(&asked, &held, *record, &table).await;
+            }
+            Claimed::Down(holding) => {
+                table.tell(Arc::new(exchange.refused(&asked, &Refusal::StoreDown)));
+                table.close();
+                // A claim that was not answered may stand, and would keep others waiting.
+                return exchange.put_back(&asked, &holding).await;
+            }
+            Claimed::Unwanted => return,
+        };
+        if !table.wanted() {
+            // I11: no attempt was made yet, and nobody waits for one.
+            return exchange.put_back(&asked, &holding).await;
         }
-        Claimed::Told(refusal, held, record) => {
+        if let Some(refusal) = exchange.too_late(&asked, &holding) {
             table.tell(Arc::new(exchange.refused(&asked, &refusal)));
-            return exchange.told_by_word(&asked, &held, *record, &table).await;
+            table.close();
+            return exchange.put_back(&asked, &holding).await;
         }
-        Claimed::Unwanted => return,
+        if exchange.still_ours(&asked, &mut holding).await {
+            break holding;
+        }
     };
-    if !table.wanted() {
-        // I11: no attempt was made yet, and nobody waits for one.
-        return exchange.put_back(&asked, &holding).await;
-    }
-    if let Some(refusal) = exchange.too_late(&asked, &holding) {
-        table.tell(Arc::new(exchange.refused(&asked, &refusal)));
-        table.close();
-        return exchange.put_back(&asked, &holding).await;
-    }
     table.claimed(Arc::new(holding.record.clone()));
     let (done, follows) = exchange.send(&asked, &mut holding, &table).await;
     exchange.finish(&asked, holding, done, follows, &table).await;
@@ -170,23 +181,17 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         // does not point at it, for its retry is to ask for the next one again.
         let mut declined = change::passed_over(&holding.record);
         declined.client_keys.retain(|seen| Some(seen.digest) != asked.identified.client_key);
-        if let Some(version) = holding.version {
-            let written = match Self::entry(asked, &next, now) {
-                Ok(entry) => self.ledger.replace(asked.record(), version, entry).await,
-                Err(failed) => Err(failed),
-            };
-            match written {
-                Ok(Replaced::Done(version)) => holding.version = version,
-                Ok(Replaced::Moved(_)) => {
-                    self.metrics.ledger_error("taken_over");
-                    return false;
-                }
-                Err(failed) => {
-                    self.metrics.degraded("store");
-                    warn!(operation_id = %asked.identified.operation, %failed,
-                        "the store did not take the next occurrence; its derived key keeps it safe");
-                    holding.version = None;
-                }
+        match self.move_on(asked, holding, &next).await {
+            Ok(Some(version)) => holding.version = Some(version),
+            Ok(None) => {
+                self.metrics.ledger_error("taken_over");
+                return false;
+            }
+            Err(failed) => {
+                self.metrics.degraded("store");
+                warn!(operation_id = %asked.identified.operation, %failed,
+                    "the store did not take the next occurrence; its derived key keeps it safe");
+                holding.version = None;
             }
         }
         holding.found = Some(declined);
@@ -220,6 +225,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             object: tell::object(&done),
             request_id: tell::request_id_of(&done),
             last_sent: done.last_sent,
+            answered: self.clock.now(),
         };
         self.log(asked, &done, telling, learnt.object.as_deref());
         if matches!(learnt.conclusion, Conclusion::Declined { .. }) {

@@ -1,36 +1,21 @@
-//! What is learnt is written: settled, or put back, with one write over the claim.
+//! What is learnt is written: settled, or put back, with one write over the claim ([`write`]).
 //!
-//! A write that was not answered is reconciled by the claim's token; one that cannot be made is left
-//! to a take-over, which sends the same key. Nothing here decides what is written
-//! ([`change`](crate::decide::operation::change)).
+//! Nothing here decides what is written ([`change`](crate::decide::operation::change)).
+//!
+//! [`write`]: super::write
 
-use std::convert::Infallible;
-use std::time::Duration;
-
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::claim::Holding;
+use super::write::Write;
 use super::{Asked, Exchange};
 use crate::decide::digest::ClientKeyDigest;
 use crate::decide::operation::change::{self, Learnt};
-use crate::decide::operation::codec::decode;
 use crate::decide::operation::record::Record;
 use crate::delivery::Delivery;
 use crate::inflight::Table;
-use crate::ledger::{Claimed, Held, Ledger, LedgerError, Replaced, Version};
+use crate::ledger::{Held, Ledger};
 use crate::upstream::Upstream;
-
-/// How often a settling write is tried before it is left to a take-over.
-const WRITES: u32 = 3;
-const BETWEEN_WRITES: Duration = Duration::from_millis(200);
-
-/// What a settling write came to.
-enum Written {
-    Done,
-    TakenOver,
-    /// It is still this claim's, in this version.
-    Ours(Version),
-}
 
 impl<L: Ledger, U: Upstream> Exchange<L, U> {
     /// Settles the operation with what was learnt.
@@ -45,7 +30,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let now = self.clock.now();
         let settled = change::settled(holding.record.clone(), learnt, delivered, joined, now);
         self.remember(asked, &settled);
-        self.write(asked, holding, Some(&settled)).await;
+        self.write(Write::new(asked, holding, Some(settled)), holding.version).await;
     }
 
     /// Puts back what the claim found: nothing of this exchange was executed.
@@ -58,7 +43,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             Some(found) => self.recent.wrote(asked.record(), found.clone(), self.clock.now()),
             None => self.recent.removed(asked.record()),
         }
-        self.write(asked, holding, found.as_ref()).await;
+        self.write(Write::new(asked, holding, found), holding.version).await;
     }
 
     /// Notes that an asker by content was told of a person's word, once it is known that it was.
@@ -89,120 +74,4 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             }
         }
     }
-
-    /// Writes `record` over the claim, or removes it. What cannot be written is left to a
-    /// take-over, which sends the same key.
-    async fn write(&self, asked: &Asked, holding: &Holding, record: Option<&Record>) {
-        let mut version = holding.version;
-        for _ in 0..WRITES {
-            match self.write_once(asked, holding, version, record).await {
-                Ok(Written::Done) => return,
-                Ok(Written::TakenOver) => {
-                    self.metrics.ledger_error("taken_over");
-                    warn!(operation_id = %asked.identified.operation,
-                        "another process took the operation over; it holds the same key");
-                    return;
-                }
-                Ok(Written::Ours(held)) => version = Some(held),
-                Err(failed) => {
-                    self.metrics.ledger_error("unavailable");
-                    warn!(operation_id = %asked.identified.operation, %failed, "the store did not \
-                        take what was learnt");
-                    version = None;
-                    self.clock.sleep(BETWEEN_WRITES).await;
-                }
-            }
-        }
-        self.metrics.ledger_error("unwritten");
-        error!(operation_id = %asked.identified.operation, "the store did not take what was learnt; \
-            the next request for this operation sends the same key and gets the same answer");
-    }
-
-    async fn write_once(
-        &self,
-        asked: &Asked,
-        holding: &Holding,
-        version: Option<Version>,
-        record: Option<&Record>,
-    ) -> Result<Written, LedgerError> {
-        let id = asked.record();
-        let entry =
-            record.map(|record| Self::entry(asked, record, self.clock.now())).transpose()?;
-        let moved = match (version, entry) {
-            (Some(version), Some(entry)) => self.ledger.replace(id, version, entry).await?,
-            (Some(version), None) => self.ledger.remove(id, version).await?,
-            // A write that was not answered: did it happen?
-            (None, entry) => match (self.ledger.get(id).await?, entry) {
-                (Some(held), _) => Replaced::Moved(Some(held)),
-                (None, None) => return Ok(Written::Done),
-                (None, Some(entry)) => match self.ledger.claim(&[id], entry).await? {
-                    Claimed::Fresh(_) => return Ok(Written::Done),
-                    Claimed::Found(held) => Replaced::Moved(Some(held)),
-                },
-            },
-        };
-        let Replaced::Moved(Some(held)) = moved else {
-            return Ok(match moved {
-                Replaced::Done(_) => Written::Done,
-                Replaced::Moved(_) => Written::TakenOver,
-            });
-        };
-        let Ok(stands) = decode(&held.record) else { return Ok(Written::TakenOver) };
-        if record == Some(&stands) {
-            return Ok(Written::Done);
-        }
-        let found = holding.found.as_ref() == Some(&stands);
-        let ours = found || ours(&held.record, &holding.record);
-        Ok(if ours { Written::Ours(held.version) } else { Written::TakenOver })
-    }
-
-    /// Awaits `work` while the lease is renewed, where another process might take it for ended.
-    pub(super) async fn while_held<T>(
-        &self,
-        asked: &Asked,
-        holding: &mut Holding,
-        work: impl Future<Output = T>,
-    ) -> T {
-        if self.ledger.exclusive() {
-            return work.await;
-        }
-        tokio::select! {
-            biased;
-            value = work => value,
-            never = self.renew(asked, holding) => match never {},
-        }
-    }
-
-    async fn renew(&self, asked: &Asked, holding: &mut Holding) -> Infallible {
-        loop {
-            self.clock.sleep(self.config.lease / 3).await;
-            let (Some(version), now) = (holding.version, self.clock.now()) else { continue };
-            let mut renewed = holding.record.clone();
-            if let Some(claim) = &mut renewed.claim {
-                claim.lease = now.plus(self.config.lease);
-            }
-            let written = match Self::entry(asked, &renewed, now) {
-                Ok(entry) => self.ledger.replace(asked.record(), version, entry).await,
-                Err(failed) => Err(failed),
-            };
-            match written {
-                Ok(Replaced::Done(version)) => {
-                    holding.version = version;
-                    holding.record = renewed;
-                }
-                // A renewal that was not answered, and happened.
-                Ok(Replaced::Moved(Some(held))) if ours(&held.record, &holding.record) => {
-                    holding.version = Some(held.version);
-                }
-                // Settling finds out whose it is; until then the key is the same for both.
-                Ok(Replaced::Moved(_)) | Err(_) => self.metrics.ledger_error("not_renewed"),
-            }
-        }
-    }
-}
-
-/// Whether what stands in the ledger bears the claim of `record`.
-fn ours(stands: &[u8], record: &Record) -> bool {
-    let token = |record: &Record| record.claim.as_ref().map(|claim| claim.token.clone());
-    decode(stands).is_ok_and(|stands| stands.claim.is_some() && token(&stands) == token(record))
 }

@@ -22,7 +22,10 @@ use payonce::decide::retry;
 use payonce::exchange::{self, Exchange, Policies, Rooms};
 use payonce::forward::{Bounds, Forwarder};
 use payonce::inflight::Inflight;
-use payonce::ledger::{AnyLedger, Ledger};
+use payonce::ledger::memory::Memory;
+use payonce::ledger::{
+    AnyLedger, Claimed, Entry, Held, KeyDigest, Ledger, LedgerError, RecordId, Replaced, Version,
+};
 use payonce::metrics::Metrics;
 use payonce::notes::Notes;
 use payonce::recent::Recent;
@@ -30,6 +33,7 @@ use payonce::request::InFlightBytes;
 use payonce::sandbox::{self, Effect, Fault, Sandbox, Seen};
 use payonce::server::{Limits, Local, Server, ServerConfig, Shutdown, Summary, Tasks};
 use payonce::settings::Settings;
+use payonce::unwritten::Unwritten;
 use payonce::upstream::{self, Direct, Origin, Origins};
 use tokio::task::JoinHandle;
 
@@ -58,13 +62,14 @@ pub(crate) struct Setup {
     pub(crate) env: Vec<(&'static str, String)>,
     pub(crate) upstream: Option<String>,
     pub(crate) speed: u32,
+    pub(crate) clock: Option<Clock>,
 }
 
 impl Setup {
     /// With these rules.
     pub(crate) fn policy(policy: &str) -> Self {
         let policy = format!("version = 1\n{policy}");
-        Self { policy, env: Vec::new(), upstream: None, speed: SPEED }
+        Self { policy, env: Vec::new(), upstream: None, speed: SPEED, clock: None }
     }
 
     /// With one more setting: `RETRY__DEADLINE`.
@@ -76,6 +81,12 @@ impl Setup {
     /// Another provider than the sandbox.
     pub(crate) fn upstream(mut self, address: std::net::SocketAddr) -> Self {
         self.upstream = Some(format!("http://{address}"));
+        self
+    }
+
+    /// On the clock of another world.
+    pub(crate) fn clock(mut self, clock: &Clock) -> Self {
+        self.clock = Some(clock.clone());
         self
     }
 
@@ -99,7 +110,7 @@ impl Setup {
 
     fn world<L>(self) -> World<L> {
         let base = Timestamp::from_millis(1_790_000_000_000);
-        let clock = Clock::driven(base, self.speed);
+        let clock = self.clock.unwrap_or_else(|| Clock::driven(base, self.speed));
         let sandbox = Sandbox::start(sandbox::Config::local(clock.clone(), 7)).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("policy.toml");
@@ -123,6 +134,44 @@ pub(crate) struct World<L = Arc<AnyLedger>> {
     origin: String,
     env: Vec<(&'static str, String)>,
     payonce: Option<Running<L>>,
+}
+
+/// A store that several payonces share, as the processes of several pods would.
+pub(crate) struct Shared(pub(crate) Memory);
+
+impl Ledger for Shared {
+    async fn claim(&self, ids: &[RecordId], fresh: Entry) -> Result<Claimed, LedgerError> {
+        self.0.claim(ids, fresh).await
+    }
+
+    async fn replace(
+        &self,
+        id: RecordId,
+        seen: Version,
+        entry: Entry,
+    ) -> Result<Replaced, LedgerError> {
+        self.0.replace(id, seen, entry).await
+    }
+
+    async fn remove(&self, id: RecordId, seen: Version) -> Result<Replaced, LedgerError> {
+        self.0.remove(id, seen).await
+    }
+
+    async fn get(&self, id: RecordId) -> Result<Option<Held>, LedgerError> {
+        self.0.get(id).await
+    }
+
+    async fn open(&self, limit: usize) -> Result<Vec<Held>, LedgerError> {
+        self.0.open(limit).await
+    }
+
+    async fn by_key(&self, key: KeyDigest) -> Result<Option<Held>, LedgerError> {
+        self.0.by_key(key).await
+    }
+
+    fn exclusive(&self) -> bool {
+        false
+    }
 }
 
 struct Fixed(Arc<Policy>);
@@ -220,6 +269,7 @@ impl<L: Ledger> World<L> {
             tasks: tasks.clone(),
             closing: shutdown.first.clone(),
             bytes: InFlightBytes::new(1 << 24),
+            unwritten: Unwritten::default(),
             notes: Notes::default(),
             chance: Chance::System,
             clock: clock.clone(),
@@ -227,7 +277,7 @@ impl<L: Ledger> World<L> {
             config: exchange::Config {
                 provider: "provider.test".to_owned(),
                 secret: None,
-                owner: "this".to_owned(),
+                owner: hex::encode(Chance::System.bytes::<8>()),
                 lease: Duration::from_secs(15),
                 body_bytes: settings.limits.body,
                 bypass: false,
@@ -241,6 +291,8 @@ impl<L: Ledger> World<L> {
         };
         let server = Server::bind(config, clock).await.unwrap();
         let Local::Tcp(address) = server.local()[0] else { panic!("no TCP") };
+        let (writer, stop) = (exchange.clone(), shutdown.first.clone());
+        tokio::task::spawn(async move { writer.write_what_is_left(stop).await });
         let run = tokio::task::spawn(server.run(exchange.clone(), tasks, shutdown.clone()));
         let port = address.port();
         self.payonce = Some(Running { port, metrics, exchange, shutdown, run });

@@ -14,6 +14,7 @@ mod harness;
 mod ledger_contract;
 mod ledger_embedded;
 mod lifecycle;
+mod pods;
 mod policy;
 mod port;
 mod proof;

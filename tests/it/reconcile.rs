@@ -33,6 +33,7 @@ use payonce::notes::Notes;
 use payonce::recent::Recent;
 use payonce::request::InFlightBytes;
 use payonce::server::{Address, Limits, Listen, Local, Server, ServerConfig, Shutdown, Tasks};
+use payonce::unwritten::Unwritten;
 use payonce::upstream::{Body, Host, SendError, Upstream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -160,6 +161,7 @@ async fn start(ledger: &Arc<Flaky>, provider: &Provider) -> SocketAddr {
         tasks: tasks.clone(),
         closing: shutdown.first.clone(),
         bytes,
+        unwritten: Unwritten::default(),
         notes: Notes::default(),
         chance: Chance::System,
         clock: clock.clone(),

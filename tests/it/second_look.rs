@@ -5,15 +5,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use payonce::clock::Clock;
 use payonce::decide::operation::{change, codec, record};
 use payonce::ledger::memory::Memory;
-use payonce::ledger::{
-    Claimed, Entry, Held, KeyDigest, Ledger, LedgerError, RecordId, Replaced, Version,
-};
+use payonce::ledger::{Entry, Ledger};
 use payonce::sandbox::{Fault, Kind, Strike};
 
-use crate::harness::{Post, Setup};
+use crate::harness::{Post, Setup, Shared};
 
 const CONTENT: &str = r#"
 [[rule]]
@@ -103,16 +101,15 @@ async fn a_joiner_whose_answer_was_lost_gets_the_occurrence_that_was_advanced_to
     assert_eq!(world.done(&declined.clone().sdk(3)).await.status, 402);
 }
 
+/// A store that a second process may be given too.
+fn shared(store: &mut Option<Arc<Shared>>, clock: Clock) -> Arc<Shared> {
+    Arc::clone(store.insert(Arc::new(Shared(Memory::new(clock, 1_000)))))
+}
+
 #[tokio::test]
 async fn one_who_is_told_of_a_persons_word_and_does_not_hear_it_is_told_again() {
     let mut store = None;
-    let world = Setup::policy(CONTENT)
-        .start_with(|clock| {
-            let memory = Arc::new(Memory::new(clock, 1_000));
-            store = Some(Arc::clone(&memory));
-            Arc::new(Pod { store: memory, name: "a" })
-        })
-        .await;
+    let world = Setup::policy(CONTENT).start_with(|clock| shared(&mut store, clock)).await;
     let store = store.unwrap();
     world.faults([Fault::new(Kind::Saved500 { effect: Strike::After })]);
     world.done(&charge().sdk(1)).await;
@@ -135,78 +132,12 @@ async fn one_who_is_told_of_a_persons_word_and_does_not_hear_it_is_told_again() 
     world.done(&charge().sdk(3)).await.is(200, "repeated");
 }
 
-/// One of two processes on one store, each of which the harness calls `this`.
-struct Pod {
-    store: Arc<Memory>,
-    name: &'static str,
-}
-
-impl Pod {
-    fn rename(record: &[u8], from: &str, to: &str) -> Bytes {
-        let owner = |name: &str| format!("\"owner\":\"{name}\"");
-        let text = std::str::from_utf8(record).unwrap();
-        Bytes::from(text.replace(&owner(from), &owner(to)))
-    }
-
-    fn read(&self, held: &Held) -> Held {
-        Held { record: Self::rename(&held.record, self.name, "this"), ..held.clone() }
-    }
-
-    fn written(&self, entry: Entry) -> Entry {
-        Entry { record: Self::rename(&entry.record, "this", self.name), ..entry }
-    }
-}
-
-impl Ledger for Pod {
-    async fn claim(&self, ids: &[RecordId], fresh: Entry) -> Result<Claimed, LedgerError> {
-        Ok(match self.store.claim(ids, self.written(fresh)).await? {
-            Claimed::Found(held) => Claimed::Found(self.read(&held)),
-            fresh @ Claimed::Fresh(_) => fresh,
-        })
-    }
-
-    async fn replace(
-        &self,
-        id: RecordId,
-        seen: Version,
-        entry: Entry,
-    ) -> Result<Replaced, LedgerError> {
-        self.store.replace(id, seen, self.written(entry)).await
-    }
-
-    async fn remove(&self, id: RecordId, seen: Version) -> Result<Replaced, LedgerError> {
-        self.store.remove(id, seen).await
-    }
-
-    async fn get(&self, id: RecordId) -> Result<Option<Held>, LedgerError> {
-        Ok(self.store.get(id).await?.map(|held| self.read(&held)))
-    }
-
-    async fn open(&self, limit: usize) -> Result<Vec<Held>, LedgerError> {
-        self.store.open(limit).await
-    }
-
-    async fn by_key(&self, key: KeyDigest) -> Result<Option<Held>, LedgerError> {
-        self.store.by_key(key).await
-    }
-
-    fn exclusive(&self) -> bool {
-        false
-    }
-}
-
 #[tokio::test]
 async fn what_another_process_put_back_is_not_brought_back_from_memory() {
     let mut store = None;
-    let one = Setup::policy(CONTENT)
-        .start_with(|clock| {
-            let memory = Arc::new(Memory::new(clock, 1_000));
-            store = Some(Arc::clone(&memory));
-            Arc::new(Pod { store: memory, name: "a" })
-        })
-        .await;
+    let one = Setup::policy(CONTENT).start_with(|clock| shared(&mut store, clock)).await;
     let store = store.unwrap();
-    let pod = Arc::new(Pod { store: Arc::clone(&store), name: "b" });
+    let pod = Arc::clone(&store);
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let other = Setup::policy(CONTENT).upstream(nobody).start_with(|_clock| pod).await;
     let order = || charge().with("Payonce-Operation", "order-42");

@@ -55,6 +55,7 @@ pub fn claimed(found: Option<&Record>, ask: &Ask<'_>, send: Send, with: Claiming
             last_sent: ask.now,
             attempts: 0,
             first_delivered: None,
+            answered: None,
             client_keys: found.map(|found| found.client_keys.clone()).unwrap_or_default(),
             past: found.map(with_past).unwrap_or_default(),
             about: with.about,
@@ -100,6 +101,7 @@ pub fn advanced(record: &Record, epoch: u64, key: IdempotencyKey, now: Timestamp
         last_sent: now,
         attempts: 0,
         first_delivered: None,
+        answered: None,
         past: with_past(&over),
         about: About { object: None, ..over.about.clone() },
         ..over
@@ -173,6 +175,8 @@ pub struct Learnt {
     pub request_id: Option<String>,
     /// When the last attempt began.
     pub last_sent: Timestamp,
+    /// When the askers were told.
+    pub answered: Timestamp,
 }
 
 /// Settles `record` with what was learnt; `joined` are the client keys that shared the answer.
@@ -216,6 +220,7 @@ pub fn settled(
     record.claim = None;
     record.attempts = record.attempts.saturating_add(learnt.attempts);
     record.last_sent = learnt.last_sent;
+    record.answered = Some(learnt.answered);
     record.about.object = learnt.object.clone().or(record.about.object);
     record.about.request_id = learnt.request_id.clone().or(record.about.request_id);
     for key in joined {

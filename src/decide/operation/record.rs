@@ -44,6 +44,9 @@ pub struct Record {
     pub attempts: u32,
     /// When its success was first delivered.
     pub first_delivered: Option<Timestamp>,
+    /// When its outcome was last told: whoever had arrived by then shares it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<Timestamp>,
     /// The client keys that asked for this operation.
     pub client_keys: Vec<ClientKeySeen>,
     /// Earlier occurrences that a client key above still points to.

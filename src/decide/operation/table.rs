@@ -92,6 +92,8 @@ pub struct Ask<'a> {
     pub next_after_saved_500: bool,
     /// The current epoch of the operation.
     pub epoch: u64,
+    /// When the request arrived.
+    pub arrived: Timestamp,
     /// The present.
     pub now: Timestamp,
 }
@@ -216,6 +218,9 @@ fn known(record: &Record, owner: Owner, ask: &Ask<'_>) -> (Row, Then) {
     if alive {
         return (Row::A9, Then::Wait { share: ask.twins || ask.named() });
     }
+    if joined(record, ask) {
+        return (Row::A9, again(record, way_again(record)));
+    }
     match record.settled() {
         None => open(record, ask),
         Some(Settled { result: Outcome::Declined, spent, delivered }) => {
@@ -225,6 +230,13 @@ fn known(record: &Record, owner: Owner, ask: &Ask<'_>) -> (Row, Then) {
             succeeded(record, ask, delivered)
         }
     }
+}
+
+/// Whether it had arrived when the outcome was told, and shares it: with an owner in its own process
+/// it takes the answer itself, with one in another process it asks for the same again.
+fn joined(record: &Record, ask: &Ask<'_>) -> bool {
+    let in_time = record.answered.is_some_and(|answered| ask.arrived < answered);
+    in_time && (ask.twins || ask.named()) && record.settled().is_some()
 }
 
 /// The latest occurrence that this client key asked for with this content.

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use payonce::clock::Clock;
+use payonce::decide::operation::codec;
 use payonce::ledger::memory::Memory;
 use payonce::ledger::{
     Claimed, Entry, Held, KeyDigest, Ledger, LedgerError, RecordId, Replaced, Version,
 };
 use payonce::sandbox::{Fault, Kind};
 
-use crate::harness::{Post, Setup, World};
+use crate::harness::{Post, Setup, World, until};
 
 const DERIVE: &str = r#"
 [[rule]]
@@ -284,6 +285,33 @@ async fn an_outcome_that_cannot_be_written_is_asked_for_again_with_the_same_key(
     store.is(Mood::Fine);
     world.done(&charge()).await.is(200, "replayed");
     assert_eq!(world.effects().len(), 1);
+}
+
+#[tokio::test]
+async fn an_outcome_that_could_not_be_written_is_written_when_the_store_is_back() {
+    let (world, store) = world(DERIVE).await;
+    let mut client = world.client().await;
+    client.send(&charge()).await;
+    client.reply().await.is(200, "executed");
+    store.is(Mood::Down);
+    drop(client);
+    world.settled().await;
+    assert!(!store.inner.open(10).await.unwrap().is_empty(), "it looks as if it were in flight");
+    store.is(Mood::Fine);
+    let unwritten = &world.payonce().exchange.unwritten;
+    until("the outcome is written", || unwritten.is_empty()).await;
+    let record = codec::decode(&store.only().await.record).unwrap();
+    assert!(!record.open(), "{record:?}");
+}
+
+#[tokio::test]
+async fn under_refuse_a_claim_that_was_written_unheard_is_taken_back() {
+    let (world, store) = world(REFUSE).await;
+    store.is(Mood::UnheardOnce);
+    world.done(&charge()).await.refused(503, "payonce_store_down");
+    assert!(store.inner.open(10).await.unwrap().is_empty(), "it would keep another pod waiting");
+    assert!(world.seen().is_empty());
+    world.done(&charge()).await.is(200, "executed");
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ fn ask(fingerprint: &Fingerprint) -> Ask<'_> {
         repeat_window: Duration::ZERO,
         next_after_saved_500: false,
         epoch: 7,
+        arrived: NOW,
         now: NOW,
     }
 }
@@ -37,7 +38,14 @@ fn with() -> Claiming {
 }
 
 fn learnt(conclusion: Conclusion, last_sent: Timestamp) -> Learnt {
-    Learnt { conclusion, attempts: 1, object: None, request_id: None, last_sent }
+    Learnt {
+        conclusion,
+        attempts: 1,
+        object: None,
+        request_id: None,
+        last_sent,
+        answered: last_sent,
+    }
 }
 
 /// A first occurrence that was sent and came to `conclusion`.

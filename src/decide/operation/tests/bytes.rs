@@ -32,6 +32,7 @@ fn golden() -> Record {
         },
         attempts: 3,
         first_delivered: Some(ago(60)),
+        answered: None,
         client_keys: vec![
             ClientKeySeen { digest: client_key(1, 0), occurrence: at(22_000, 0) },
             ClientKeySeen { digest: client_key(2, 0), occurrence: at(22_000, 1) },
@@ -119,6 +120,7 @@ fn records() -> impl Strategy<Value = Record> {
                 },
                 first_sent: time,
                 first_delivered: (!v2).then_some(time),
+                answered: v2.then_some(time),
                 past: seen
                     .iter()
                     .map(|(_digest, epoch, n)| Past {

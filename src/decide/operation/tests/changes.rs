@@ -37,6 +37,7 @@ fn claim(found: Option<&Record>, n: u32, way: Way, client_key: Option<u16>) -> R
         repeat_window: Duration::ZERO,
         next_after_saved_500: false,
         epoch: EPOCH,
+        arrived: NOW,
         now: NOW,
     };
     let with = Claiming {
@@ -50,7 +51,14 @@ fn claim(found: Option<&Record>, n: u32, way: Way, client_key: Option<u16>) -> R
 }
 
 fn learnt(conclusion: Conclusion) -> Learnt {
-    Learnt { conclusion, attempts: 1, object: None, request_id: None, last_sent: NOW }
+    Learnt {
+        conclusion,
+        attempts: 1,
+        object: None,
+        request_id: None,
+        last_sent: NOW,
+        answered: NOW,
+    }
 }
 
 fn after(standing: Standing, conclusion: Conclusion, delivered: bool) -> Standing {
@@ -332,6 +340,7 @@ fn a_success_whose_answer_cannot_be_had_is_told_and_by_content_only_once() {
             repeat_window: Duration::ZERO,
             next_after_saved_500: false,
             epoch: EPOCH,
+            arrived: NOW,
             now: NOW,
         };
         judge(Some(record), Owner::Gone, &ask).row

@@ -23,6 +23,8 @@ struct Asking {
     window: Duration,
     next_after_saved_500: bool,
     epoch: u64,
+    /// How many seconds ago it arrived.
+    waited: u64,
 }
 
 struct Case {
@@ -43,6 +45,7 @@ const fn by(kind: Kind) -> Asking {
         window: Duration::ZERO,
         next_after_saved_500: false,
         epoch: EPOCH,
+        waited: 0,
     }
 }
 
@@ -132,6 +135,7 @@ impl Cases {
         cases.other_content();
         cases.in_flight();
         cases.open();
+        cases.joined();
         cases.declined();
         cases.succeeded();
         cases.0
@@ -309,6 +313,30 @@ impl Cases {
         self.add(A11, "next is for saved ones alone", found, asking, then);
     }
 
+    fn joined(&mut self) {
+        let told = |record| Some(Record { answered: Some(ago(5)), ..record });
+        let late = |asking| Asking { waited: 5, ..asking };
+        let early = |asking| Asking { waited: 6, window: Duration::ZERO, ..asking };
+        let replay = || send(EPOCH, 1, REPLAY);
+        let done = || told(succeeded(Kind::Content, true));
+        self.add(A9, "a twin that was there before the answer", done(), early(TWINS), replay());
+        let window = Duration::ZERO;
+        let asking = late(Asking { window, ..TWINS });
+        self.add(A16, "a twin that came after it", done(), asking, send(EPOCH, 2, REPEAT));
+        self.add(A16, "no twin", done(), early(CONTENT), send(EPOCH, 2, REPEAT));
+        for kind in [Kind::Header, Kind::Fields] {
+            let found = || told(declined(kind, true, true));
+            self.add(A9, "its decline is shared", found(), early(by(kind)), replay());
+            self.add(A13, "a new try after it", found(), late(by(kind)), send(EPOCH, 2, NEW));
+        }
+        let found = told(declined(Kind::Content, false, true));
+        let then = send(EPOCH, 1, TAKE_OVER);
+        self.add(A9, "a decline that is not kept is asked again", found, early(TWINS), then);
+        let found = told(in_doubt(Kind::Content, false));
+        let then = send(EPOCH, 1, TAKE_OVER);
+        self.add(A11, "there was no outcome to share", found, early(TWINS), then);
+    }
+
     fn declined(&mut self) {
         for kind in ALL {
             for delivered in [true, false] {
@@ -378,6 +406,7 @@ impl Case {
             repeat_window: self.asking.window,
             next_after_saved_500: self.asking.next_after_saved_500,
             epoch: self.asking.epoch,
+            arrived: ago(self.asking.waited),
             now: NOW,
         };
         let verdict = judge(self.found.as_ref(), self.owner, &ask);

@@ -46,6 +46,7 @@ pub(super) fn record(kind: Kind) -> Record {
         last_sent: ago(3600),
         attempts: 0,
         first_delivered: None,
+        answered: None,
         client_keys: Vec::new(),
         past: Vec::new(),
         about: About::default(),

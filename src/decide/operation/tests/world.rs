@@ -168,6 +168,7 @@ impl World {
             repeat_window: self.setting.window,
             next_after_saved_500: self.setting.next_after_saved_500,
             epoch: self.epoch(),
+            arrived: self.now,
             now: self.now,
         };
         let owner = if self.flight.is_some() { Owner::Alive } else { Owner::Gone };
@@ -277,6 +278,7 @@ impl World {
                 object: answer.effect.map(|effect| format!("ch_{effect}")),
                 request_id: None,
                 last_sent: self.now,
+                answered: self.now,
             };
             let was = record.clone();
             let record = settled(record, &learnt, got_it, &joined, self.now);
