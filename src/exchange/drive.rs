@@ -255,22 +255,20 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     /// this process to die before the settling write, that would conflict with a record that looks
     /// open, and nobody asks with the declined card again to close it.
     async fn declined_first(&self, asked: &Asked, holding: &mut Holding, learnt: &Learnt) {
-        let Some(version) = holding.version else { return };
-        let now = self.clock.now();
+        if holding.version.is_none() {
+            return;
+        }
         // The settling write counts the attempts and says whether it was delivered.
         let uncounted = Learnt { attempts: 0, ..learnt.clone() };
+        let now = self.clock.now();
         let declined = change::settled(holding.record.clone(), &uncounted, false, &[], now);
-        let written = match Self::entry(asked, &declined, now) {
-            Ok(entry) => self.ledger.replace(asked.record(), version, entry).await,
-            Err(failed) => Err(failed),
-        };
-        match written {
-            Ok(Replaced::Done(version)) => {
-                holding.version = version;
+        match self.move_on(asked, holding, &declined).await {
+            Ok(Some(version)) => {
+                holding.version = Some(version);
                 holding.record = declined;
             }
             // The settling write finds out whose it is.
-            Ok(Replaced::Moved(_)) => {}
+            Ok(None) => {}
             Err(failed) => {
                 self.metrics.ledger_error("unavailable");
                 warn!(operation_id = %asked.identified.operation, %failed,
