@@ -18,6 +18,7 @@
     reason = "a helper of tests may fail the test"
 )]
 
+mod cases;
 mod client;
 mod dice;
 mod pods;

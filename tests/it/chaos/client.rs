@@ -36,7 +36,7 @@ pub(crate) struct Post<'a> {
 }
 
 impl Post<'_> {
-    fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let kind = if self.path.starts_with("/v2/") {
             "application/json"
         } else {

@@ -203,7 +203,7 @@ impl Shop {
 
     fn trace(&self, post: &Post<'_>, to: SocketAddr, got: &Got) {
         let at = Clock::System.now().as_millis() % 1_000_000;
-        let (port, key) = (to.port(), post.key.unwrap_or("-"));
+        let (to, key) = (to.port(), post.key.unwrap_or("-"));
         let what = match got {
             Got::Answer(reply) => {
                 let (json, outcome) = (reply.json(), reply.field("payonce-outcome"));
@@ -212,7 +212,7 @@ impl Shop {
             }
             Got::NotConnected | Got::Broken | Got::Died => format!("{got:?}"),
         };
-        let line = format!("{at} {port} {key}: {what}");
+        let line = format!("{at} {to} {key}: {what}");
         self.traces.lock().unwrap().entry(post.intent.to_owned()).or_default().push(line);
     }
 

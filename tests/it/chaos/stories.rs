@@ -138,7 +138,7 @@ fn pay(what: &str, card: &str) -> String {
     )
 }
 
-fn order(what: &str, card: &str) -> String {
+pub(crate) fn order(what: &str, card: &str) -> String {
     format!("{}&metadata[order_id]={what}", pay(what, card))
 }
 
