@@ -30,6 +30,8 @@ pub(crate) struct Shop {
     pub(crate) bases: Vec<SocketAddr>,
     /// Whose keys are borne, where not those that the story says.
     pub(crate) keys: Option<Keys>,
+    /// How often it tries again by itself, where not as the SDK does.
+    pub(crate) retries: Option<u32>,
     /// How many stories are told at once.
     pub(crate) seats: Semaphore,
     /// Nothing goes wrong any more.
@@ -53,6 +55,7 @@ impl Shop {
             dice,
             bases,
             keys: None,
+            retries: None,
             seats: Semaphore::new(at_once),
             calm: AtomicBool::new(false),
             calmed: Notify::new(),
@@ -185,7 +188,7 @@ impl Shop {
         let dying = self.dying(intent, delivery);
         let mut doubt = doubtful(&want.operation.heard);
         let mut word = None;
-        for attempt in 0..=u64::from(sdk::retries(keys)) {
+        for attempt in 0..=u64::from(self.retries.unwrap_or_else(|| sdk::retries(keys))) {
             let hang_up = if attempt == 0 { dying } else { HangUp::Never };
             let got = send(to, &post, hang_up).await;
             self.trace(&post, to, &got);
@@ -253,7 +256,7 @@ impl Shop {
             Some(retry) => retry == "true",
             None => reply.status == 409 || reply.status >= 500,
         };
-        (Some(word(&reply, doubt)), again && reply.status >= 300)
+        (Some(word_of(&reply, doubt)), again && reply.status >= 300)
     }
 
     async fn misuse(&self, want: &Want, other: &str) {
@@ -277,22 +280,37 @@ impl Shop {
 }
 
 /// Whether the last that was heard of the outcome is that it is not known.
-fn doubtful(heard: &[Heard]) -> bool {
+pub(crate) fn doubtful(heard: &[Heard]) -> bool {
     let last = heard.iter().rev().find(|heard| !matches!(heard.word, Word::Refused));
     last.is_some_and(|heard| matches!(heard.word, Word::Unknown | Word::Silence))
 }
 
+/// An answer as far as an application looks at it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Said<'a> {
+    pub(crate) status: u64,
+    pub(crate) id: &'a str,
+    pub(crate) kind: &'a str,
+    pub(crate) code: &'a str,
+    pub(crate) message: &'a str,
+}
+
+fn word_of(reply: &Reply, doubt: bool) -> Word {
+    let json = reply.json();
+    let text = |value: &'_ serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let error = &json["error"];
+    let (id, kind) = (text(&json["id"]), text(&error["type"]));
+    let (code, message) = (text(&error["code"]), text(&error["message"]));
+    let status = reply.status.into();
+    word(Said { status, id: &id, kind: &kind, code: &code, message: &message }, doubt)
+}
+
 /// What an answer says. `doubt`: an earlier request's outcome is not known, of which a refusal
 /// before anything is looked up says nothing.
-fn word(reply: &Reply, doubt: bool) -> Word {
-    let json = reply.json();
-    let error = &json["error"];
-    let (code, kind) = (error["code"].as_str().unwrap_or(""), error["type"].as_str().unwrap_or(""));
-    let message = error["message"].as_str().unwrap_or("");
-    match (reply.status, code) {
-        (200..=299, _) => {
-            Word::Succeeded { object: json["id"].as_str().unwrap_or_default().to_owned() }
-        }
+pub(crate) fn word(said: Said<'_>, doubt: bool) -> Word {
+    let message = said.message;
+    match (said.status, said.code) {
+        (200..=299, _) => Word::Succeeded { object: said.id.to_owned() },
         (402, _) => Word::Declined,
         (_, "payonce_already_done") => {
             let object = message.split(" as ").nth(1).and_then(|rest| rest.split(',').next());
@@ -309,8 +327,9 @@ fn word(reply: &Reply, doubt: bool) -> Word {
         _ if message.contains("Nothing was sent") || message.contains("Nothing was executed") => {
             Word::NothingSent
         }
-        _ if kind == "idempotency_error" && reply.status == 400 => Word::Refused,
-        (409 | 408 | 424 | 500..=599, _) => Word::Unknown,
+        _ if said.kind == "idempotency_error" && said.status == 400 => Word::Refused,
+        // 0: the SDK had no answer.
+        (0 | 409 | 408 | 424 | 500..=599, _) => Word::Unknown,
         _ => Word::Refused,
     }
 }

@@ -142,6 +142,21 @@ pub(crate) fn order(what: &str, card: &str) -> String {
     format!("{}&metadata[order_id]={what}", pay(what, card))
 }
 
+/// Stories of so many operations.
+pub(crate) fn enough(dice: Dice, operations: usize, tell: fn(Dice, u64) -> Story) -> Vec<Story> {
+    let (mut stories, mut left) = (Vec::new(), operations);
+    for n in 0.. {
+        if left == 0 {
+            break;
+        }
+        let mut story = tell(dice, n);
+        story.wants.truncate(left);
+        left -= story.wants.len();
+        stories.push(story);
+    }
+    stories
+}
+
 /// The `n`-th story.
 pub(crate) fn story(dice: Dice, n: u64) -> Story {
     let id = format!("s{}-{n:05}", dice.0);
@@ -285,4 +300,33 @@ fn keyless_call(id: &str) -> Want {
 fn misused(id: &str) -> Want {
     let other = pay(&format!("{id}-other"), "pm_card_visa");
     Want::new(id, "the same key, another body", By::OwnKey, Keys::Own).twist(Twist::Misused(other))
+}
+
+/// The `n`-th purchase that everybody can make, with or without payonce.
+pub(crate) fn purchase(dice: Dice, n: u64) -> Story {
+    let id = format!("p{}-{n:05}", dice.0);
+    let keys = Keys::PythonHex;
+    match dice.below(100, "purchase", &id, 0) {
+        0..40 => one(distinct(&id, keys).charge()),
+        40..70 => one(distinct(&id, keys)),
+        70..80 => {
+            let twin = |which| {
+                Want::new(&format!("{id}-{which}"), "twins in turn", By::Content, keys)
+                    .class(&id)
+                    .promise(Promise::OnceOrMerged)
+            };
+            Story { wants: vec![twin("a"), twin("b")], at_once: false }
+        }
+        80..90 => {
+            let want = |which, card| {
+                let workload = "declined, then another card";
+                let want = Want::new(&format!("{id}-{which}"), workload, By::Content, keys);
+                want.body(pay(&id, card))
+            };
+            let mut first = want("a", "pm_card_chargeDeclined");
+            first.declined = true;
+            Story { wants: vec![first, want("b", "pm_card_visa")], at_once: false }
+        }
+        _ => one(uncommitted(&id, keys)),
+    }
 }

@@ -15,7 +15,7 @@ use super::dice::Dice;
 use super::pods::Pods;
 use super::secrets;
 use super::shop::{Shop, TICK};
-use super::stories::{Story, story};
+use super::stories::{enough, story};
 use crate::proof::verdict::{Operation, verdict};
 use crate::relay::{Direction, End, Relay, Script, Way};
 
@@ -61,23 +61,6 @@ impl Came {
             .any(|it| it.intent.as_ref().is_some_and(|it| it.ends_with("-misused")));
         assert!(!misused && self.misused.iter().all(|status| *status >= 400), "{:?}", self.misused);
     }
-}
-
-/// The stories of a run.
-pub(crate) fn stories(plan: Plan) -> Vec<Story> {
-    let dice = Dice(plan.seed);
-    let mut left = plan.operations;
-    let mut stories = Vec::new();
-    for n in 0.. {
-        if left == 0 {
-            break;
-        }
-        let mut story = story(dice, n);
-        story.wants.truncate(left);
-        left -= story.wants.len();
-        stories.push(story);
-    }
-    stories
 }
 
 /// What goes wrong at the provider, by rate: together about every sixth request.
@@ -144,7 +127,8 @@ impl World {
     async fn play(self, plan: Plan) -> Came {
         let shop = Shop::new(self.dice, self.pods.bases().to_vec(), plan.at_once);
         let shop = Arc::new(shop);
-        let (stories, mut telling) = (stories(plan), JoinSet::new());
+        let stories = enough(self.dice, plan.operations, story);
+        let mut telling = JoinSet::new();
         let count = stories.len();
         for story in stories {
             let shop = Arc::clone(&shop);

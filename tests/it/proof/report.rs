@@ -22,6 +22,8 @@ use super::verdict::{Operation, Verdict, verdict};
 
 mod page;
 
+pub(crate) use page::page;
+
 /// What one harness found.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Run {
