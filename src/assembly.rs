@@ -18,14 +18,16 @@ use crate::decide::outcome;
 use crate::decide::policy::Policy;
 use crate::exchange::{Exchange, Policies, Rooms};
 use crate::inflight::Inflight;
-use crate::ledger::AnyLedger;
 use crate::ledger::embedded::OpenError;
+use crate::ledger::redis;
+use crate::ledger::{AnyLedger, Ledger};
 use crate::metrics::Metrics;
 use crate::notes::Notes;
 use crate::people::People;
 use crate::policy_file::{LoadError, PolicyFile};
 use crate::recent::Recent;
 use crate::request::InFlightBytes;
+use crate::seams::{self, Point};
 use crate::server::{BindError, Local, Server, Shutdown, Summary, Tasks};
 use crate::settings::{Settings, StoreKind, Token};
 use crate::unwritten::Unwritten;
@@ -62,6 +64,9 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error("store.path: {0}")]
     Store(#[from] OpenError),
+    /// The Redis store cannot be used. (One that is not there now is no reason.)
+    #[error("{0}")]
+    Redis(#[from] redis::OpenError),
     /// A port or socket cannot be listened on.
     #[error("{0}")]
     Bind(#[from] BindError),
@@ -95,7 +100,11 @@ impl StartError {
     pub const fn is_configuration(&self) -> bool {
         match self {
             Self::Policy(_) | Self::Upstream(_) | Self::Origin { .. } | Self::Proxy(_) => true,
-            Self::Store(_) | Self::Bind(_) | Self::Port { .. } | Self::Token { .. } => false,
+            Self::Store(_)
+            | Self::Redis(_)
+            | Self::Bind(_)
+            | Self::Port { .. }
+            | Self::Token { .. } => false,
         }
     }
 }
@@ -132,7 +141,7 @@ impl Assembly {
         let tasks = Tasks::new();
         let upstream = Direct::new(&upstream_config(&settings)?, clock.clone())?;
         // The store comes first: a second process fails on it before it touches anything else.
-        let ledger = Arc::new(open_ledger(&settings, &clock)?);
+        let ledger = Arc::new(open_ledger(&settings, &clock, &metrics).await?);
         let server = Server::bind(server_config(&settings), clock.clone()).await?;
         let admin = match settings.listen.admin {
             None => None,
@@ -173,6 +182,7 @@ impl Assembly {
         metrics.policy_info(&policy.status().version);
         metrics.expect_rows(table::Row::ALL.map(table::Row::as_str));
         metrics.expect_rows(outcome::Row::ALL.map(outcome::Row::as_str));
+        seams::point(Point::Started);
         Ok(Self {
             server,
             exchange,
@@ -242,6 +252,17 @@ impl Assembly {
                 info!(path = %self.settings.store.path.display(), "store is embedded");
             }
             StoreKind::Memory => info!("store is memory"),
+            StoreKind::Redis => {
+                let redis = &self.settings.store.redis;
+                let nodes: Vec<_> = redis.nodes.iter().map(ToString::to_string).collect();
+                info!(
+                    nodes = nodes.join(","),
+                    topology = ?redis.topology,
+                    prefix = redis.prefix,
+                    trusted = self.ledger.never_forgets(),
+                    "store is redis"
+                );
+            }
         }
         info!(
             version = status.version,

@@ -34,6 +34,7 @@ use crate::recent::Recent;
 use crate::refusal::Refusal;
 use crate::request::{Head, InFlightBytes};
 use crate::respond::{Held, Told};
+use crate::seams::{self, Point};
 use crate::server::{Connection, Serve, Tasks};
 use crate::unwritten::Unwritten;
 use crate::upstream::{Body, Upstream};
@@ -48,7 +49,7 @@ mod write;
 
 pub use asked::Asked;
 use asked::Unbuffered;
-pub(crate) use asked::{Credentials, Reading};
+pub(crate) use asked::{Credentials, Reading, remembered};
 pub use write::Write;
 
 /// How long an answered success is shared, unsettled, with those who name the same operation. They
@@ -76,8 +77,6 @@ pub struct Config {
     pub body_bytes: usize,
     /// Everything passes, but what is open or recent keeps its key.
     pub bypass: bool,
-    /// The ledger is known not to forget, so that v2 requests may be recognised by content.
-    pub never_forgets: bool,
 }
 
 /// The rooms that a journey passes.
@@ -201,6 +200,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
 
     /// What is critical is kept to once.
     async fn enforce(&self, asked: Asked, conn: &Connection) -> Result<Response<Body>, Refusal> {
+        seams::point(Point::Identified);
         let asked = Arc::new(asked);
         match asked.identified.kind {
             Kind::Call => self.call_alone(asked, conn).await,
@@ -307,6 +307,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let told = seat.answer().await?;
         let (response, receipt) = conn.watch.track(told.response(joined)?);
         seat.handed(receipt);
+        seams::point(Point::Handed);
         Some(response)
     }
 

@@ -24,6 +24,7 @@ use crate::inflight::Table;
 use crate::metrics::Metrics;
 use crate::request::{InFlightBytes, Share, rejoin};
 use crate::respond::{Answer, Held, full};
+use crate::seams::{self, Mistake, Point};
 use crate::upstream::{Body, BoxError, Cause, Host, SendError, Upstream, headers};
 
 /// `Idempotency-Key`.
@@ -179,7 +180,13 @@ impl<U: Upstream> Forwarder<U> {
             attempts += 1;
             let began = self.clock.now();
             let Attempt { meaning, signals, mut answer, cause } =
-                self.attempt(message, key, began).await;
+                if seams::mistake(Mistake::NewKeyPerRetry) && attempts > 1 {
+                    let fresh = IdempotencyKey::minted(self.chance.bytes());
+                    self.attempt(message, &fresh, began).await
+                } else {
+                    self.attempt(message, key, began).await
+                };
+            seams::point(Point::AnswerRead);
             tally.add(meaning);
             self.metrics.row(meaning.row().as_str());
             self.metrics.upstream_attempt(message.host.as_str(), meaning.as_str());
@@ -200,7 +207,7 @@ impl<U: Upstream> Forwarder<U> {
                 meaning,
                 signals,
                 indeterminate,
-                wanted: askers.wanted(),
+                wanted: askers.wanted() || seams::mistake(Mistake::RetriedUnwanted),
                 closing: self.closing.is_cancelled(),
                 key_is_safe: safe_until.is_none_or(|until| self.clock.now() < until),
             };
@@ -246,7 +253,9 @@ impl<U: Upstream> Forwarder<U> {
         tokio::select! {
             biased;
             () = self.clock.sleep(pause) => {}
-            () = askers.unwanted() => return Err(Why::Unwanted),
+            () = askers.unwanted(), if !seams::mistake(Mistake::RetriedUnwanted) => {
+                return Err(Why::Unwanted);
+            }
             () = self.closing.cancelled() => return Err(Why::Shutdown),
         }
         if safe_until.is_some_and(|until| self.clock.now() >= until) {
@@ -259,6 +268,7 @@ impl<U: Upstream> Forwarder<U> {
     async fn attempt(&self, message: &Message, key: &IdempotencyKey, began: Timestamp) -> Attempt {
         let left = self.limits.deadline.saturating_sub(began.since(message.arrived));
         let within = self.limits.attempt.min(left);
+        seams::point(Point::BeforeSend);
         let sent = self.upstream.send(message.host, message.request(key), within).await;
         let left = within.saturating_sub(self.clock.now().since(began));
         match sent {

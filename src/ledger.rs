@@ -13,6 +13,7 @@ use bytes::Bytes;
 mod any;
 pub mod embedded;
 pub mod memory;
+pub mod redis;
 mod value;
 
 pub use any::AnyLedger;
@@ -156,6 +157,12 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Whether this process alone writes here (so that a record of another owner is a dead one's).
     fn exclusive(&self) -> bool;
+
+    /// Whether, as far as is known now, no record was lost or will be before its time. May change;
+    /// a ledger that cannot know says no.
+    fn never_forgets(&self) -> bool {
+        false
+    }
 }
 
 fn no_id() -> LedgerError {
@@ -201,5 +208,9 @@ impl<L: Ledger> Ledger for std::sync::Arc<L> {
 
     fn exclusive(&self) -> bool {
         L::exclusive(self)
+    }
+
+    fn never_forgets(&self) -> bool {
+        L::never_forgets(self)
     }
 }

@@ -25,7 +25,7 @@
 //!    [`telemetry`], [`cli`] are for people; [`clock`] is where time comes from, [`chance`] where
 //!    random numbers do.
 //! 7. [`sandbox`] simulates Stripe and is the oracle of the tests and of the [`demo`]: it shares no
-//!    code with [`decide`].
+//!    code with [`decide`]. [`seams`] is where tests break payonce on purpose, in no release.
 //!
 //! What must hold (I1–I11 of the design) stands in `ARCHITECTURE.md`; the code names an invariant
 //! where it keeps it.
@@ -52,6 +52,7 @@ pub mod refusal;
 pub mod request;
 pub mod respond;
 pub mod sandbox;
+pub mod seams;
 pub mod server;
 pub mod settings;
 pub mod telemetry;

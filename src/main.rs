@@ -10,6 +10,11 @@ use payonce::settings::{self, Settings};
 use payonce::{clock, sandbox, telemetry};
 
 fn main() -> ExitCode {
+    #[cfg(feature = "seams")]
+    if let Err(why) = payonce::seams::arm(std::env::vars_os()) {
+        eprintln!("{why}");
+        return Exit::Configuration.into();
+    }
     let command = Cli::parse().command;
     let exit = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(run(command)),

@@ -42,6 +42,8 @@ struct Inner {
     repeats: Counters<1>,
     forgotten: Counters<1>,
     in_doubt: Counters<1>,
+    store_forgot: Counters<1>,
+    store_breaker: Counters<1>,
     abandoned: Counter,
     policy: Family<[(&'static str, String); 1], Gauge>,
     policy_refused: Counter,
@@ -153,6 +155,18 @@ impl Metrics {
                 "Operations whose outcome was not known when payonce gave up, by rule",
                 ["rule"],
             ),
+            store_forgot: Counters::register(
+                r,
+                "store_forgot",
+                "Signs that the store lost records, by sign",
+                ["sign"],
+            ),
+            store_breaker: Counters::register(
+                r,
+                "store_breaker",
+                "Times that calls of the store were suspended, and resumed",
+                ["change"],
+            ),
             abandoned: counter(r, "abandoned", "Open operations that safe retention ended"),
             policy: family(r, "policy", "The policy in force, by version"),
             policy_refused: counter(r, "policy_refused", "Changed policies that were not taken"),
@@ -249,6 +263,17 @@ impl Metrics {
     /// payonce gave up on an operation whose outcome is not known.
     pub fn in_doubt(&self, rule: &str) {
         self.bound(self.0.in_doubt.add([rule.into()]));
+    }
+
+    /// A sign was seen that the store lost records.
+    pub fn store_forgot(&self, sign: &'static str) {
+        self.bound(self.0.store_forgot.add([sign.into()]));
+    }
+
+    /// Calls of the store are suspended, because it does not answer, or resumed.
+    pub fn store_breaker(&self, opened: bool) {
+        let change = if opened { "opened" } else { "closed" };
+        self.bound(self.0.store_breaker.add([change.into()]));
     }
 
     /// Safe retention ended an open operation.

@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::clock::{Clock, Timestamp};
 use crate::decide::policy::{Policy, version_of};
+use crate::seams::{self, Point};
 
 pub use self::read::{LoadError, MAX_BYTES, Why, parse, read};
 
@@ -209,7 +210,9 @@ impl PolicyFile {
     fn take(&self, policy: Policy) -> Reloaded {
         let (version, rules) = (policy.version().to_owned(), policy.rules().len());
         tracing::info!(policy = version, rules, "the new policy is in force");
+        seams::point(Point::PolicyRead);
         self.current.store(Arc::new(policy));
+        seams::point(Point::PolicyTaken);
         self.status.send_modify(|status| {
             status.version = version;
             status.rules = rules;

@@ -11,6 +11,7 @@ mod layers;
 mod problem;
 mod reader;
 mod secret;
+mod store;
 mod units;
 
 use std::ffi::OsString;
@@ -19,6 +20,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::SecretString;
+
+use crate::ledger::redis::{Login, Node, Topology};
 
 pub use problem::{Origin, Problem};
 pub use secret::Secret;
@@ -68,6 +71,9 @@ impl Settings {
 
 /// The environment of this process, for [`Settings::load`].
 pub fn environment() -> impl Iterator<Item = (OsString, OsString)> {
+    #[cfg(feature = "seams")]
+    return std::env::vars_os().filter(|(name, _)| !crate::seams::is_switch(name));
+    #[cfg(not(feature = "seams"))]
     std::env::vars_os()
 }
 
@@ -120,6 +126,8 @@ pub enum StoreKind {
     Embedded,
     /// Nothing survives a restart.
     Memory,
+    /// Redis or Valkey, shared by any number of processes.
+    Redis,
 }
 
 /// Where operations are remembered.
@@ -137,6 +145,31 @@ pub struct Store {
     pub cache: usize,
     /// Most records of the memory store.
     pub max_records: usize,
+    /// Of the Redis store.
+    pub redis: RedisStore,
+}
+
+/// Where a Redis store is. If the store is of that kind, at least one node is named.
+#[derive(Clone, Debug)]
+pub struct RedisStore {
+    /// The server, all Sentinels, or some servers of the Cluster.
+    pub nodes: Vec<Node>,
+    /// Which of these they are.
+    pub topology: Topology,
+    /// The Sentinels' name for the master; only with Sentinels.
+    pub master: Option<String>,
+    /// Who payonce is to the servers.
+    pub login: Login,
+    /// Who payonce is to the Sentinels.
+    pub sentinel_login: Login,
+    /// Which database; 0 on a Cluster.
+    pub database: u32,
+    /// Trusted instead of the platform's authorities. PEM; it could be read.
+    pub ca_file: Option<PathBuf>,
+    /// What all names in the store begin with.
+    pub prefix: String,
+    /// For a connection, TLS and login included.
+    pub connect_timeout: Duration,
 }
 
 /// How often and how long one request is tried.

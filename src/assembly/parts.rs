@@ -10,18 +10,22 @@ use crate::decide::retry;
 use crate::exchange::Config;
 use crate::forward::{Bounds, Forwarder};
 use crate::ledger::AnyLedger;
-use crate::ledger::embedded::{self, Embedded, OpenError};
+use crate::ledger::embedded::{self, Embedded};
 use crate::ledger::memory::Memory;
+use crate::ledger::redis::{self, Redis};
 use crate::metrics::Metrics;
 use crate::policy_file::{self, LoadError, PolicyFile};
 use crate::request::InFlightBytes;
 use crate::server::limits::BodyPace;
 use crate::server::{Address, Limits, Listen, ServerConfig, Shutdown};
-use crate::settings::{Settings, StoreKind};
+use crate::settings::{Settings, Store, StoreKind};
 use crate::upstream::{self, Direct, EgressProxy, Origin, Origins};
 
 /// How long a claim holds without being renewed (DESIGN §2).
 const LEASE: Duration = Duration::from_secs(15);
+
+/// Between two looks whether a shared store has forgotten.
+const STORE_WATCH: Duration = Duration::from_secs(5);
 
 /// The policy that the settings name, or the shipped one.
 pub(super) fn load_policy(settings: &Settings, clock: &Clock) -> Result<PolicyFile, LoadError> {
@@ -47,7 +51,11 @@ pub fn acceptable(settings: &Settings) -> policy_file::Accept {
     })
 }
 
-pub(super) fn open_ledger(settings: &Settings, clock: &Clock) -> Result<AnyLedger, OpenError> {
+pub(super) async fn open_ledger(
+    settings: &Settings,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> Result<AnyLedger, StartError> {
     let store = &settings.store;
     Ok(match store.kind {
         StoreKind::Memory => AnyLedger::Memory(Memory::new(clock.clone(), store.max_records)),
@@ -59,7 +67,29 @@ pub(super) fn open_ledger(settings: &Settings, clock: &Clock) -> Result<AnyLedge
             };
             AnyLedger::Embedded(Embedded::open(&store.path, clock.clone(), limits)?)
         }
+        StoreKind::Redis => {
+            let config = redis_config(store);
+            let opened = Redis::open(config, clock.clone(), Chance::System, metrics.clone());
+            AnyLedger::Redis(opened.await?)
+        }
     })
+}
+
+fn redis_config(store: &Store) -> redis::Config {
+    let from = &store.redis;
+    redis::Config {
+        nodes: from.nodes.clone(),
+        topology: from.topology,
+        master: from.master.clone().unwrap_or_default(),
+        login: from.login.clone(),
+        sentinel_login: from.sentinel_login.clone(),
+        database: from.database,
+        ca_file: from.ca_file.clone(),
+        prefix: from.prefix.clone(),
+        timeout: store.timeout,
+        connect_timeout: from.connect_timeout,
+        watch: STORE_WATCH,
+    }
 }
 
 pub(super) fn forwarder(
@@ -97,7 +127,6 @@ pub(crate) fn exchange_config(settings: &Settings) -> Config {
         lease: LEASE,
         body_bytes: settings.limits.body,
         bypass: settings.policy.bypass,
-        never_forgets: settings.store.kind == StoreKind::Embedded,
     }
 }
 

@@ -14,11 +14,11 @@ use crate::assembly;
 use crate::clock::{Clock, Timestamp};
 use crate::decide::path::{Api, Target};
 use crate::decide::policy::{Class, Mode, Policy, Rule};
-use crate::exchange::{Config, Credentials, Reading};
+use crate::exchange::{Config, Credentials, Reading, remembered};
 use crate::policy_file;
 use crate::refusal::Refusal;
 use crate::request::Head;
-use crate::settings::Settings;
+use crate::settings::{Settings, StoreKind};
 
 mod judged;
 mod page;
@@ -134,7 +134,12 @@ impl Question<'_> {
         let (reading, head, rule) = (judged.reading, judged.head, judged.rule);
         // No call is made, so that nothing hangs on what would tell it from others.
         let nonce = [0; 16];
-        match reading.recognise(config, head, credentials, &secret, rule, nonce) {
+        // Whether a shared store has forgotten shows only while payonce runs.
+        let never_forgets = self.settings.store.kind != StoreKind::Memory;
+        let recognised = reading.recognise(config, head, credentials, &secret, rule, nonce);
+        match recognised.and_then(|identified| {
+            remembered(&identified, head.target.api(), never_forgets).map(|()| identified)
+        }) {
             Err(refusal) => page.refused(&refusal),
             Ok(identified) => {
                 judged.identity(page, identified.kind);

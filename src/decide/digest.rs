@@ -50,6 +50,11 @@ impl Scope {
     }
 }
 
+impl Scope {
+    /// Nobody's: what a seeded mistake takes for everybody's.
+    pub(super) const NOBODY: Self = Self([0; 32]);
+}
+
 impl fmt::Debug for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Scope(…)")

@@ -3,6 +3,8 @@
 //! What leaves this room is a keyed [`digest`](super::digest), so that it tells nobody what was
 //! asked.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::canonical::{Canonical, Field, FieldPattern};
@@ -12,6 +14,7 @@ use super::digest::{
 use super::key::{Chosen, IdempotencyKey};
 use super::path::Target;
 use super::policy::{ClientKey, IdentityRule, Merge, Otherwise, Rule};
+use crate::seams::{self, Mistake};
 
 /// What makes two requests the same operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -100,6 +103,7 @@ pub fn identify(
     request: &Request<'_>,
     rule: &Rule,
 ) -> Result<Identified, Unidentified> {
+    let scope = if seams::mistake(Mistake::IdentityOmitsScope) { &Scope::NOBODY } else { scope };
     let own = match request.client_key {
         Some((key, Chosen::ByApplication)) => Some(key),
         Some((_, Chosen::BySdk { .. })) | None => None,
@@ -187,10 +191,21 @@ fn recognise(
         return Ok((Kind::OwnKey, vec![key.as_str().as_bytes().to_vec()]));
     }
     if by_content && rule.distinguishes.iter().any(|field| request.content.has(field)) {
-        return Ok((Kind::Content, vec![request.content.whole().to_vec()]));
+        let omits = ["customer", "source"];
+        let content = said(request.content, Mistake::IdentityOmitsPayer, &omits).into_owned();
+        return Ok((Kind::Content, vec![content]));
     }
     let call = request.client_key.map(|(key, _)| key.as_str().as_bytes().to_vec());
     Ok((Kind::Call, vec![call.unwrap_or_else(|| request.nonce.to_vec())]))
+}
+
+/// All that a request says; under `mistake`, the values that are not `omitted`.
+fn said<'a>(content: &'a Canonical, mistake: Mistake, omitted: &[&str]) -> Cow<'a, [u8]> {
+    if !seams::mistake(mistake) {
+        return Cow::Borrowed(content.whole());
+    }
+    let kept = content.fields().iter().filter(|it| !omitted.contains(&it.name.as_str()));
+    Cow::Owned(kept.flat_map(|it| it.value.iter().copied()).collect())
 }
 
 /// Digests of a request's fields, one by one and as a whole.
@@ -224,7 +239,11 @@ impl Fingerprint {
             (name, FieldDigest(secret.short(&parts)))
         };
         Self {
-            whole: WholeDigest(secret.short(&[b"payonce request 1", &scope.0, content.whole()])),
+            whole: WholeDigest(secret.short(&[
+                b"payonce request 1",
+                &scope.0,
+                &said(content, Mistake::FingerprintOmitsAmount, &["amount"]),
+            ])),
             fields: content.fields().iter().take(Self::MAX_FIELDS).map(field).collect(),
         }
     }

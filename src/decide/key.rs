@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::digest::{OperationId, Secret};
 use super::policy::Uuid4Keys;
+use crate::seams::{self, Mistake};
 
 /// Stripe's limit on a key, in characters (FACTS §2).
 pub const MAX_KEY_LENGTH: usize = 255;
@@ -68,6 +69,11 @@ impl IdempotencyKey {
         operation: &OperationId,
         at: super::operation::Occurrence,
     ) -> Self {
+        let at = if seams::mistake(Mistake::KeyWithoutOccurrence) {
+            super::operation::Occurrence::first(0)
+        } else {
+            at
+        };
         let digest = secret.digest(&[
             b"payonce upstream key 1",
             &operation.0,

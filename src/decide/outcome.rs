@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use super::path::Api;
+use crate::seams::{self, Mistake};
 
 /// The rows of the table, by their ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -174,6 +175,11 @@ impl ErrorBody {
 pub fn read(status: StatusCode, signals: Signals, error: Option<&ErrorBody>, api: Api) -> Meaning {
     let code = error.and_then(|error| error.code.as_deref());
     let kind = error.and_then(|error| error.kind.as_deref());
+    if seams::mistake(Mistake::UnknownAsDecline) && matches!(status.as_u16(), 408 | 424 | 501..=599)
+        || seams::mistake(Mistake::InUseAsDecline) && status == StatusCode::CONFLICT
+    {
+        return Meaning::Declined { spent: true };
+    }
     match status.as_u16() {
         200..=299 => Meaning::Succeeded,
         401 | 403 => Meaning::NotExecuted,
@@ -231,9 +237,12 @@ pub enum Conclusion {
 
 impl Tally {
     /// Counts one more attempt.
-    pub const fn add(&mut self, meaning: Meaning) {
+    pub fn add(&mut self, meaning: Meaning) {
         self.last = Some(meaning);
         match meaning {
+            Meaning::NotSent | Meaning::RateLimited if seams::mistake(Mistake::UnknownErased) => {
+                self.unknown = false;
+            }
             Meaning::NotSent => {}
             Meaning::Unknown | Meaning::Indeterminate { .. } => {
                 self.sent = true;

@@ -95,14 +95,22 @@ impl Reading {
             content: &self.content,
             nonce,
         };
-        let identified = identity::identify(secret, &credentials.scope, &request, rule)
-            .map_err(|why| unidentified(why, rule))?;
-        let content_v2 = identified.kind == Kind::Content && head.target.api() == Api::V2;
-        if content_v2 && !config.never_forgets {
-            return Err(Refusal::StoreForgets);
-        }
-        Ok(identified)
+        identity::identify(secret, &credentials.scope, &request, rule)
+            .map_err(|why| unidentified(why, rule))
     }
+}
+
+/// v2 may not mark replays, so that an operation which the ledger forgot would pass for another:
+/// such requests are recognised by content only over a ledger that is known not to forget.
+pub(crate) fn remembered(
+    identified: &Identified,
+    api: Api,
+    never_forgets: bool,
+) -> Result<(), Refusal> {
+    if identified.kind == Kind::Content && api == Api::V2 && !never_forgets {
+        return Err(Refusal::StoreForgets);
+    }
+    Ok(())
 }
 
 /// The API key, alike for `Basic` (its user name) and `Bearer` (RFC 7617, RFC 6750). Whatever else
@@ -232,6 +240,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let nonce = self.chance.bytes();
         let identified =
             reading.recognise(&self.config, head, credentials, &secret, rule, nonce)?;
+        remembered(&identified, head.target.api(), self.ledger.never_forgets())?;
         let Reading { client_key, content, .. } = reading;
         let short = |name: &str| {
             let value = content.get(name).and_then(|value| std::str::from_utf8(value).ok());

@@ -18,6 +18,7 @@ use crate::decide::operation::table::{Ask, Owner, Refused, Row, Send, Then, Way,
 use crate::inflight::Table;
 use crate::ledger::{Claimed as Found, Entry, Held, Ledger, LedgerError, Replaced, Version};
 use crate::refusal::Refusal;
+use crate::seams::{self, Mistake, Point};
 use crate::upstream::Upstream;
 
 /// The first pause while another process works on the operation, doubling to [`LONGEST_LOOK`].
@@ -101,7 +102,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             Some(candidate) => {
                 let entry = Self::entry(asked, &candidate.record, ask.now)?;
                 let began = self.clock.now();
-                let found = match self.ledger.claim(&[asked.record()], entry).await {
+                seams::point(Point::BeforeClaim);
+                let claimed = self.ledger.claim(&[asked.record()], entry).await;
+                seams::point(Point::Claimed);
+                let found = match claimed {
                     Err(LedgerError::Unavailable(what)) if !derives(asked) => {
                         return Ok(self.down(asked, candidate, &what));
                     }
@@ -115,6 +119,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                         }
                         self.metrics.row(candidate.row.as_str());
                         let holding = Holding { version: Some(version), ..candidate };
+                        return Ok(Looked::Done(Claimed::Held(Box::new(holding))));
+                    }
+                    Found::Found(held) if seams::mistake(Mistake::ClaimOverwrites) => {
+                        let holding = Holding { version: Some(held.version), ..candidate };
                         return Ok(Looked::Done(Claimed::Held(Box::new(holding))));
                     }
                     Found::Found(held) => Some(held),
@@ -138,6 +146,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             .transpose()
             .map_err(|unreadable| LedgerError::Damaged(unreadable.to_string()))?;
         let found = match (stored, remembered) {
+            (Some(_), Some(remembered)) if seams::mistake(Mistake::MemoryOverStore) => {
+                Some(remembered)
+            }
             (Some(stored), Some(remembered)) => Some(further(&stored, &remembered).clone()),
             (stored, remembered) => stored.or(remembered),
         };
@@ -178,8 +189,14 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let Some(held) = held else { return Ok(Looked::Lost) };
         let holding = self.holding(asked, found, ask, send, verdict.row);
         let entry = Self::entry(asked, &holding.record, ask.now)?;
-        let version = match self.ledger.replace(held.id, held.version, entry).await {
+        seams::point(Point::BeforeClaim);
+        let replaced = self.ledger.replace(held.id, held.version, entry).await;
+        seams::point(Point::Claimed);
+        let version = match replaced {
             Ok(Replaced::Done(version)) => version,
+            Ok(Replaced::Moved(Some(moved))) if seams::mistake(Mistake::VersionIgnored) => {
+                Some(moved.version)
+            }
             Ok(Replaced::Moved(_)) => return Ok(Looked::Lost),
             // What was read is better than what is remembered, or than nothing.
             Err(LedgerError::Unavailable(what)) if derives(asked) => {
@@ -238,7 +255,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     fn owner_of(&self, record: &Record, now: Timestamp) -> Owner {
         match &record.claim {
             Some(claim)
-                if !self.ledger.exclusive()
+                if !seams::mistake(Mistake::LeaseIgnored)
+                    && !self.ledger.exclusive()
                     && claim.owner != self.config.owner
                     && claim.lease > now =>
             {
@@ -268,12 +286,13 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             }
             LedgerError::Unavailable(what) => self.store_is_down(asked, what),
         }
-        if !derives(asked) {
+        if !derives(asked) && !seams::mistake(Mistake::StoreErrorSwallowed) {
             return Claimed::Refused(Refusal::StoreDown);
         }
         self.metrics.degraded("store");
         let ask = self.ask(asked);
         let remembered = self.recent.operation(asked.record(), ask.now);
+        let remembered = remembered.filter(|_| !seams::mistake(Mistake::StoreErrorSwallowed));
         let verdict = judge(remembered.as_ref(), Owner::Gone, &ask);
         self.metrics.row(verdict.row.as_str());
         match verdict.then {

@@ -13,10 +13,10 @@ use super::tell::{self, Before, Telling};
 use super::{Asked, Exchange};
 use crate::clock::Timestamp;
 use crate::decide::identity::Kind;
-use crate::decide::operation::Retention;
 use crate::decide::operation::change::{self, Follows, Learnt};
 use crate::decide::operation::record::{Outcome, Past, Record, Standing};
 use crate::decide::operation::table::Way;
+use crate::decide::operation::{Occurrence, Retention};
 use crate::decide::outcome::Conclusion;
 use crate::delivery::Delivery;
 use crate::forward::Exchanged;
@@ -26,6 +26,7 @@ use crate::notes::Note;
 use crate::recent::Call;
 use crate::refusal::Refusal;
 use crate::respond::Label;
+use crate::seams::{self, Mistake, Point};
 use crate::upstream::Upstream;
 
 /// With less time left than this, or a tenth of the deadline if that is shorter, nothing is begun:
@@ -98,6 +99,10 @@ pub(super) async fn operation<L: Ledger, U: Upstream>(
     asked: Arc<Asked>,
 ) {
     let table = Arc::clone(turn.table());
+    if seams::mistake(Mistake::SendBeforeClaim) {
+        let key = asked.key(Occurrence::first(exchange.ask(&asked).epoch));
+        drop(exchange.forwarder.run(&asked.message, &key, None, &table).await);
+    }
     let mut holding = loop {
         let mut holding = match exchange.claim(&asked, &table).await {
             Claimed::Held(holding) => *holding,
@@ -146,7 +151,11 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let mut advances = 0;
         loop {
             holding.first_call |= self.remember(asked, &holding.record);
-            let key = holding.record.key.clone();
+            let mut key = holding.record.key.clone();
+            if seams::mistake(Mistake::EpochFromNow) {
+                key = asked
+                    .key(Occurrence { epoch: self.ask(asked).epoch, ..holding.record.occurrence });
+            }
             let safe_until = safe_until(&holding.record);
             let run = self.forwarder.run(&asked.message, &key, safe_until, table);
             let run = self.while_held(asked, holding, run).await;
@@ -181,6 +190,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         // does not point at it, for its retry is to ask for the next one again.
         let mut declined = change::passed_over(&holding.record);
         declined.client_keys.retain(|seen| Some(seen.digest) != asked.identified.client_key);
+        seams::point(Point::BeforeAdvance);
         match self.move_on(asked, holding, &next).await {
             Ok(Some(version)) => holding.version = Some(version),
             Ok(None) => {
@@ -194,6 +204,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 holding.version = None;
             }
         }
+        seams::point(Point::Advanced);
         holding.found = Some(declined);
         holding.record = next;
         holding.way = Way::New { repeat: false, abandoned: false };
@@ -219,7 +230,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             holding.record = change::forgotten(holding.record, &asked.identified.operation);
         }
         self.count(asked, &holding, &done, follows);
-        let learnt = Learnt {
+        let mut learnt = Learnt {
             conclusion: done.conclusion,
             attempts: done.attempts,
             object: tell::object(&done),
@@ -228,11 +239,15 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             answered: self.clock.now(),
         };
         self.log(asked, &done, telling, learnt.object.as_deref());
-        if matches!(learnt.conclusion, Conclusion::Declined { .. }) {
-            self.declined_first(asked, &mut holding, &learnt).await;
-        }
+        self.note_decline(asked, &mut holding, &learnt).await;
+        seams::point(Point::BeforeAnswer);
+        learnt.answered = self.clock.now();
         table.tell(Arc::new(self.told(asked, done, telling)));
         match learnt.conclusion {
+            Conclusion::InDoubt { .. } if seams::mistake(Mistake::PutBackAfterBytes) => {
+                table.close();
+                self.put_back(asked, &holding).await;
+            }
             Conclusion::NotExecuted => {
                 table.close();
                 self.put_back(asked, &holding).await;
@@ -244,35 +259,11 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             Conclusion::Succeeded | Conclusion::Declined { .. } => {
                 let delivery = table.delivery(&self.clock);
                 let (delivery, joined) = self.while_held(asked, &mut holding, delivery).await;
-                let delivered = delivery == Delivery::Yes;
+                seams::point(Point::DeliveryKnown);
+                let early = seams::mistake(Mistake::DeliveredTooEarly);
+                let delivered = delivery == Delivery::Yes || early;
                 self.metrics.delivery(delivered);
                 self.settle(asked, &holding, &learnt, delivered, &joined).await;
-            }
-        }
-    }
-
-    /// Writes a decline down before it is told. Whoever hears of it may ask with another card; were
-    /// this process to die before the settling write, that would conflict with a record that looks
-    /// open, and nobody asks with the declined card again to close it.
-    async fn declined_first(&self, asked: &Asked, holding: &mut Holding, learnt: &Learnt) {
-        if holding.version.is_none() {
-            return;
-        }
-        // The settling write counts the attempts and says whether it was delivered.
-        let uncounted = Learnt { attempts: 0, ..learnt.clone() };
-        let now = self.clock.now();
-        let declined = change::settled(holding.record.clone(), &uncounted, false, &[], now);
-        match self.move_on(asked, holding, &declined).await {
-            Ok(Some(version)) => {
-                holding.version = Some(version);
-                holding.record = declined;
-            }
-            // The settling write finds out whose it is.
-            Ok(None) => {}
-            Err(failed) => {
-                self.metrics.ledger_error("unavailable");
-                warn!(operation_id = %asked.identified.operation, %failed,
-                    "the store did not take a decline before it was told");
             }
         }
     }
@@ -341,7 +332,7 @@ fn safe_until(record: &Record) -> Option<Timestamp> {
         Standing::Settled(settled) => settled.result == Outcome::Declined,
         Standing::Begun | Standing::InDoubt { .. } => false,
     };
-    if record.kind == Kind::OwnKey && declined {
+    if record.kind == Kind::OwnKey && declined || seams::mistake(Mistake::SentPastHorizon) {
         return None;
     }
     Some(record.first_sent.plus(Retention::of(record.api).safe))

@@ -10,8 +10,10 @@ use super::claim::Holding;
 use super::write::Write;
 use super::{Asked, Exchange};
 use crate::decide::digest::ClientKeyDigest;
+use crate::decide::identity::Kind;
 use crate::decide::operation::change::{self, Learnt};
 use crate::decide::operation::record::Record;
+use crate::decide::outcome::Conclusion;
 use crate::delivery::Delivery;
 use crate::inflight::Table;
 use crate::ledger::{Held, Ledger};
@@ -31,6 +33,35 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let settled = change::settled(holding.record.clone(), learnt, delivered, joined, now);
         self.remember(asked, &settled);
         self.write(Write::new(asked, holding, Some(settled)), holding.version).await;
+    }
+
+    /// Writes the decline of a named operation before it is told. Whoever was told tries another
+    /// card under the same name: had payonce died before it settled, that would be other content for
+    /// an operation in doubt, refused until a person helps. By content, another card is another
+    /// operation; an own key is never asked for with other content.
+    pub(super) async fn note_decline(&self, asked: &Asked, holding: &mut Holding, learnt: &Learnt) {
+        let declined = matches!(learnt.conclusion, Conclusion::Declined { .. });
+        let named = matches!(asked.identified.kind, Kind::Header | Kind::Fields);
+        if holding.version.is_none() || !declined || !named {
+            return;
+        }
+        let now = self.clock.now();
+        let settled = change::settled(holding.record.clone(), learnt, false, &[], now);
+        // Still claimed: it is settled when it is known whether the asker got the answer.
+        let noted = Record { standing: settled.standing, ..holding.record.clone() };
+        match self.move_on(asked, holding, &noted).await {
+            Ok(Some(version)) => {
+                holding.version = Some(version);
+                holding.record = noted;
+            }
+            // Settling finds out whose it is.
+            Ok(None) => {}
+            Err(failed) => {
+                self.metrics.ledger_error("unavailable");
+                warn!(operation_id = %asked.identified.operation, %failed, "the store did not take \
+                    a decline before it was told");
+            }
+        }
     }
 
     /// Puts back what the claim found: nothing of this exchange was executed.

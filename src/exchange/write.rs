@@ -18,6 +18,7 @@ use crate::decide::operation::change::kept;
 use crate::decide::operation::codec::{decode, encode};
 use crate::decide::operation::record::Record;
 use crate::ledger::{Claimed, Entry, KeyDigest, Ledger, LedgerError, RecordId, Replaced, Version};
+use crate::seams::{self, Mistake, Point};
 use crate::upstream::Upstream;
 
 /// How often a write is tried before it is kept for later.
@@ -91,9 +92,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     /// Writes over the claim, or keeps the write for later.
     pub(super) async fn write(&self, write: Write, mut version: Option<Version>) {
         let operation_id = write.operation;
+        seams::point(Point::BeforeSettle);
         for _ in 0..WRITES {
             match self.write_once(&write, version).await {
-                Ok(Written::Done(_)) => return,
+                Ok(Written::Done(_)) => return seams::point(Point::Settled),
                 Ok(Written::TakenOver) => return self.taken_over(operation_id),
                 Ok(Written::Ours(held)) => version = held,
                 Err(failed) => {
@@ -197,7 +199,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             return Ok(Written::Done(Some(held.version)));
         }
         let found = write.found.as_ref() == Some(&stands);
-        let ours = found || ours(&stands, &write.claimed);
+        let ours =
+            found || ours(&stands, &write.claimed) || seams::mistake(Mistake::SettleByNonOwner);
         Ok(if ours { Written::Ours(Some(held.version)) } else { Written::TakenOver })
     }
 
@@ -265,9 +268,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         if let Some(claim) = &mut renewed.claim {
             claim.lease = self.clock.now().plus(self.config.lease);
         }
-        let Some(version) = self.move_on(asked, holding, &renewed).await? else {
-            return Ok(false);
-        };
+        seams::point(Point::BeforeRenew);
+        let moved = self.move_on(asked, holding, &renewed).await;
+        seams::point(Point::Renewed);
+        let Some(version) = moved? else { return Ok(false) };
         holding.version = Some(version);
         holding.record = renewed;
         Ok(true)

@@ -4,6 +4,7 @@
 
 use super::embedded::Embedded;
 use super::memory::Memory;
+use super::redis::Redis;
 use super::{Claimed, Entry, Held, KeyDigest, Ledger, LedgerError, RecordId, Replaced, Version};
 
 /// One of the kinds of ledger.
@@ -13,6 +14,8 @@ pub enum AnyLedger {
     Memory(Memory),
     /// In a file of this process.
     Embedded(Embedded),
+    /// In Redis, shared with other processes.
+    Redis(Redis),
 }
 
 impl AnyLedger {
@@ -25,6 +28,10 @@ impl AnyLedger {
         match self {
             Self::Memory(_) => Ok(()),
             Self::Embedded(ledger) => ledger.close().await,
+            Self::Redis(ledger) => {
+                ledger.close().await;
+                Ok(())
+            }
         }
     }
 }
@@ -35,6 +42,7 @@ macro_rules! each {
         match $any {
             AnyLedger::Memory($ledger) => $call,
             AnyLedger::Embedded($ledger) => $call,
+            AnyLedger::Redis($ledger) => $call,
         }
     };
 }
@@ -71,5 +79,9 @@ impl Ledger for AnyLedger {
 
     fn exclusive(&self) -> bool {
         each!(self, ledger => ledger.exclusive())
+    }
+
+    fn never_forgets(&self) -> bool {
+        each!(self, ledger => ledger.never_forgets())
     }
 }

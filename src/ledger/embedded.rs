@@ -185,6 +185,10 @@ impl Ledger for Embedded {
     fn exclusive(&self) -> bool {
         true
     }
+
+    fn never_forgets(&self) -> bool {
+        true
+    }
 }
 
 impl Drop for Embedded {

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use super::reader::Reader;
 use super::{
     Admin, Limits, Listen, Log, LogFormat, LogLevel, Policy, Problem, Retry, Settings, Shutdown,
-    Store, StoreKind, Token, Upstream,
+    Store, StoreKind, Token, Upstream, store,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -34,7 +34,7 @@ pub(super) fn check(mut reader: Reader) -> Result<Settings, Vec<Problem>> {
 /// The settings as far as they can be read; only to be used if the reader found no problem.
 pub(super) fn read(r: &mut Reader) -> Settings {
     let listen = listen(r);
-    let store = store(r);
+    let store = stored(r);
     let mut settings = Settings {
         upstream: upstream(r),
         retry: retry(r),
@@ -85,7 +85,7 @@ fn upstream(r: &mut Reader) -> Upstream {
         files: origin(r, "upstream.files"),
         connect: origin(r, "upstream.connect"),
         meter_events: origin(r, "upstream.meter_events"),
-        ca_file: ca_file(r),
+        ca_file: ca_file(r, "upstream.ca_file"),
         egress_proxy: egress_proxy(r),
         connect_timeout: r.duration("upstream.connect_timeout", MS..=LONGEST_DEADLINE),
         idle_timeout: r.duration("upstream.idle_timeout", SECOND..=HOUR),
@@ -94,8 +94,12 @@ fn upstream(r: &mut Reader) -> Upstream {
     }
 }
 
-fn store(r: &mut Reader) -> Store {
-    let kinds = [("embedded", StoreKind::Embedded), ("memory", StoreKind::Memory)];
+fn stored(r: &mut Reader) -> Store {
+    let kinds = [
+        ("embedded", StoreKind::Embedded),
+        ("memory", StoreKind::Memory),
+        ("redis", StoreKind::Redis),
+    ];
     Store {
         kind: r.choice("store.kind", &kinds),
         path: r.text("store.path", "a path").map(PathBuf::from).unwrap_or_default(),
@@ -103,6 +107,7 @@ fn store(r: &mut Reader) -> Store {
         timeout: r.duration("store.timeout", MS..=LONGEST_DEADLINE),
         cache: r.size("store.cache", MIB..=64 * GIB),
         max_records: number(r, "store.max_records", 100_000_000),
+        redis: store::redis(r),
     }
 }
 
@@ -206,13 +211,13 @@ fn provider_host(r: &mut Reader, api: &str) -> String {
     uri.as_ref().and_then(Uri::host).unwrap_or_default().to_owned()
 }
 
-fn ca_file(r: &mut Reader) -> Option<PathBuf> {
-    const PATH: &str = "upstream.ca_file";
-    let path = r.path(PATH)?;
+/// A bundle of certificates.
+pub(super) fn ca_file(r: &mut Reader, name: &'static str) -> Option<PathBuf> {
+    let path = r.path(name)?;
     match super::files::read(&path, 16 * MIB) {
         Ok(pem) if pem.windows(11).any(|window| window == b"-----BEGIN ") => {}
-        Ok(_other) => r.refuse(PATH, format!("holds no PEM certificate: {}", path.display())),
-        Err(error) => r.refuse(PATH, format!("cannot be read: {}: {error}", path.display())),
+        Ok(_other) => r.refuse(name, format!("holds no PEM certificate: {}", path.display())),
+        Err(error) => r.refuse(name, format!("cannot be read: {}: {error}", path.display())),
     }
     Some(path)
 }
@@ -240,6 +245,12 @@ fn relations(r: &mut Reader, s: &Settings) {
         ("retry.backoff_max", s.retry.backoff_max, "retry.deadline", s.retry.deadline),
         ("store.timeout", s.store.timeout, "retry.deadline", s.retry.deadline),
         (
+            "store.connect_timeout",
+            s.store.redis.connect_timeout,
+            "retry.deadline",
+            s.retry.deadline,
+        ),
+        (
             "upstream.connect_timeout",
             s.upstream.connect_timeout,
             "retry.attempt_timeout",
@@ -266,6 +277,9 @@ fn relations(r: &mut Reader, s: &Settings) {
     let nowhere = "is off, and no listen.unix_socket is set: nothing could reach payonce";
     r.require("listen.proxy", &["listen.unix_socket"], reachable, nowhere.to_owned());
     ports(r, &s.listen);
+    if s.store.kind == StoreKind::Redis {
+        store::relations(r, &s.store.redis);
+    }
 }
 
 fn ports(r: &mut Reader, listen: &Listen) {
@@ -317,6 +331,9 @@ fn warnings(r: &Reader, s: &Settings) -> Vec<String> {
     ];
     let mut said: Vec<String> =
         known.iter().filter(|(holds, _)| *holds).map(|(_, text)| (*text).to_owned()).collect();
+    if s.store.kind == StoreKind::Redis {
+        said.extend(store::warnings(&s.store.redis));
+    }
     for (path, origin) in plain.iter().filter(|(_, origin)| origin.starts_with("http:")) {
         let from = r.origin(path);
         said.push(format!("{path} is {origin} (from {from}): API keys leave in plain text"));

@@ -22,7 +22,7 @@ const PREFIX: &str = "PAYONCE_";
 const MAX_FILE: u64 = 1024 * 1024;
 
 /// Every setting there is. The first part is the section, and each has exactly two.
-pub(super) const KNOWN: [&str; 49] = [
+pub(super) const KNOWN: [&str; 62] = [
     "listen.proxy",
     "listen.unix_socket",
     "listen.admin",
@@ -44,6 +44,19 @@ pub(super) const KNOWN: [&str; 49] = [
     "store.timeout",
     "store.cache",
     "store.max_records",
+    "store.nodes",
+    "store.topology",
+    "store.master",
+    "store.user",
+    "store.password_file",
+    "store.password",
+    "store.sentinel_user",
+    "store.sentinel_password_file",
+    "store.sentinel_password",
+    "store.database",
+    "store.ca_file",
+    "store.prefix",
+    "store.connect_timeout",
     "retry.deadline",
     "retry.attempt_timeout",
     "retry.max_attempts",

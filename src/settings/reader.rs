@@ -178,6 +178,21 @@ impl Reader {
         }
     }
 
+    /// Text that is not empty, if any is set; what stands there instead is not shown.
+    pub(super) fn hidden(&mut self, path: &'static str, form: &str) -> Option<String> {
+        self.asked.insert(path);
+        if !self.is_set(path) && !self.layers.is_table(path) {
+            return None;
+        }
+        match self.value(path) {
+            Some(ValueKind::String(text)) if !text.is_empty() => Some(text),
+            Some(_) | None => {
+                self.refuse(path, format!("must be {form}"));
+                None
+            }
+        }
+    }
+
     /// Text that is not empty, if any is set.
     pub(super) fn optional(&mut self, path: &'static str, form: &str) -> Option<String> {
         self.asked.insert(path);
@@ -192,24 +207,44 @@ impl Reader {
         value: &'static str,
         least: usize,
     ) -> Option<Secret> {
+        let (path, secret) = self.given(file, value)?;
+        self.strong(path, secret, least)
+    }
+
+    /// A password that somebody else's server asks for, however weak, from the file that `file`
+    /// names, or from the variable for `value`. No message shows what it holds.
+    pub(super) fn password(&mut self, file: &'static str, value: &'static str) -> Option<Secret> {
+        let (path, secret) = self.given(file, value)?;
+        if secret.is_empty() {
+            self.refuse(path, "is empty");
+        } else if std::str::from_utf8(secret.expose()).is_err() {
+            self.refuse(path, "must be UTF-8 text");
+        } else {
+            return Some(secret);
+        }
+        None
+    }
+
+    /// A secret, and which of the two settings it came from.
+    fn given(&mut self, file: &'static str, value: &'static str) -> Option<(&'static str, Secret)> {
         self.asked.insert(value);
         let from = self.path(file);
         let inline = self.layers.value(value).cloned();
-        let (path, secret) = match (from, inline) {
-            (None, None) => return None,
+        match (from, inline) {
+            (None, None) => None,
             (Some(_), Some(_)) => {
                 self.refuse(value, format!("is set, and {file} too: one of them must go"));
-                return None;
+                None
             }
             (Some(from), None) => match Secret::from_file(&from) {
-                Ok(secret) => (file, secret),
+                Ok(secret) => Some((file, secret)),
                 Err(error) => {
                     self.refuse(file, format!("names a file that cannot be read: {error}"));
-                    return None;
+                    None
                 }
             },
             (None, Some(ValueKind::String(text))) if self.is_variable(value) => {
-                (value, Secret::new(text.into_bytes()))
+                Some((value, Secret::new(text.into_bytes())))
             }
             (None, Some(_)) => {
                 let variable = super::layers::variable_of(value);
@@ -217,10 +252,9 @@ impl Reader {
                     value,
                     format!("must not stand in the settings file: set {file} or {variable}"),
                 );
-                return None;
+                None
             }
-        };
-        self.strong(path, secret, least)
+        }
     }
 
     fn strong(&mut self, path: &str, secret: Secret, least: usize) -> Option<Secret> {

@@ -68,7 +68,10 @@ fn a_commented_out_example_of_the_shipped_file_is_a_setting_that_works() {
             .filter(|rest| rest.split_once(" = ").is_some_and(|(name, _)| !name.contains(' ')));
         let line = match example.map(|rest| rest.split_once(" = ").unwrap()) {
             Some(("ca_file", _)) => format!("ca_file = {pem:?}"),
-            Some((name @ ("file" | "token_file"), _)) => format!("{name} = {secret:?}"),
+            Some((
+                name @ ("file" | "token_file" | "password_file" | "sentinel_password_file"),
+                _,
+            )) => format!("{name} = {secret:?}"),
             Some((name, value)) => format!("{name} = {value}"),
             None => line.to_owned(),
         };
@@ -196,8 +199,8 @@ fn each_wrong_place_limit_or_name_is_named_with_what_would_be_right() {
             "listen.proxy: is off, and no listen.unix_socket is set: nothing could reach payonce",
         ),
         (
-            "[store]\nkind = \"redis\"",
-            "store.kind: must be one of \"embedded\", \"memory\", is \"redis\"",
+            "[store]\nkind = \"etcd\"",
+            "store.kind: must be one of \"embedded\", \"memory\", \"redis\", is \"etcd\"",
         ),
         ("[store]\npath = \"\"", "store.path: must be a path, is empty"),
         (

@@ -53,27 +53,28 @@ fn filter(fields: &HeaderMap, wanted: impl Fn(&HeaderName) -> bool) -> HeaderMap
     kept
 }
 
-fn is_hop_by_hop(name: &HeaderName, named: &[String]) -> bool {
-    let name = name.as_str();
-    HOP_BY_HOP.contains(&name)
-        || name.starts_with("proxy-")
-        || named.iter().any(|other| other == name)
+fn is_hop_by_hop(name: &HeaderName, named: &[HeaderName]) -> bool {
+    let text = name.as_str();
+    HOP_BY_HOP.contains(&text) || text.starts_with("proxy-") || named.contains(name)
 }
 
 /// The field names that `Connection` lists and may list.
-fn named_by_connection(fields: &HeaderMap) -> Vec<String> {
+///
+/// Read as bytes: what is no name in the list, such as a byte beyond ASCII, hides no other.
+fn named_by_connection(fields: &HeaderMap) -> Vec<HeaderName> {
     fields
         .get_all(header::CONNECTION)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|name| name.trim().to_ascii_lowercase())
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .filter(|name| !KEPT.contains(&name.as_str()))
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -107,6 +108,14 @@ mod tests {
         ]);
         assert_eq!(lines(&toward_upstream(&fields)), ["accept: */*", "x-end: 1"]);
         assert_eq!(lines(&toward_client(&fields)), ["accept: */*", "x-end: 1"]);
+    }
+
+    #[test]
+    fn a_byte_beyond_ascii_in_connection_hides_no_name_beside_it() {
+        let mut fields = map(&[("x-hop", "1"), ("x-end", "1")]);
+        fields.append("connection", HeaderValue::from_bytes(b"\xe9, X-Hop").unwrap());
+        assert_eq!(lines(&toward_upstream(&fields)), ["x-end: 1"]);
+        assert_eq!(lines(&toward_client(&fields)), ["x-end: 1"]);
     }
 
     #[test]

@@ -22,6 +22,7 @@ use tokio::task::AbortHandle;
 
 use super::connect::Link;
 use super::{Body, Cause};
+use crate::seams::written;
 
 /// Longest answer head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
@@ -71,7 +72,7 @@ where
         .preserve_header_case(true)
         .max_header_size(MAX_HEAD)
         .max_buf_size(MAX_BUFFER)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(written(stream)))
         .await
         .map_err(|_hyper| Cause::Connect)?;
     Ok(Opened::Single(Single { sender, driver: drive(connection) }))
@@ -90,7 +91,7 @@ where
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(MAX_SEND_BUFFER)
         .max_header_list_size(MAX_HEADER_LIST)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(written(stream)))
         .await
         .map_err(|_hyper| Cause::Connect)?;
     drive(connection);

@@ -172,6 +172,10 @@ impl Ledger for Shared {
     fn exclusive(&self) -> bool {
         false
     }
+
+    fn never_forgets(&self) -> bool {
+        true
+    }
 }
 
 struct Fixed(Arc<Policy>);
@@ -281,7 +285,6 @@ impl<L: Ledger> World<L> {
                 lease: Duration::from_secs(15),
                 body_bytes: settings.limits.body,
                 bypass: false,
-                never_forgets: true,
             },
         });
         let config = ServerConfig {

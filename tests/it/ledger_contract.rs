@@ -11,12 +11,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use payonce::chance::Chance;
 use payonce::clock::{Clock, Timestamp};
 use payonce::ledger::{
     AnyLedger, Claimed, Entry, Held, KeyDigest, Ledger, MAX_RECORD_BYTES, RecordId, Replaced,
-    Version, embedded::Embedded, embedded::Limits, memory::Memory,
+    Version, embedded::Embedded, embedded::Limits, memory::Memory, redis::Redis,
 };
+use payonce::metrics::Metrics;
 use tempfile::TempDir;
+
+use super::redis_server::RedisServer;
 
 const LONG: Duration = Duration::from_hours(365 * 24);
 const MINUTE: Duration = Duration::from_mins(1);
@@ -54,7 +58,8 @@ fn brief(entry: Entry) -> Entry {
 
 /// The expiry of anything [`brief`].
 async fn wait_for_expiry(clock: &Clock) {
-    clock.sleep(MINUTE + Duration::from_millis(1)).await;
+    // Redis rounds to milliseconds, of which a minute is but six here.
+    clock.sleep(MINUTE + MINUTE / 2).await;
 }
 
 fn with_keys(entry: Entry, keys: &[KeyDigest]) -> Entry {
@@ -371,18 +376,18 @@ macro_rules! contract {
             $(#[tokio::test]
             async fn $test() {
                 let clock = super::clock();
-                let (ledger, _kept) = $make(clock.clone());
+                let (ledger, _kept) = $make(clock.clone()).await;
                 super::$test(std::sync::Arc::new(ledger), clock).await;
             })*
         }
     };
 }
 
-fn memory(clock: Clock) -> (AnyLedger, ()) {
+async fn memory(clock: Clock) -> (AnyLedger, ()) {
     (AnyLedger::Memory(Memory::new(clock, 1000)), ())
 }
 
-fn embedded(clock: Clock) -> (AnyLedger, TempDir) {
+async fn embedded(clock: Clock) -> (AnyLedger, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     // A disk is not faster on a fast clock: half a real minute.
     let limits = Limits { timeout: Duration::from_secs(30) * SPEED, ..Limits::default() };
@@ -390,7 +395,15 @@ fn embedded(clock: Clock) -> (AnyLedger, TempDir) {
     (AnyLedger::Embedded(ledger), directory)
 }
 
+async fn redis(clock: Clock) -> (AnyLedger, RedisServer) {
+    let server = RedisServer::start(&[]);
+    let config = server.config(SPEED);
+    let ledger = Redis::open(config, clock, Chance::System, Metrics::new()).await.unwrap();
+    (AnyLedger::Redis(ledger), server)
+}
+
 contract! {
     in_memory => super::memory;
     in_a_file => super::embedded;
+    in_redis => super::redis;
 }

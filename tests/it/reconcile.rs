@@ -86,6 +86,10 @@ impl Ledger for Flaky {
     fn exclusive(&self) -> bool {
         true
     }
+
+    fn never_forgets(&self) -> bool {
+        true
+    }
 }
 
 /// A provider: one charge a key.
@@ -173,7 +177,6 @@ async fn start(ledger: &Arc<Flaky>, provider: &Provider) -> SocketAddr {
             lease: Duration::from_secs(15),
             body_bytes: 65_536,
             bypass: false,
-            never_forgets: true,
         },
     });
     let at = Address::Tcp("127.0.0.1:0".parse().unwrap());

@@ -125,9 +125,20 @@ impl Running {
 
     /// The first line of its output that contains `what`, now or soon.
     pub(crate) fn line(&self, what: &str) -> String {
+        self.hear(what).unwrap_or_else(|heard| panic!("no {what:?} in\n{}", heard.join("\n")))
+    }
+
+    /// Whether it says `what` before it ends.
+    #[cfg(feature = "seams")]
+    pub(crate) fn says(&self, what: &str) -> bool {
+        self.hear(what).is_ok()
+    }
+
+    /// A line, or all that was heard instead.
+    fn hear(&self, what: &str) -> Result<String, Vec<String>> {
         let mut heard = self.heard.lock().unwrap();
         if let Some(line) = heard.iter().find(|line| line.contains(what)) {
-            return line.clone();
+            return Ok(line.clone());
         }
         let until = Instant::now() + LONG;
         loop {
@@ -135,11 +146,11 @@ impl Running {
                 Ok(line) => {
                     heard.push(line.clone());
                     if line.contains(what) {
-                        return line;
+                        return Ok(line);
                     }
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    panic!("no {what:?} in\n{}", heard.join("\n"))
+                    return Err(heard.clone());
                 }
             }
         }

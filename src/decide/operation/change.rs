@@ -14,6 +14,7 @@ use crate::decide::identity::Kind;
 use crate::decide::key::IdempotencyKey;
 use crate::decide::outcome::Conclusion;
 use crate::decide::path::Api;
+use crate::seams::{self, Mistake};
 
 /// How many occurrences one request may pass over because the provider already holds a decline.
 pub const MAX_ADVANCES: u32 = 8;
@@ -61,7 +62,9 @@ pub fn claimed(found: Option<&Record>, ask: &Ask<'_>, send: Send, with: Claiming
             about: with.about,
         },
     };
-    if let Some(key) = ask.client_key {
+    if let Some(key) = ask.client_key
+        && !seams::mistake(Mistake::AskerNotRecorded)
+    {
         remember(&mut record, key);
     }
     trim(&mut record);

@@ -8,6 +8,7 @@ use crate::decide::digest::ClientKeyDigest;
 use crate::decide::identity::{Fingerprint, Kind};
 use crate::decide::key::IdempotencyKey;
 use crate::decide::path::Api;
+use crate::seams::{self, Mistake};
 
 /// The form of a record that this payonce writes.
 pub const FORMAT: u32 = 1;
@@ -180,6 +181,7 @@ impl Record {
     #[must_use]
     pub fn beyond_retention(&self, now: Timestamp) -> bool {
         now.since(self.first_sent) >= Retention::of(self.api).safe
+            && !seams::mistake(Mistake::SentPastHorizon)
     }
 
     /// The known outcome, if any. A claim over a settled record means that the latest asker has

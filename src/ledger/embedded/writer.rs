@@ -13,6 +13,7 @@ use super::tables::{Fault, Tables, broken};
 use super::{Limits, OpenError, unavailable};
 use crate::clock::{Clock, Timestamp};
 use crate::ledger::LedgerError;
+use crate::seams::{self, Point};
 
 /// How many expired records one transaction takes away.
 const SWEEP_RECORDS: usize = 256;
@@ -158,7 +159,10 @@ impl Writer {
             self.swept_at = now;
         }
         if tables.finish().map_err(store_failed)? {
-            txn.commit().map_err(broken)
+            seams::point(Point::BeforeCommit);
+            let committed = txn.commit().map_err(broken);
+            seams::point(Point::Committed);
+            committed
         } else {
             txn.abort().map_err(broken)
         }

@@ -158,6 +158,10 @@ impl Ledger for Flaky {
     fn exclusive(&self) -> bool {
         true
     }
+
+    fn never_forgets(&self) -> bool {
+        true
+    }
 }
 
 async fn world(policy: &str) -> (World<Arc<Flaky>>, Arc<Flaky>) {

@@ -1,0 +1,136 @@
+//! A connection that is in use: who serves it, what it said of itself, and one attempt at a time to
+//! make it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, Pipeline, Value};
+use tokio::sync::Mutex;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::facts::Facts;
+use super::fault::Fault;
+use super::keys::Keys;
+use super::node::Node;
+use crate::server::Tasks;
+
+/// A connection to a master. Dropped with its last user, and closed then.
+pub(super) struct Link {
+    node: Node,
+    connection: MultiplexedConnection,
+    over: Arc<AtomicBool>,
+    _end: DropGuard,
+}
+
+impl Link {
+    /// Runs a connection's driver for as long as somebody holds the link.
+    pub(super) fn new(
+        node: Node,
+        connection: MultiplexedConnection,
+        driver: impl Future<Output = ()> + Send + 'static,
+        tasks: &Tasks,
+    ) -> Self {
+        let end = CancellationToken::new();
+        let (over, ended) = (Arc::new(AtomicBool::new(false)), end.clone());
+        let flag = Arc::clone(&over);
+        tasks.spawn(async move {
+            tokio::select! {
+                () = driver => {}
+                () = ended.cancelled() => {}
+            }
+            flag.store(true, Ordering::Release);
+        });
+        Self { node, connection, over, _end: end.drop_guard() }
+    }
+
+    /// Whether the server has closed it: nothing that is sent on it would arrive.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// Sends everything in one go and awaits all answers; the caller bounds the time. An answer may
+    /// be the server's error.
+    pub(super) async fn send(
+        &self,
+        cmds: impl IntoIterator<Item = &Cmd>,
+    ) -> Result<Vec<Result<Value, Fault>>, Fault> {
+        let mut pipeline = Pipeline::new();
+        let mut count = 0;
+        for cmd in cmds {
+            pipeline.add_command(cmd.clone());
+            count += 1;
+        }
+        // A clone is a handle on the same connection.
+        let answers = self.connection.clone().send_packed_commands(&pipeline, 0, count).await;
+        let answers = answers.map_err(|error| {
+            Fault::Silent(format!("the connection to {} broke: {}", self.node, error.category()))
+        })?;
+        if answers.len() != count {
+            return Err(Fault::Silent(format!("{} left a command unanswered", self.node)));
+        }
+        Ok(answers.into_iter().map(|answer| self.read(answer)).collect())
+    }
+
+    fn read(&self, answer: Value) -> Result<Value, Fault> {
+        match answer {
+            Value::ServerError(error) => Err(Fault::of(&error, &self.node)),
+            answer => Ok(answer),
+        }
+    }
+
+    /// Asks the server about itself, and makes the script known to it.
+    pub(super) async fn introduce(&self) -> Result<Facts, Fault> {
+        let mut save = redis::cmd("CONFIG");
+        save.arg("GET").arg("save");
+        let asked = [redis::cmd("INFO"), save, Keys::load_script()];
+        let mut answers = self.send(&asked).await?.into_iter();
+        // What it forbids it does not say; what it does not say is not trusted.
+        let mut next = || answers.next().and_then(Result::ok).unwrap_or(Value::Nil);
+        let (info, save) = (next(), next());
+        let facts = Facts::read(&info, &save);
+        match facts.unfit() {
+            Some(why) => Err(Fault::Unfit(format!("{}: {why}", self.node))),
+            None => Ok(facts),
+        }
+    }
+}
+
+/// Where the link to one server is kept.
+#[derive(Default)]
+pub(super) struct Seat {
+    link: Mutex<Option<Arc<Link>>>,
+    tries: AtomicU64,
+}
+
+impl Seat {
+    /// The link, or one that `make` makes. Of all that wait here at one time one makes it; if that
+    /// fails the others fail with it, rather than each with a wait of its own.
+    pub(super) async fn link<F>(&self, make: F) -> Result<Arc<Link>, Fault>
+    where
+        F: AsyncFnOnce() -> Result<Link, Fault>,
+    {
+        let tries = self.tries.load(Ordering::Acquire);
+        let mut held = self.link.lock().await;
+        if let Some(link) = held.as_ref().filter(|link| !link.is_over()) {
+            return Ok(Arc::clone(link));
+        }
+        *held = None;
+        if self.tries.load(Ordering::Acquire) != tries {
+            let what = "another call could not connect a moment ago";
+            return Err(Fault::Unreached(what.to_owned()));
+        }
+        self.tries.fetch_add(1, Ordering::AcqRel);
+        let link = Arc::new(make().await?);
+        *held = Some(Arc::clone(&link));
+        Ok(link)
+    }
+
+    /// Lets go of a link that did not answer, unless another stands there already.
+    pub(super) async fn drop_link(&self, link: &Arc<Link>) {
+        let mut held = self.link.lock().await;
+        if held.as_ref().is_some_and(|held| Arc::ptr_eq(held, link)) {
+            *held = None;
+        }
+    }
+}

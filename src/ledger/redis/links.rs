@@ -1,0 +1,466 @@
+//! From commands to answers: which server, over which connection, how long, how often.
+//!
+//! Nothing is ever sent twice unless a server has said that it did not execute it: a claim whose
+//! answer was lost would find its own first write. What was sent and not answered is told as such,
+//! and the exchange reconciles it by the claim's token.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::{join_all, select_ok};
+use redis::{Cmd, Value};
+use tokio::sync::{Notify, Semaphore};
+use tokio_rustls::TlsConnector;
+use tracing::{info, warn};
+
+use super::breaker::{Admission, Breaker, Change};
+use super::dial::{Login, dial};
+use super::facts::Facts;
+use super::fault::Fault;
+use super::keys::Command;
+use super::link::{Link, Seat};
+use super::node::Node;
+use super::slots::{Slots, named, slot_of, text};
+use super::{Config, Topology};
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::server::Tasks;
+
+/// How many calls may be under way at one time; one more waits within its time-out.
+const CALLS: usize = 1024;
+/// How often one call may be sent on, where servers say that they did not execute it.
+const HOPS: usize = 4;
+/// The pause before what a server said it would do later.
+const LATER: Duration = Duration::from_millis(25);
+/// Servers that are remembered beside those of the settings.
+const MOST_NODES: usize = 256;
+
+/// Who serves what.
+enum Route {
+    /// One master serves everything.
+    One(Node),
+    /// Each slot has its master.
+    Many(Slots),
+}
+
+impl Route {
+    fn node(&self, key: &str) -> Option<&Node> {
+        match self {
+            Self::One(node) => Some(node),
+            Self::Many(slots) => slots.node(slot_of(key)),
+        }
+    }
+}
+
+/// The connections of one ledger.
+pub(super) struct Links {
+    config: Config,
+    tls: Option<TlsConnector>,
+    clock: Clock,
+    chance: Chance,
+    metrics: Metrics,
+    tasks: Tasks,
+    seats: Mutex<HashMap<Node, Arc<Seat>>>,
+    route: tokio::sync::Mutex<Option<Arc<Route>>>,
+    breaker: Mutex<Breaker>,
+    calls: Semaphore,
+    /// Told of each new connection to a master.
+    pub(super) connected: Notify,
+}
+
+impl Links {
+    pub(super) fn new(
+        config: Config,
+        tls: Option<TlsConnector>,
+        clock: Clock,
+        chance: Chance,
+        metrics: Metrics,
+        tasks: Tasks,
+    ) -> Self {
+        Self {
+            config,
+            tls,
+            clock,
+            chance,
+            metrics,
+            tasks,
+            seats: Mutex::default(),
+            route: tokio::sync::Mutex::default(),
+            breaker: Mutex::default(),
+            calls: Semaphore::new(CALLS),
+            connected: Notify::new(),
+        }
+    }
+
+    /// Answers to all commands, each on its own: on a Cluster they may go to several servers at the
+    /// same time. One wait, bounded by connecting (twice: a route, then a server) and answering.
+    pub(super) async fn send(&self, commands: &[Command]) -> Vec<Result<Value, Fault>> {
+        if self.breaker().admit(self.clock.now()) == Admission::Refuse {
+            let fault =
+                Fault::Held("it did not answer several times, and is not asked for a while");
+            return commands.iter().map(|_| Err(fault.clone())).collect();
+        }
+        let limit = self.config.timeout + self.config.connect_timeout * 2;
+        let mut answers = vec![None; commands.len()];
+        // What was answered within the time counts, even if the rest was not.
+        let ended = self.clock.timeout(limit, self.within(commands, &mut answers)).await;
+        let fault = match ended {
+            Ok(()) => Fault::Later("it moved too often"),
+            Err(_elapsed) => Fault::Silent(format!("no answer within {limit:?}")),
+        };
+        let answers: Vec<_> = answers
+            .into_iter()
+            .map(|answer| answer.unwrap_or_else(|| Err(fault.clone())))
+            .collect();
+        self.heard(
+            answers
+                .iter()
+                .find_map(|answer| answer.as_ref().err().filter(|fault| fault.is_silence())),
+        );
+        answers
+    }
+
+    /// One command.
+    pub(super) async fn ask(&self, command: Command) -> Result<Value, Fault> {
+        let unanswered = || Fault::Silent("no answer".to_owned());
+        self.send(&[command]).await.pop().unwrap_or_else(|| Err(unanswered()))
+    }
+
+    /// The masters there are, as far as is known now.
+    pub(super) async fn masters(&self) -> Result<Vec<Node>, Fault> {
+        Ok(match &*self.route().await? {
+            Route::One(node) => vec![node.clone()],
+            Route::Many(slots) => slots.masters().into_iter().cloned().collect(),
+        })
+    }
+
+    /// Who serves `key`.
+    pub(super) async fn master_of(&self, key: &str) -> Result<Option<Node>, Fault> {
+        Ok(self.route().await?.node(key).cloned())
+    }
+
+    /// Lets go of every connection.
+    pub(super) fn close(&self) {
+        self.seats().clear();
+    }
+
+    async fn within(&self, commands: &[Command], answers: &mut [Option<Result<Value, Fault>>]) {
+        let mut left: Vec<Leg> = (0..commands.len()).map(Leg::first).collect();
+        for hop in 0..HOPS {
+            if hop > 0 && left.iter().any(|leg| leg.pause) {
+                self.clock.sleep(LATER).await;
+            }
+            let answered = self.hop(commands, &left).await;
+            left = Vec::new();
+            for (leg, answer) in answered {
+                match &answer {
+                    Err(fault) if fault.may_go_again() && hop + 1 < HOPS => {
+                        left.push(leg.after(fault));
+                    }
+                    Ok(_) | Err(_) => {
+                        if let Some(place) = answers.get_mut(leg.command) {
+                            *place = Some(answer);
+                        }
+                    }
+                }
+            }
+            if left.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Sends each leg once, to all servers at the same time.
+    async fn hop(&self, commands: &[Command], legs: &[Leg]) -> Vec<(Leg, Result<Value, Fault>)> {
+        let route = match self.route().await {
+            Ok(route) => route,
+            Err(fault) => {
+                return legs.iter().map(|leg| (leg.clone(), Err(fault.clone()))).collect();
+            }
+        };
+        let mut trips: Vec<(Node, Vec<Leg>)> = Vec::new();
+        let mut answers = Vec::new();
+        for leg in legs {
+            let key = commands.get(leg.command).map(|command| command.key.as_str());
+            let node = match &leg.to {
+                Some((node, _)) => Some(node.clone()),
+                None => key.and_then(|key| route.node(key)).cloned(),
+            };
+            match node {
+                None => {
+                    let fault = Fault::Unreached("no server serves its slot".to_owned());
+                    answers.push((leg.clone(), Err(fault)));
+                }
+                Some(node) => match trips.iter_mut().find(|(to, _)| *to == node) {
+                    Some((_, legs)) => legs.push(leg.clone()),
+                    None => trips.push((node, vec![leg.clone()])),
+                },
+            }
+        }
+        let trips = trips.into_iter().map(|(node, legs)| self.trip(node, legs, commands));
+        answers.extend(join_all(trips).await.into_iter().flatten());
+        let stale = answers.iter().filter_map(|(_, answer)| answer.as_ref().err());
+        if stale.into_iter().any(Fault::is_stale_route) {
+            self.forget(&route).await;
+        }
+        answers
+    }
+
+    /// One pipeline to one server.
+    async fn trip(
+        &self,
+        node: Node,
+        legs: Vec<Leg>,
+        commands: &[Command],
+    ) -> Vec<(Leg, Result<Value, Fault>)> {
+        let asking = redis::cmd("ASKING");
+        let mut cmds: Vec<&Cmd> = Vec::new();
+        for leg in &legs {
+            let Some(command) = commands.get(leg.command) else { continue };
+            if leg.to.as_ref().is_some_and(|(_, ask)| *ask) {
+                cmds.push(&asking);
+            }
+            cmds.push(match &command.whole {
+                Some(whole) if leg.whole => whole,
+                Some(_) | None => &command.cmd,
+            });
+        }
+        match self.exchange(&node, &cmds).await {
+            Err(fault) => legs.into_iter().map(|leg| (leg, Err(fault.clone()))).collect(),
+            Ok(answers) => {
+                let mut answers = answers.into_iter();
+                legs.into_iter()
+                    .map(|leg| {
+                        if leg.to.as_ref().is_some_and(|(_, ask)| *ask) {
+                            // The answer to ASKING says nothing.
+                            answers.next();
+                        }
+                        let none = || Err(Fault::Silent("no answer".to_owned()));
+                        (leg, answers.next().unwrap_or_else(none))
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    async fn exchange(
+        &self,
+        node: &Node,
+        cmds: &[&Cmd],
+    ) -> Result<Vec<Result<Value, Fault>>, Fault> {
+        let Ok(_permit) = self.calls.acquire().await else {
+            return Err(Fault::Held("it is closed"));
+        };
+        let seat = self.seat(node);
+        let link = seat.link(async || self.connect(node).await).await?;
+        let limit = self.config.timeout;
+        let sent = self.clock.timeout(limit, link.send(cmds.iter().copied())).await;
+        let answers = sent.unwrap_or_else(|_elapsed| {
+            Err(Fault::Silent(format!("no answer from {node} within {limit:?}")))
+        });
+        if answers.is_err() {
+            seat.drop_link(&link).await;
+        }
+        answers
+    }
+
+    /// A new connection to a master that payonce can work with.
+    async fn connect(&self, node: &Node) -> Result<Link, Fault> {
+        let made = async {
+            let dialled = dial(node, self.tls.as_ref(), &self.config.login, self.config.database);
+            let (connection, driver) = dialled.await?;
+            let link = Link::new(node.clone(), connection, driver, &self.tasks);
+            let facts = link.introduce().await?;
+            Ok((link, facts))
+        };
+        let limit = self.config.connect_timeout;
+        let (link, facts): (Link, Facts) =
+            self.clock.timeout(limit, made).await.unwrap_or_else(|_elapsed| {
+                Err(Fault::Unreached(format!("no connection to {node} within {limit:?}")))
+            })?;
+        if facts.is_replica() {
+            return Err(Fault::Unreached(format!("{node} is a replica")));
+        }
+        info!(%node, version = facts.version, "store connected");
+        self.connected.notify_one();
+        Ok(link)
+    }
+
+    async fn route(&self) -> Result<Arc<Route>, Fault> {
+        let mut held = self.route.lock().await;
+        if let Some(route) = held.as_ref() {
+            return Ok(Arc::clone(route));
+        }
+        let route = match self.config.topology {
+            Topology::Single => {
+                let none = || Fault::Unreached("no server is named".to_owned());
+                Route::One(self.config.nodes.first().cloned().ok_or_else(none)?)
+            }
+            Topology::Sentinel => Route::One(self.master().await?),
+            Topology::Cluster => Route::Many(self.slots().await?),
+        };
+        if let Route::Many(slots) = &route {
+            let masters = slots.masters();
+            self.seats().retain(|node, _| masters.contains(&node));
+        }
+        let route = Arc::new(route);
+        *held = Some(Arc::clone(&route));
+        Ok(route)
+    }
+
+    /// Asks anew who serves what, unless somebody has already.
+    async fn forget(&self, route: &Arc<Route>) {
+        let mut held = self.route.lock().await;
+        if held.as_ref().is_some_and(|held| Arc::ptr_eq(held, route)) {
+            *held = None;
+        }
+    }
+
+    /// The master that most Sentinels name: one that is cut off may still name the last.
+    async fn master(&self) -> Result<Node, Fault> {
+        let mut cmd = redis::cmd("SENTINEL");
+        cmd.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.config.master);
+        let asked =
+            self.config.nodes.iter().map(|node| self.once(node, &self.config.sentinel_login, &cmd));
+        let mut named_by: Vec<(Node, usize)> = Vec::new();
+        let mut why = None;
+        for (asked, answer) in self.config.nodes.iter().zip(join_all(asked).await) {
+            let master = match answer {
+                Ok(answer) => master_in(&answer, asked),
+                Err(fault) => {
+                    why = Some(fault);
+                    continue;
+                }
+            };
+            let Some(master) = master else { continue };
+            match named_by.iter_mut().find(|(node, _)| *node == master) {
+                Some((_, count)) => *count += 1,
+                None => named_by.push((master, 1)),
+            }
+        }
+        let most = named_by.into_iter().max_by_key(|(_, count)| *count);
+        most.map(|(node, _)| node).ok_or_else(|| {
+            why.unwrap_or_else(|| {
+                let name = &self.config.master;
+                Fault::Unreached(format!("no Sentinel knows a master named {name:?}"))
+            })
+        })
+    }
+
+    /// The map of a Cluster, of whichever server answers first.
+    async fn slots(&self) -> Result<Slots, Fault> {
+        let mut cmd = redis::cmd("CLUSTER");
+        cmd.arg("SLOTS");
+        let mut nodes = self.config.nodes.clone();
+        let known: Vec<_> = self.seats().keys().take(MOST_NODES).cloned().collect();
+        nodes.extend(known.into_iter().filter(|node| !self.config.nodes.contains(node)));
+        let cmd = &cmd;
+        let asked = nodes.iter().map(|node| {
+            Box::pin(async move {
+                let answer = self.once(node, &self.config.login, cmd).await?;
+                let wrong = || Fault::Unreached(format!("{node} serves no Cluster"));
+                Slots::read(&answer, node).ok_or_else(wrong)
+            })
+        });
+        select_ok(asked).await.map(|(slots, _others)| slots)
+    }
+
+    /// One question on a connection of its own.
+    async fn once(&self, node: &Node, login: &Login, cmd: &Cmd) -> Result<Value, Fault> {
+        let asked = async {
+            let (connection, driver) = dial(node, self.tls.as_ref(), login, 0).await?;
+            let link = Link::new(node.clone(), connection, driver, &self.tasks);
+            let answer = link.send([cmd]).await?.pop();
+            answer.unwrap_or_else(|| Err(Fault::Unreached(format!("{node} said nothing"))))
+        };
+        let limit = self.config.connect_timeout;
+        let answer = self.clock.timeout(limit, asked).await;
+        answer.unwrap_or_else(|_elapsed| {
+            Err(Fault::Unreached(format!("no answer from {node} within {limit:?}")))
+        })
+    }
+
+    fn seat(&self, node: &Node) -> Arc<Seat> {
+        let mut seats = self.seats();
+        if !seats.contains_key(node) && seats.len() >= MOST_NODES {
+            seats.clear();
+        }
+        Arc::clone(seats.entry(node.clone()).or_default())
+    }
+
+    /// Counts what came of a call, and says when the store is gone and when it is back.
+    fn heard(&self, silence: Option<&Fault>) {
+        let now = self.clock.now();
+        let change = match silence {
+            None => self.breaker().answered(),
+            Some(_) => self.breaker().failed(now, self.chance.share()),
+        };
+        match change {
+            None => {}
+            Some(Change::Opened) => {
+                self.metrics.store_breaker(true);
+                let why = silence.map(ToString::to_string);
+                warn!(
+                    why,
+                    "the store does not answer and is not asked for a while; operations go on as store_down says"
+                );
+            }
+            Some(Change::Closed) => {
+                self.metrics.store_breaker(false);
+                info!("the store answers again");
+            }
+        }
+    }
+
+    /// Nothing awaits while this is held; likewise below.
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn seats(&self) -> MutexGuard<'_, HashMap<Node, Arc<Seat>>> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One command on its way.
+#[derive(Clone)]
+struct Leg {
+    command: usize,
+    /// Where a server said it must go, and whether it must ask there.
+    to: Option<(Node, bool)>,
+    /// The script goes along.
+    whole: bool,
+    pause: bool,
+}
+
+impl Leg {
+    const fn first(command: usize) -> Self {
+        Self { command, to: None, whole: false, pause: false }
+    }
+
+    /// The way on after a server did not execute it.
+    fn after(self, fault: &Fault) -> Self {
+        match fault {
+            Fault::Elsewhere(redirect) => {
+                Self { to: Some((redirect.node.clone(), redirect.ask)), pause: false, ..self }
+            }
+            Fault::NoScript => Self { whole: true, pause: false, ..self },
+            Fault::Later(_)
+            | Fault::Unreached(_)
+            | Fault::Held(_)
+            | Fault::Silent(_)
+            | Fault::Unfit(_)
+            | Fault::Full
+            | Fault::Refused(_) => Self { to: None, pause: true, ..self },
+        }
+    }
+}
+
+/// The answer of a Sentinel: host and port.
+fn master_in(answer: &Value, asked: &Node) -> Option<Node> {
+    let Value::Array(parts) = answer else { return None };
+    let [host, port] = parts.as_slice() else { return None };
+    named(text(host).as_deref(), text(port)?.parse().ok()?, asked)
+}
