@@ -58,6 +58,8 @@ use watch::Watch;
 
 /// How many records are read in one round trip for the list of open operations.
 const BATCH: usize = 64;
+/// The longest pause between two looks while a look fails.
+const SOON: Duration = Duration::from_millis(500);
 /// How long closing may take until connections are cut.
 const CLOSING: Duration = Duration::from_secs(5);
 
@@ -197,9 +199,12 @@ impl Shared {
     async fn watch_on(&self, end: CancellationToken) {
         let mut was_down = false;
         loop {
+            // A connection that was made a moment ago must be looked at, though the first look came
+            // too early.
+            let pause = if was_down { self.every.min(SOON) } else { self.every };
             tokio::select! {
                 () = end.cancelled() => return,
-                () = self.clock.sleep(self.every) => {}
+                () = self.clock.sleep(pause) => {}
                 () = self.links.connected.notified() => {}
             }
             let looked = tokio::select! {
@@ -244,7 +249,7 @@ impl Shared {
             let key = self.keys.digest(*key);
             let mut set = redis::cmd("SET");
             set.arg(&key).arg(id.to_string()).arg("PX").arg(ttl);
-            commands.push(Command::new(key, set));
+            commands.push(Command::hint(key, set));
         }
         let mut answers = self.links.send(&commands).await.into_iter();
         let swapped = answers.next().unwrap_or_else(|| Err(Fault::Silent("no answer".to_owned())));
@@ -255,10 +260,10 @@ impl Shared {
                 debug!(%fault, "a key will not find its operation; nothing else hangs on it");
             }
         }
-        match swapped {
-            Value::Int(1) => Ok(Swapped::Done(fresh)),
-            other => Ok(Swapped::Stands(read(id, other)?)),
+        if swapped == Value::Int(1) {
+            return Ok(Swapped::Done(fresh));
         }
+        Ok(Swapped::Stands(read(id, &swapped)?))
     }
 
     /// The records under `ids`, in their order.
@@ -273,7 +278,7 @@ impl Shared {
             })
             .collect();
         let answers = self.links.send(&commands).await;
-        ids.iter().zip(answers).map(|(id, answer)| read(*id, answer?)).collect()
+        ids.iter().zip(answers).map(|(id, answer)| read(*id, &answer?)).collect()
     }
 
     /// Ids on the lists of open operations, those that are kept longest first.
@@ -384,14 +389,14 @@ impl fmt::Debug for Redis {
     }
 }
 
-fn read(id: RecordId, answer: Value) -> Result<Option<Held>, LedgerError> {
-    match answer {
-        Value::Nil => Ok(None),
-        Value::BulkString(bytes) => {
-            value::decode(id, &bytes).map(Some).map_err(LedgerError::Damaged)
-        }
-        _other => Err(LedgerError::Damaged(format!("the value of record {id} is no text"))),
+fn read(id: RecordId, answer: &Value) -> Result<Option<Held>, LedgerError> {
+    if *answer == Value::Nil {
+        return Ok(None);
     }
+    let Value::BulkString(bytes) = answer else {
+        return Err(LedgerError::Damaged(format!("the value of record {id} is no text")));
+    };
+    value::decode(id, bytes).map(Some).map_err(LedgerError::Damaged)
 }
 
 fn id_in(value: &Value) -> Option<RecordId> {

@@ -30,6 +30,8 @@ fn every_event_is_counted_under_its_labels() {
     metrics.forgotten("charges");
     metrics.in_doubt("charges");
     metrics.abandoned();
+    metrics.store_forgot("mark_gone");
+    metrics.store_breaker(true);
     metrics.policy_refused();
     metrics.request(&Method::POST, StatusCode::OK, Duration::from_millis(20));
     for line in [
@@ -51,6 +53,8 @@ fn every_event_is_counted_under_its_labels() {
         "payonce_forgotten_total{rule=\"charges\"} 1",
         "payonce_in_doubt_total{rule=\"charges\"} 1",
         "payonce_abandoned_total 1",
+        "payonce_store_forgot_total{sign=\"mark_gone\"} 1",
+        "payonce_store_breaker_total{change=\"opened\"} 1",
         "payonce_policy_refused_total 1",
         "http_server_request_duration_seconds_bucket{le=\"0.025\",http_request_method=\"POST\",http_response_status_code=\"200\"} 1",
     ] {

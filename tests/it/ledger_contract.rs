@@ -7,6 +7,7 @@
 )]
 
 use std::collections::BTreeSet;
+use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,9 +26,9 @@ use super::redis_server::RedisServer;
 const LONG: Duration = Duration::from_hours(365 * 24);
 const MINUTE: Duration = Duration::from_mins(1);
 /// A minute passes in 6 ms, so that an expiry can be waited for.
-const SPEED: u32 = 10_000;
+pub(crate) const SPEED: u32 = 10_000;
 
-fn clock() -> Clock {
+pub(crate) fn clock() -> Clock {
     Clock::driven(Timestamp::from_millis(1_800_000_000_000), SPEED)
 }
 
@@ -341,11 +342,10 @@ async fn a_record_over_the_limit_is_refused_and_not_written<L: Ledger>(
     assert_eq!(ledger.get(id(2)).await.unwrap().unwrap().version, version);
 }
 
-/// One module of tests for each kind; `$make` makes an empty ledger on a clock, and what must
-/// outlive it.
-macro_rules! contract {
-    ($($kind:ident => $make:expr;)*) => {
-        $(contract!(@kind $kind, $make,
+/// Hands the names of all tests to another macro, after what it is given.
+macro_rules! all {
+    ($then:ident! $($given:tt)*) => {
+        $then! { $($given)*
             a_fresh_claim_stands_under_the_first_id
             a_claim_finds_what_stands_and_writes_nothing
             a_claim_finds_a_record_under_an_older_id
@@ -369,9 +369,20 @@ macro_rules! contract {
             of_64_increments_by_compare_and_swap_none_is_lost
             a_large_record_comes_back_whole
             a_record_over_the_limit_is_refused_and_not_written
-        );)*
+        }
     };
-    (@kind $kind:ident, $make:expr, $($test:ident)*) => {
+}
+
+/// One module of tests for each kind; `$make` makes an empty ledger on a clock, and what must
+/// outlive it.
+macro_rules! contract {
+    ($($kind:ident => $make:expr;)*) => {
+        $(all! { kind! $kind, $make, })*
+    };
+}
+
+macro_rules! kind {
+    ($kind:ident, $make:expr, $($test:ident)*) => {
         mod $kind {
             $(#[tokio::test]
             async fn $test() {
@@ -383,16 +394,41 @@ macro_rules! contract {
     };
 }
 
-async fn memory(clock: Clock) -> (AnyLedger, ()) {
-    (AnyLedger::Memory(Memory::new(clock, 1000)), ())
+/// How many tests there are.
+macro_rules! count {
+    ($($test:ident)*) => {
+        pub(crate) const TESTS: usize = [$(stringify!($test)),*].len();
+    };
 }
 
-async fn embedded(clock: Clock) -> (AnyLedger, TempDir) {
+/// All of them in turn.
+macro_rules! in_turn {
+    ($($test:ident)*) => {
+        /// Every test, each on a ledger of its own: for ledgers that were prepared together.
+        pub(crate) async fn hold<L: Ledger>(ledgers: Vec<Arc<L>>, clock: &Clock) {
+            assert_eq!(ledgers.len(), TESTS);
+            let mut ledgers = ledgers.into_iter();
+            $(
+                println!("{}", stringify!($test));
+                $test(ledgers.next().unwrap(), clock.clone()).await;
+            )*
+        }
+    };
+}
+
+all! { count! }
+all! { in_turn! }
+
+fn memory(clock: Clock) -> Ready<(AnyLedger, ())> {
+    ready((AnyLedger::Memory(Memory::new(clock, 1000)), ()))
+}
+
+fn embedded(clock: Clock) -> Ready<(AnyLedger, TempDir)> {
     let directory = tempfile::tempdir().unwrap();
     // A disk is not faster on a fast clock: half a real minute.
     let limits = Limits { timeout: Duration::from_secs(30) * SPEED, ..Limits::default() };
     let ledger = Embedded::open(&directory.path().join("ledger.redb"), clock, limits).unwrap();
-    (AnyLedger::Embedded(ledger), directory)
+    ready((AnyLedger::Embedded(ledger), directory))
 }
 
 async fn redis(clock: Clock) -> (AnyLedger, RedisServer) {
@@ -406,4 +442,9 @@ contract! {
     in_memory => super::memory;
     in_a_file => super::embedded;
     in_redis => super::redis;
+    in_redis_over_tcp => crate::ledger_redis::contract::over_tcp;
+    in_redis_over_tls_as_a_user_with_few_rights => crate::ledger_redis::contract::over_tls;
+    in_redis_over_a_socket => crate::ledger_redis::contract::over_a_socket;
+    in_redis_behind_sentinel => crate::ledger_redis::contract::behind_sentinel;
+    in_a_redis_cluster => crate::ledger_redis::contract::in_a_cluster;
 }

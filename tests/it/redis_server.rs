@@ -13,29 +13,36 @@ use tempfile::TempDir;
 pub(crate) struct RedisServer {
     child: Child,
     directory: TempDir,
+    options: Vec<String>,
 }
 
 impl RedisServer {
     /// Starts one with these options beside: `["--appendonly", "yes"]`.
     pub(crate) fn start(options: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let mut command = Command::new("redis-server");
-        command
-            .args(["--port", "0", "--save", "", "--daemonize", "no", "--unixsocket"])
-            .arg(directory.path().join("redis.sock"))
-            .arg("--dir")
-            .arg(directory.path())
-            .args(options)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let child = command.spawn().unwrap_or_else(|error| {
-            panic!("redis-server cannot be started ({error}): apt-get install redis-server")
-        });
-        let server = Self { child, directory };
+        let options = options.iter().map(ToString::to_string).collect();
+        let child = begin(&directory, &options);
+        let server = Self { child, directory, options };
+        server.listens();
+        server
+    }
+
+    /// Kills it.
+    pub(crate) fn stop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again where it was.
+    pub(crate) fn again(&mut self) {
+        self.child = begin(&self.directory, &self.options);
+        self.listens();
+    }
+
+    fn listens(&self) {
         for _ in 0..2000 {
-            if UnixStream::connect(server.socket()).is_ok() {
-                return server;
+            if UnixStream::connect(self.socket()).is_ok() {
+                return;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -69,6 +76,24 @@ impl RedisServer {
             watch: Duration::from_millis(20) * speed,
         }
     }
+}
+
+fn begin(directory: &TempDir, options: &Vec<String>) -> Child {
+    let socket = directory.path().join("redis.sock");
+    drop(std::fs::remove_file(&socket));
+    let mut command = Command::new("redis-server");
+    command
+        .args(["--port", "0", "--save", "", "--daemonize", "no", "--unixsocket"])
+        .arg(&socket)
+        .arg("--dir")
+        .arg(directory.path())
+        .args(options)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.spawn().unwrap_or_else(|error| {
+        panic!("redis-server cannot be started ({error}): apt-get install redis-server")
+    })
 }
 
 impl Drop for RedisServer {

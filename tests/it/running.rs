@@ -217,7 +217,7 @@ fn tell(pipe: impl Read + Send + 'static, sender: Sender<String>) {
     });
 }
 
-fn signal(pid: u32, name: &str) {
+pub(crate) fn signal(pid: u32, name: &str) {
     let done = Command::new("sh").arg("-c").arg(format!("kill -{name} {pid}")).status();
     assert!(done.unwrap().success());
 }

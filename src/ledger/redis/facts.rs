@@ -101,12 +101,9 @@ impl Facts {
 
 /// From `["save", "3600 1 300 100"]`.
 fn saves(answer: &Value) -> Option<bool> {
-    let points = match answer {
-        Value::Array(parts) => parts.get(1).and_then(text),
-        Value::Map(pairs) => pairs.first().and_then(|(_, value)| text(value)),
-        _other => None,
-    };
-    points.map(|points| !points.is_empty())
+    let Value::Array(parts) = answer else { return None };
+    let points = parts.get(1).and_then(text)?;
+    Some(!points.is_empty())
 }
 
 #[cfg(test)]

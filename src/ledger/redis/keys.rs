@@ -53,12 +53,19 @@ pub(super) struct Command {
     pub(super) cmd: Cmd,
     /// The same in full, for a server that does not know the script.
     pub(super) whole: Option<Cmd>,
+    /// Nothing hangs on it, so that it is not waited for much longer than for the rest.
+    pub(super) hint: bool,
 }
 
 impl Command {
     /// A command about `key`.
     pub(super) fn new(key: String, cmd: Cmd) -> Self {
-        Self { key, cmd, whole: None }
+        Self { key, cmd, whole: None, hint: false }
+    }
+
+    /// One that may be lost.
+    pub(super) fn hint(key: String, cmd: Cmd) -> Self {
+        Self { hint: true, ..Self::new(key, cmd) }
     }
 }
 
@@ -131,7 +138,7 @@ impl Keys {
         };
         let cmd = call("EVALSHA", self.script.get_hash());
         let whole = Some(call("EVAL", SWAP));
-        Command { cmd, whole, key: key.clone() }
+        Command { cmd, whole, key: key.clone(), hint: false }
     }
 }
 

@@ -73,10 +73,10 @@ impl Link {
     }
 
     fn read(&self, answer: Value) -> Result<Value, Fault> {
-        match answer {
-            Value::ServerError(error) => Err(Fault::of(&error, &self.node)),
-            answer => Ok(answer),
+        if let Value::ServerError(error) = &answer {
+            return Err(Fault::of(error, &self.node));
         }
+        Ok(answer)
     }
 
     /// Asks the server about itself, and makes the script known to it.

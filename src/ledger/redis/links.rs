@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{join_all, select_ok};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::{Cmd, Value};
 use tokio::sync::{Notify, Semaphore};
 use tokio_rustls::TlsConnector;
@@ -34,6 +35,8 @@ const CALLS: usize = 1024;
 const HOPS: usize = 4;
 /// The pause before what a server said it would do later.
 const LATER: Duration = Duration::from_millis(25);
+/// Hints are waited for this part of the time-out longer than what they go with.
+const HINT_SHARE: u32 = 20;
 /// Servers that are remembered beside those of the settings.
 const MOST_NODES: usize = 256;
 
@@ -200,7 +203,25 @@ impl Links {
             }
         }
         let trips = trips.into_iter().map(|(node, legs)| self.trip(node, legs, commands));
-        answers.extend(join_all(trips).await.into_iter().flatten());
+        let mut under_way: FuturesUnordered<_> = trips.collect();
+        let is_hint = |leg: &Leg| commands.get(leg.command).is_some_and(|command| command.hint);
+        while let Some(answered) = {
+            let answered = |leg: &Leg| answers.iter().any(|(done, _)| done.command == leg.command);
+            // A server that holds nothing but hints does not keep a write waiting.
+            if legs.iter().all(|leg| is_hint(leg) || answered(leg)) {
+                let grace = self.config.timeout / HINT_SHARE;
+                self.clock.timeout(grace, under_way.next()).await.unwrap_or(None)
+            } else {
+                under_way.next().await
+            }
+        } {
+            answers.extend(answered);
+        }
+        for leg in legs {
+            if !answers.iter().any(|(done, _)| done.command == leg.command) {
+                answers.push((leg.clone(), Err(Fault::Held("it was not waited for"))));
+            }
+        }
         let stale = answers.iter().filter_map(|(_, answer)| answer.as_ref().err());
         if stale.into_iter().any(Fault::is_stale_route) {
             self.forget(&route).await;
@@ -237,8 +258,8 @@ impl Links {
                             // The answer to ASKING says nothing.
                             answers.next();
                         }
-                        let none = || Err(Fault::Silent("no answer".to_owned()));
-                        (leg, answers.next().unwrap_or_else(none))
+                        let missing = || Err(Fault::Silent("no answer".to_owned()));
+                        (leg, answers.next().unwrap_or_else(missing))
                     })
                     .collect()
             }
@@ -256,8 +277,8 @@ impl Links {
         let seat = self.seat(node);
         let link = seat.link(async || self.connect(node).await).await?;
         let limit = self.config.timeout;
-        let sent = self.clock.timeout(limit, link.send(cmds.iter().copied())).await;
-        let answers = sent.unwrap_or_else(|_elapsed| {
+        let trip = self.clock.timeout(limit, link.send(cmds.iter().copied())).await;
+        let answers = trip.unwrap_or_else(|_elapsed| {
             Err(Fault::Silent(format!("no answer from {node} within {limit:?}")))
         });
         if answers.is_err() {

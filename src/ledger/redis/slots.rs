@@ -90,12 +90,10 @@ pub(super) fn named(host: Option<&str>, port: u16, asked: &Node) -> Option<Node>
 
 /// A value as text.
 pub(super) fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
-        Value::SimpleString(text) => Some(text.clone()),
-        Value::VerbatimString { text, .. } => Some(text.clone()),
-        _other => None,
+    if let Value::BulkString(bytes) = value {
+        return String::from_utf8(bytes.clone()).ok();
     }
+    if let Value::SimpleString(text) = value { Some(text.clone()) } else { None }
 }
 
 #[cfg(test)]
