@@ -26,8 +26,11 @@ mod pods;
 mod sdk;
 mod secrets;
 mod shop;
+mod store;
 mod stories;
 mod storm;
+
+use store::Kept;
 
 use crate::proof::report::{Part, Run, leave, page, size};
 
@@ -38,6 +41,30 @@ async fn one_process_on_its_own_store_keeps_its_promises_while_it_is_killed() {
     let came = storm::embedded(storm::Plan { seed, operations, at_once: 100 }).await;
     came.kept();
     assert!(came.faults.contains_key("payonce killed"), "{:?}", came.faults);
+}
+
+async fn shared(store: Kept) {
+    let seed = size("PAYONCE_CHAOS_SEED", 1);
+    let operations = usize::try_from(size("PAYONCE_CHAOS_OPERATIONS", 300)).unwrap();
+    let plan = storm::Plan { seed, operations, at_once: 60 };
+    let came = storm::shared(plan, 3, store).await;
+    println!("{:#?}", came.faults);
+    came.kept();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_processes_on_one_redis_keep_their_promises() {
+    shared(Kept::Alone).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_processes_on_a_redis_that_forgets_keep_their_promises() {
+    shared(Kept::Forgetful).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_processes_on_a_redis_that_fails_over_keep_their_promises() {
+    shared(Kept::Replicated).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

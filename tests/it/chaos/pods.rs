@@ -12,7 +12,8 @@ use crate::port::Port;
 use crate::running::{Running, get, write};
 
 /// Shorter than people would set, so that a run is dense. The budget is for real outages.
-const SETTINGS: [(&str, &str); 12] = [
+const SETTINGS: [(&str, &str); 13] = [
+    ("PAYONCE_STORE__LEASE", "1s"),
     ("PAYONCE_STORE__SINGLE_INSTANCE", "true"),
     ("PAYONCE_RETRY__DEADLINE", "6s"),
     ("PAYONCE_RETRY__ATTEMPT_TIMEOUT", "900ms"),
@@ -26,6 +27,9 @@ const SETTINGS: [(&str, &str); 12] = [
     ("PAYONCE_STORE__TIMEOUT", "400ms"),
     ("PAYONCE_SECRET__VALUE", "canary-secret-of-the-configuration-0123456789"),
 ];
+
+/// How long a claim holds, as the settings say.
+pub(crate) const LEASE: Duration = Duration::from_secs(1);
 
 /// All processes of one run.
 pub(crate) struct Pods {

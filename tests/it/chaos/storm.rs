@@ -12,11 +12,13 @@ use payonce::sandbox::{self, Effect, Fault, Kind, Sandbox, Strike};
 use tokio::task::JoinSet;
 
 use super::dice::Dice;
-use super::pods::Pods;
+use super::pods::{LEASE, Pods};
 use super::secrets;
 use super::shop::{Shop, TICK};
+use super::store::{Kept, Store};
 use super::stories::{enough, story};
 use crate::proof::verdict::{Operation, verdict};
+use crate::redis_servers::beside;
 use crate::relay::{Direction, End, Relay, Script, Way};
 
 /// How a run is set up.
@@ -99,6 +101,33 @@ pub(crate) fn faults() -> Vec<Fault> {
     rates.into_iter().map(fault).collect()
 }
 
+/// What can happen to the processes and what they stand between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    Kill,
+    Freeze,
+    Roll,
+    EditPolicy,
+    Upstream,
+    Store,
+}
+
+/// A round of events.
+const EVENTS: [Event; 12] = [
+    Event::Kill,
+    Event::Kill,
+    Event::Kill,
+    Event::Freeze,
+    Event::Roll,
+    Event::EditPolicy,
+    Event::Upstream,
+    Event::Upstream,
+    Event::Upstream,
+    Event::Store,
+    Event::Store,
+    Event::Store,
+];
+
 /// A sandbox that keeps what a run needs.
 pub(crate) fn provider(seed: u64) -> Sandbox {
     let sandbox = Sandbox::start(sandbox::Config::local(Clock::System, seed)).unwrap();
@@ -106,14 +135,15 @@ pub(crate) fn provider(seed: u64) -> Sandbox {
     sandbox
 }
 
-/// Plays a run through `pods` processes with an embedded store each: so there is one.
+/// Plays a run through one process with a store of its own.
 pub(crate) async fn embedded(plan: Plan) -> Came {
-    let sandbox = provider(plan.seed);
-    let relay = Relay::start(sandbox.addr());
-    let api = relay.addr();
-    let pods = tokio::task::spawn_blocking(move || Pods::start(1, api, &[])).await.unwrap();
-    let world = World { dice: Dice(plan.seed), pods: Arc::new(pods), sandbox, relay };
-    world.play(plan).await
+    World::start(plan, 1, None).await.play(plan).await
+}
+
+/// Plays a run through processes that share a Redis.
+pub(crate) async fn shared(plan: Plan, processes: usize, store: Kept) -> Came {
+    let store = beside(move || Store::start(store)).await;
+    World::start(plan, processes, Some(Arc::new(store))).await.play(plan).await
 }
 
 struct World {
@@ -121,9 +151,18 @@ struct World {
     pods: Arc<Pods>,
     sandbox: Sandbox,
     relay: Relay,
+    store: Option<Arc<Store>>,
 }
 
 impl World {
+    async fn start(plan: Plan, processes: usize, store: Option<Arc<Store>>) -> Self {
+        let sandbox = provider(plan.seed);
+        let relay = Relay::start(sandbox.addr());
+        let (api, env) = (relay.addr(), store.as_ref().map_or_else(Vec::new, |store| store.env()));
+        let pods = beside(move || Pods::start(processes, api, &env)).await;
+        Self { dice: Dice(plan.seed), pods: Arc::new(pods), sandbox, relay, store }
+    }
+
     async fn play(self, plan: Plan) -> Came {
         let shop = Shop::new(self.dice, self.pods.bases().to_vec(), plan.at_once);
         let shop = Arc::new(shop);
@@ -148,11 +187,14 @@ impl World {
             struck.insert(format!("provider: {kind}"), times);
         }
         let pods = Arc::into_inner(self.pods).unwrap();
-        let (said, metrics) = tokio::task::spawn_blocking(|| pods.stop()).await.unwrap();
+        let (said, metrics) = beside(|| pods.stop()).await;
         let refusals = std::mem::take(&mut *shop.refusals.lock().unwrap()).join("\n");
         let mut leaks = secrets::found("the log", said.as_bytes());
         leaks.extend(secrets::found("the metrics", metrics.as_bytes()));
         leaks.extend(secrets::found("a refusal", refusals.as_bytes()));
+        if let Some(store) = self.store.clone() {
+            leaks.extend(beside(move || secrets::found("Redis", store.all().as_bytes())).await);
+        }
         let misused = std::mem::take(&mut *shop.misused.lock().unwrap());
         let traces = std::mem::take(&mut *shop.traces.lock().unwrap());
         Came { operations, effects: self.sandbox.effects(), faults: struck, leaks, misused, traces }
@@ -163,7 +205,7 @@ impl World {
         let mut struck = BTreeMap::new();
         for n in 0.. {
             let began = tokio::time::Instant::now();
-            let pause = self.dice.millis(100..500, "until", "event", n);
+            let pause = self.dice.millis(30..250, "until", "event", n);
             while began.elapsed() < pause {
                 if shop.idle.load(Ordering::SeqCst) >= stories {
                     return struck;
@@ -177,29 +219,46 @@ impl World {
     }
 
     async fn event(&self, n: u64) -> &'static str {
-        let dice = self.dice;
-        let pods = Arc::clone(&self.pods);
+        let (dice, pods) = (self.dice, Arc::clone(&self.pods));
         let which = dice.below(pods.count() as u64, "pod", "event", n);
         let time = dice.millis(20..400, "time", "event", n);
-        match dice.below(10, "kind", "event", n) {
-            0..3 => {
-                tokio::task::spawn_blocking(move || pods.kill(which, time)).await.unwrap();
+        let store = self.store.clone();
+        match (self.kind(n), store) {
+            (Event::Kill, _) => {
+                beside(move || pods.kill(which, time)).await;
                 "payonce killed"
             }
-            3 => {
-                tokio::task::spawn_blocking(move || pods.freeze(which, time * 4)).await.unwrap();
+            (Event::Freeze, None) => {
+                beside(move || pods.freeze(which, time * 4)).await;
                 "payonce stopped for a while"
             }
-            4 => {
-                tokio::task::spawn_blocking(move || pods.roll(which)).await.unwrap();
+            (Event::Freeze, Some(_)) => {
+                beside(move || pods.freeze(which, LEASE + time)).await;
+                "payonce stopped past its lease"
+            }
+            (Event::Roll, _) => {
+                beside(move || pods.roll(which)).await;
                 "payonce drained and started again"
             }
-            5 => {
+            (Event::EditPolicy, _) => {
                 self.pods.edit_policy(n);
                 "policy edited"
             }
-            _ => self.upstream(n, time).await,
+            (Event::Store, Some(store)) => beside(move || store.harm(dice, n, time)).await,
+            (Event::Upstream, _) | (Event::Store, None) => self.upstream(n, time).await,
         }
+    }
+
+    /// Events come in rounds, each in an order of its own, so that all kinds come early.
+    fn kind(&self, n: u64) -> Event {
+        let mut round = EVENTS.to_vec();
+        let (which, at) = (n / EVENTS.len() as u64, usize::try_from(n).unwrap() % EVENTS.len());
+        for place in (1..round.len()).rev() {
+            let from =
+                self.dice.below(place as u64 + 1, "round", "event", which * 100 + place as u64);
+            round.swap(place, from);
+        }
+        round[at]
     }
 
     /// The way to the provider fails for a while.
@@ -236,6 +295,9 @@ impl World {
     async fn heal(&self) {
         self.sandbox.set_faults(Vec::new());
         self.relay.heal();
+        if let Some(store) = self.store.clone() {
+            beside(move || store.heal()).await;
+        }
         // What is under way was begun in worse times.
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
