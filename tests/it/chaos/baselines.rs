@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use payonce::clock::Clock;
-use payonce::sandbox::{Effect, Sandbox};
+use payonce::sandbox::{Effect, Fault, Kind, Sandbox, Strike};
 use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
 
@@ -21,7 +21,7 @@ use super::dice::Dice;
 use super::pods::Pods;
 use super::shop::{API_KEYS, Said, Shop, doubtful, word};
 use super::stories::{Story, Twist, Want, enough, purchase};
-use super::storm::provider;
+use super::storm::{faults, provider};
 use crate::proof::report::Column;
 use crate::proof::verdict::{Heard, Keys, Operation, Word};
 use crate::relay::{Direction, End, Relay, Script, Way};
@@ -81,6 +81,7 @@ pub(crate) async fn play(
     };
     let base = pods.as_ref().map_or(api, |pods| pods.bases()[0]);
     let stories = enough(dice, purchases, purchase);
+    sandbox.set_faults(late_for_the_dying(dice, &stories).into_iter().chain(faults()).collect());
     let calm = Arc::new(AtomicBool::new(false));
     let working = if how == How::NoKeys {
         tokio::task::spawn(without_keys(dice, base, stories, Arc::clone(&calm), workers))
@@ -97,13 +98,31 @@ pub(crate) async fn play(
     let effects: Vec<Effect> = sandbox.effects();
     let mut column = Column::new(how.as_str());
     column.add(&operations, &effects);
-    let mut faults: BTreeMap<String, u64> = sandbox
+    let mut struck: BTreeMap<String, u64> = sandbox
         .fault_counts()
         .into_iter()
         .map(|(kind, times)| (format!("provider: {kind}"), times))
         .collect();
-    faults.insert("application killed".to_owned(), deaths);
-    (column, faults)
+    struck.insert("application killed".to_owned(), deaths);
+    (column, struck)
+}
+
+/// Whether the worker of the first delivery dies while the provider works on it.
+fn dies(dice: Dice, intent: &str) -> bool {
+    dice.percent(15, "dies in the middle", intent, 0)
+}
+
+/// What the provider takes its time over, before or after it is done.
+fn late_for_the_dying(dice: Dice, stories: &[Story]) -> Vec<Fault> {
+    let intents = stories.iter().flat_map(|story| &story.wants).map(|want| &want.operation.intent);
+    let dying = intents.filter(|intent| dies(dice, intent));
+    dying
+        .map(|intent| {
+            let after = dice.percent(70, "after", intent, 0);
+            let effect = if after { Strike::After } else { Strike::Before };
+            Fault::new(Kind::Delay { millis: 400, effect }).of_intent(intent)
+        })
+        .collect()
 }
 
 /// The way to the provider fails now and then, until the workers call for calm.
@@ -271,8 +290,9 @@ impl<'a> Worker<'a> {
         let call = self.call(want);
         let doubt = doubtful(&want.operation.heard);
         self.app.begin(&call).await;
-        let result = if storm && dice.percent(12, "dies", intent, delivery) {
-            let time = dice.millis(0..60, "time", intent, delivery);
+        let result = if storm && delivery == 0 && dies(dice, intent) {
+            // Well before the answer, which is late: what was read is not known otherwise.
+            let time = dice.millis(40..120, "time", intent, delivery);
             match tokio::time::timeout(time, self.app.result()).await {
                 Ok(result) => result,
                 Err(_dead) => {

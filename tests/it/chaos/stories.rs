@@ -30,6 +30,9 @@ distinguishes = ["payment_method"]
 merge = "lost"
 "#;
 
+/// A story's name.
+pub(crate) const ANOTHER_CARD: &str = "declined, then another card";
+
 /// All keys that an SDK mints, or none.
 const MINTED: [Keys; 5] = [Keys::None, Keys::Uuid4, Keys::PythonHex, Keys::Node, Keys::Go];
 
@@ -255,7 +258,7 @@ fn declined(dice: Dice, id: &str, keys: Keys) -> Story {
     let (by, body): (By, fn(&str, &str) -> String) =
         if named { (By::Fields, order) } else { (By::Content, pay) };
     let want = |which, card| {
-        let want = Want::new(&format!("{id}-{which}"), "declined, then another card", by, keys);
+        let want = Want::new(&format!("{id}-{which}"), ANOTHER_CARD, by, keys);
         want.body(body(id, card))
     };
     let mut first = want("a", "pm_card_chargeDeclined");
@@ -319,8 +322,7 @@ pub(crate) fn purchase(dice: Dice, n: u64) -> Story {
         }
         80..90 => {
             let want = |which, card| {
-                let workload = "declined, then another card";
-                let want = Want::new(&format!("{id}-{which}"), workload, By::Content, keys);
+                let want = Want::new(&format!("{id}-{which}"), ANOTHER_CARD, By::Content, keys);
                 want.body(pay(&id, card))
             };
             let mut first = want("a", "pm_card_chargeDeclined");

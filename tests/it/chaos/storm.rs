@@ -16,8 +16,8 @@ use super::pods::{LEASE, Pods};
 use super::secrets;
 use super::shop::{Shop, TICK};
 use super::store::{Kept, Store};
-use super::stories::{enough, story};
-use crate::proof::verdict::{Operation, verdict};
+use super::stories::{ANOTHER_CARD, Story, enough, story};
+use crate::proof::verdict::{By, Operation, Promise, verdict};
 use crate::redis_servers::beside;
 use crate::relay::{Direction, End, Relay, Script, Way};
 
@@ -146,6 +146,19 @@ pub(crate) async fn shared(plan: Plan, processes: usize, store: Kept) -> Came {
     World::start(plan, processes, Some(Arc::new(store))).await.play(plan).await
 }
 
+/// Where the store is down or forgets, and the process that knows of a decline dies before it could
+/// write it down, nobody knows that another card may be tried for that order: its key was used for
+/// the first card, the provider refuses it for the second, and a second key might pay twice. So the
+/// order waits for a person, or for the first card to be asked for again.
+fn measure_what_hangs_on_the_store(stories: &mut [Story]) {
+    for want in stories.iter_mut().flat_map(|story| &mut story.wants) {
+        if want.operation.workload == ANOTHER_CARD && want.operation.by == By::Fields {
+            want.operation.workload = "declined order, then another card";
+            want.operation.promise = Promise::Measured;
+        }
+    }
+}
+
 struct World {
     dice: Dice,
     pods: Arc<Pods>,
@@ -166,7 +179,10 @@ impl World {
     async fn play(self, plan: Plan) -> Came {
         let shop = Shop::new(self.dice, self.pods.bases().to_vec(), plan.at_once);
         let shop = Arc::new(shop);
-        let stories = enough(self.dice, plan.operations, story);
+        let mut stories = enough(self.dice, plan.operations, story);
+        if self.store.is_some() {
+            measure_what_hangs_on_the_store(&mut stories);
+        }
         let mut telling = JoinSet::new();
         let count = stories.len();
         for story in stories {
