@@ -32,39 +32,69 @@ mod storm;
 
 use store::Kept;
 
-use crate::proof::report::{Part, Run, leave, page, size};
+use crate::proof::report::{Column, Part, Run, leave, page, size};
+
+/// Operations of one run at most: longer runs are more seeds.
+const MOST: usize = 500;
+
+/// Who shares what, and the name of its column.
+const WORLDS: [(&str, Option<Kept>); 4] = [
+    ("one process, own store", None),
+    ("three, one Redis", Some(Kept::Alone)),
+    ("three, a Redis that forgets", Some(Kept::Forgetful)),
+    ("three, fail-overs", Some(Kept::Replicated)),
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_process_on_its_own_store_keeps_its_promises_while_it_is_killed() {
-    let seed = size("PAYONCE_CHAOS_SEED", 1);
-    let operations = usize::try_from(size("PAYONCE_CHAOS_OPERATIONS", 300)).unwrap();
-    let came = storm::embedded(storm::Plan { seed, operations, at_once: 100 }).await;
-    came.kept();
-    assert!(came.faults.contains_key("payonce killed"), "{:?}", came.faults);
+async fn processes_that_are_killed_stopped_and_cut_off_keep_their_promises() {
+    let first = size("PAYONCE_CHAOS_SEED", 1);
+    let mut left = usize::try_from(size("PAYONCE_CHAOS_OPERATIONS", 480)).unwrap();
+    let mut columns: Vec<Column> = WORLDS.iter().map(|(who, _)| Column::new(who)).collect();
+    let mut run = Run {
+        part: Part::Chaos,
+        about: "payonce processes, killed, stopped past their leases, drained and edited, cut off \
+                from the provider and the store, with applications that die in the middle of \
+                requests and answers and run their jobs again, at any of the processes."
+            .to_owned(),
+        command: "./tests/prove".to_owned(),
+        columns: vec![Column::new("payonce")],
+        ..Run::default()
+    };
+    let mut all = Vec::new();
+    while left > 0 {
+        let seed = first + u64::try_from(run.seeds.len()).unwrap();
+        run.seeds.push(seed);
+        let operations = left.div_ceil(WORLDS.len()).min(MOST);
+        left = left.saturating_sub(operations * WORLDS.len());
+        let plan = storm::Plan { seed, operations, at_once: 60 };
+        let worlds = WORLDS.map(|(_, store)| tokio::task::spawn(world(plan, store)));
+        for (column, world) in columns.iter_mut().zip(worlds) {
+            let came = world.await.unwrap();
+            run.columns[0].add(&came.operations, &came.effects);
+            column.add(&came.operations, &came.effects);
+            for (kind, times) in &came.faults {
+                *run.faults.entry(kind.clone()).or_default() += times;
+            }
+            all.push(came.judged());
+        }
+    }
+    // What keys and stories came to is told once, of all worlds together.
+    columns.iter_mut().for_each(Column::forget_groups);
+    run.columns.append(&mut columns);
+    leave(run.part.as_str(), &run);
+    for judged in all {
+        judged.kept();
+    }
+    for kind in ["payonce killed", "application killed"] {
+        assert!(run.faults.contains_key(kind), "{kind}: {:?}", run.faults);
+    }
 }
 
-async fn shared(store: Kept) {
-    let seed = size("PAYONCE_CHAOS_SEED", 1);
-    let operations = usize::try_from(size("PAYONCE_CHAOS_OPERATIONS", 300)).unwrap();
-    let plan = storm::Plan { seed, operations, at_once: 60 };
-    let came = storm::shared(plan, 3, store).await;
-    println!("{:#?}", came.faults);
-    came.kept();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_processes_on_one_redis_keep_their_promises() {
-    shared(Kept::Alone).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_processes_on_a_redis_that_forgets_keep_their_promises() {
-    shared(Kept::Forgetful).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_processes_on_a_redis_that_fails_over_keep_their_promises() {
-    shared(Kept::Replicated).await;
+async fn world(plan: storm::Plan, store: Option<Kept>) -> storm::Came {
+    match store {
+        None => storm::embedded(plan).await,
+        Some(store) => storm::shared(plan, 3, store).await,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

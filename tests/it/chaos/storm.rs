@@ -17,7 +17,7 @@ use super::secrets;
 use super::shop::{Shop, TICK};
 use super::store::{Kept, Store};
 use super::stories::{ANOTHER_CARD, Story, enough, story};
-use crate::proof::verdict::{By, Operation, Promise, verdict};
+use crate::proof::verdict::{By, Operation, Promise, Verdict, verdict};
 use crate::redis_servers::beside;
 use crate::relay::{Direction, End, Relay, Script, Way};
 
@@ -45,23 +45,41 @@ pub(crate) struct Came {
 }
 
 impl Came {
-    /// All promises were kept; tells what happened to those that a violation names.
-    #[track_caller]
-    pub(crate) fn kept(&self) {
+    /// What is to be said of it at the end; long runs keep no more.
+    pub(crate) fn judged(&self) -> Judged {
         let verdict = verdict(&self.operations, &self.effects);
         let named = |intent: &&String| verdict.violations.iter().any(|it| it.contains(*intent));
         let mut traces = String::new();
         for intent in self.traces.keys().filter(named) {
             writeln!(traces, "{intent}:\n  {}", self.traces[intent].join("\n  ")).unwrap();
         }
+        let misused = |effect: &&Effect| {
+            effect.intent.as_ref().is_some_and(|intent| intent.ends_with("-misused"))
+        };
+        let misused = self.effects.iter().filter(misused).count()
+            + self.misused.iter().filter(|status| **status < 400).count();
+        Judged { verdict, traces, leaks: self.leaks.clone(), misused }
+    }
+}
+
+/// What is asked of a run.
+pub(crate) struct Judged {
+    verdict: Verdict,
+    /// What happened to the operations that violations name.
+    traces: String,
+    leaks: Vec<String>,
+    /// Keys that worked for other content than they were first used for.
+    misused: usize,
+}
+
+impl Judged {
+    /// All promises were kept.
+    #[track_caller]
+    pub(crate) fn kept(&self) {
+        let Self { verdict, traces, leaks, misused } = self;
         assert_eq!(verdict.broken(), 0, "{:#?}\n{traces}", verdict.violations);
         assert!(verdict.mostly_succeeded(), "{verdict:?}");
-        assert_eq!(self.leaks, Vec::<String>::new());
-        let misused = self
-            .effects
-            .iter()
-            .any(|it| it.intent.as_ref().is_some_and(|it| it.ends_with("-misused")));
-        assert!(!misused && self.misused.iter().all(|status| *status >= 400), "{:?}", self.misused);
+        assert_eq!((leaks, misused), (&Vec::new(), &0));
     }
 }
 

@@ -95,6 +95,19 @@ impl Column {
         Self { who: who.to_owned(), ..Self::default() }
     }
 
+    /// A column of sums that were judged elsewhere.
+    pub(crate) fn of_verdict(who: &str, verdict: &Verdict) -> Self {
+        let mut column = Self::new(who);
+        column.all.add(verdict);
+        column
+    }
+
+    /// Keeps the sums alone.
+    pub(crate) fn forget_groups(&mut self) {
+        self.by_keys.clear();
+        self.by_workload.clear();
+    }
+
     /// Adds what became of the operations of one seed.
     pub(crate) fn add(&mut self, operations: &[Operation], effects: &[Effect]) {
         self.all.add(&verdict(operations, effects));
@@ -179,4 +192,24 @@ pub(crate) fn size(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).map_or(otherwise, |text| {
         text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, is {text:?}"))
     })
+}
+
+/// `PAYONCE_RESULTS=write` (as `tests/prove` sets it) writes the page first.
+#[test]
+fn the_published_results_tell_every_part_and_break_no_promise() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/RESULTS.md");
+    if std::env::var("PAYONCE_RESULTS").is_ok_and(|value| value == "write") {
+        let runs: Vec<Run> = Part::ALL.iter().filter_map(|part| left(part.as_str())).collect();
+        let lines: Vec<Lines> =
+            ["model", "kills", "mistakes"].into_iter().filter_map(left).collect();
+        std::fs::write(&path, page(&runs, &lines)).unwrap();
+    }
+    let text = std::fs::read_to_string(&path).unwrap();
+    for part in Part::ALL {
+        assert!(text.contains(page::title(part)), "nothing of {part:?}");
+    }
+    let broken = text.lines().filter_map(|line| line.strip_prefix("| promises broken | "));
+    let broken: Vec<&str> = broken.filter_map(|rest| rest.split(" |").next()).collect();
+    assert!(broken.len() >= 2, "the table of payonce is missing");
+    assert!(broken.iter().all(|count| count.split(' ').next() == Some("0")), "{broken:?}");
 }
