@@ -32,7 +32,7 @@ mod storm;
 
 use store::Kept;
 
-use crate::proof::report::{Column, Part, Run, leave, page, size};
+use crate::proof::report::{Column, Part, Run, command, leave, page, size};
 
 /// Operations of one run at most: longer runs are more seeds.
 const MOST: usize = 500;
@@ -56,7 +56,7 @@ async fn processes_that_are_killed_stopped_and_cut_off_keep_their_promises() {
                 from the provider and the store, with applications that die in the middle of \
                 requests and answers and run their jobs again, at any of the processes."
             .to_owned(),
-        command: "./tests/prove".to_owned(),
+        command: command(),
         columns: vec![Column::new("payonce")],
         ..Run::default()
     };
@@ -107,7 +107,7 @@ async fn payonce_keeps_what_retries_and_redelivery_alone_break() {
         about: "The same purchases under the same faults at the provider, on the way to it, and \
                 with applications that are killed and run their jobs again."
             .to_owned(),
-        command: "./tests/prove".to_owned(),
+        command: command(),
         seeds: vec![seed],
         ..Run::default()
     };

@@ -1,5 +1,6 @@
 //! The Redis that the processes share, and what goes wrong with it.
 
+use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -77,13 +78,13 @@ impl Store {
                     0 => {
                         servers.until_replicated();
                         servers.fail_over();
-                        servers.rejoin();
+                        rejoin(&servers);
                         "store failed over"
                     }
                     1 => {
                         // What is written meanwhile is lost.
                         servers.stale_fail_over(|| std::thread::sleep(time));
-                        servers.rejoin();
+                        rejoin(&servers);
                         "store failed over to a stale replica"
                     }
                     _ => {
@@ -111,6 +112,16 @@ impl Store {
             Servers::Two(servers) => contents(servers.lock().unwrap().primary()),
         }
     }
+}
+
+/// The server that was killed comes back as the replica. It is told so: a Sentinel that is asked for
+/// one fail-over after the other sometimes takes its time.
+fn rejoin(servers: &Replicated) {
+    servers.replica().restart();
+    let primary = servers.primary().addr();
+    let (host, port) = (primary.ip().to_string(), primary.port().to_string());
+    servers.replica().command(&["REPLICAOF", &host, &port]);
+    servers.until_replicated();
 }
 
 fn one(
@@ -157,24 +168,27 @@ fn one(
     what
 }
 
-/// Keys and values, whatever their type.
+/// Keys and values, whatever their type, as text. One connection: there are thousands.
 fn contents(server: &Server) -> String {
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    let keys: Vec<Vec<u8>> = redis::cmd("KEYS").arg("*").query(&mut connection).unwrap();
     let mut text = String::new();
-    for key in server.keys("") {
-        text.push_str(&key);
-        text.push('\n');
-        let words: &[&str] = match server.command(&["TYPE", &key]).trim() {
-            "string" => &["GET"],
-            "hash" => &["HGETALL"],
-            "zset" => &["ZRANGE", "0", "-1"],
-            "set" => &["SMEMBERS"],
-            "list" => &["LRANGE", "0", "-1"],
+    for key in keys {
+        let kind: String = redis::cmd("TYPE").arg(&key).query(&mut connection).unwrap();
+        let (name, rest): (&str, &[&str]) = match kind.as_str() {
+            "string" => ("GET", &[]),
+            "hash" => ("HGETALL", &[]),
+            "zset" => ("ZRANGE", &["0", "-1"]),
+            "set" => ("SMEMBERS", &[]),
+            "list" => ("LRANGE", &["0", "-1"]),
+            // Its time came meanwhile.
+            "none" => continue,
             other => panic!("what is a {other}?"),
         };
-        let mut command = vec![words[0], key.as_str()];
-        command.extend(&words[1..]);
-        text.push_str(&server.try_command(&command).unwrap_or_default());
-        text.push('\n');
+        let value: redis::Value =
+            redis::cmd(name).arg(&key).arg(rest).query(&mut connection).unwrap();
+        writeln!(text, "{} {value:?}", String::from_utf8_lossy(&key)).unwrap();
     }
     text
 }

@@ -187,6 +187,11 @@ fn left<T: serde::de::DeserializeOwned>(name: &str) -> Option<T> {
     Some(serde_json::from_str(&text).unwrap())
 }
 
+/// How to do this again: as `tests/prove` says, or one of the tests by itself.
+pub(crate) fn command() -> String {
+    std::env::var("PAYONCE_PROOF_COMMAND").unwrap_or_else(|_| "cargo test --test it".to_owned())
+}
+
 /// A size or a seed for the long run, from the environment; else what CI does.
 pub(crate) fn size(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).map_or(otherwise, |text| {
