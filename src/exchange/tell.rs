@@ -207,7 +207,8 @@ fn answer(done: Exchanged, before: Before, keyless_call: bool) -> Result<Answer,
         | Meaning::Succeeded
         | Meaning::Declined { .. } => (false, false),
     };
-    if in_doubt && (nothing || keyless_call) {
+    // Applications read every 429 as "not executed"; an attempt before a lock's time-out may have been.
+    if in_doubt && (nothing || keyless_call || last == Some(429)) {
         return Err(unknown);
     }
     let Some(mut answer) = done.answer else {

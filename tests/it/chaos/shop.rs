@@ -241,8 +241,8 @@ impl Shop {
                 return (Some(Word::Silence), false);
             }
             Got::Broken => return (Some(Word::Unknown), true),
-            Got::NotConnected if doubt => return (None, true),
-            Got::NotConnected => return (Some(Word::NothingSent), true),
+            // Nothing was said.
+            Got::NotConnected => return (None, true),
             Got::Answer(reply) => reply,
         };
         // What the provider says is its own matter; what payonce writes is searched for secrets.
