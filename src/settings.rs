@@ -141,6 +141,8 @@ pub struct Store {
     pub single_instance: bool,
     /// After which it counts as down.
     pub timeout: Duration,
+    /// How long a claim of another process holds without being renewed.
+    pub lease: Duration,
     /// Bytes of page cache of the embedded store.
     pub cache: usize,
     /// Most records of the memory store.

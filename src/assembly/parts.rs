@@ -21,9 +21,6 @@ use crate::server::{Address, Limits, Listen, ServerConfig, Shutdown};
 use crate::settings::{Settings, Store, StoreKind};
 use crate::upstream::{self, Direct, EgressProxy, Origin, Origins};
 
-/// How long a claim holds without being renewed (DESIGN §2).
-const LEASE: Duration = Duration::from_secs(15);
-
 /// Between two looks whether a shared store has forgotten.
 const STORE_WATCH: Duration = Duration::from_secs(5);
 
@@ -124,7 +121,7 @@ pub(crate) fn exchange_config(settings: &Settings) -> Config {
         provider: settings.upstream.provider_host.clone(),
         secret: settings.secret.as_ref().map(|secret| Secret::configured(secret.expose())),
         owner: hex::encode(rand::random::<[u8; 8]>()),
-        lease: LEASE,
+        lease: settings.store.lease,
         body_bytes: settings.limits.body,
         bypass: settings.policy.bypass,
     }

@@ -244,6 +244,11 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         };
         self.log(asked, &done, telling, learnt.object.as_deref());
         self.note_decline(asked, &mut holding, &learnt).await;
+        let nothing_happened = learnt.conclusion == Conclusion::NotExecuted;
+        if nothing_happened && matches!(holding.record.kind, Kind::Header | Kind::Fields) {
+            // Whoever is told that nothing was sent may try another card under the same name.
+            self.put_back(asked, &holding).await;
+        }
         seams::point(Point::BeforeAnswer);
         learnt.answered = self.clock.now();
         table.tell(Arc::new(self.told(asked, done, telling)));
@@ -254,7 +259,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             }
             Conclusion::NotExecuted => {
                 table.close();
-                self.put_back(asked, &holding).await;
+                if !matches!(holding.record.kind, Kind::Header | Kind::Fields) {
+                    self.put_back(asked, &holding).await;
+                }
             }
             Conclusion::InDoubt { .. } => {
                 let joined = table.close();

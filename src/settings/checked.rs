@@ -18,6 +18,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
 /// SDKs give up after 80 s (FACTS §1.4), and the answer must still get there.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(78);
+/// Nobody waits longer for a process that died.
+const LONGEST_LEASE: Duration = Duration::from_mins(5);
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -105,6 +107,7 @@ fn stored(r: &mut Reader) -> Store {
         path: r.text("store.path", "a path").map(PathBuf::from).unwrap_or_default(),
         single_instance: r.flag("store.single_instance"),
         timeout: r.duration("store.timeout", MS..=LONGEST_DEADLINE),
+        lease: r.duration("store.lease", SECOND..=LONGEST_LEASE),
         cache: r.size("store.cache", MIB..=64 * GIB),
         max_records: number(r, "store.max_records", 100_000_000),
         redis: store::redis(r),

@@ -22,7 +22,7 @@ const PREFIX: &str = "PAYONCE_";
 const MAX_FILE: u64 = 1024 * 1024;
 
 /// Every setting there is. The first part is the section, and each has exactly two.
-pub(super) const KNOWN: [&str; 62] = [
+pub(super) const KNOWN: [&str; 63] = [
     "listen.proxy",
     "listen.unix_socket",
     "listen.admin",
@@ -42,6 +42,7 @@ pub(super) const KNOWN: [&str; 62] = [
     "store.path",
     "store.single_instance",
     "store.timeout",
+    "store.lease",
     "store.cache",
     "store.max_records",
     "store.nodes",

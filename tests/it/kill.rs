@@ -19,6 +19,7 @@ use std::sync::Mutex;
 use payonce::seams::Point;
 
 use self::scene::Scene;
+use crate::proof::report::Lines;
 use crate::redis_server::RedisServer;
 
 mod scene;
@@ -31,6 +32,7 @@ type Settings = Vec<(&'static str, String)>;
 /// The store that the processes of a scene share one after the other.
 #[derive(Clone, Copy)]
 struct Store<'a> {
+    name: &'static str,
     /// Its settings, for a scene in this directory; another number is an empty store.
     settings: &'a (dyn Fn(&Path, u32) -> Settings + Sync),
     /// The points that nobody passes with it.
@@ -38,6 +40,7 @@ struct Store<'a> {
 }
 
 const EMBEDDED: Store<'_> = Store {
+    name: "embedded",
     settings: &|directory, number| {
         let path = directory.join(format!("store-{number}.redb")).display().to_string();
         vec![
@@ -168,8 +171,9 @@ fn every_death_is_recovered_from(store: Store<'_>, plays: Vec<Play>, at_once: us
         Scene::new(store, play).die_at(point, n);
         died.lock().unwrap().insert((point, n));
     });
-    println!(
-        "kill at every step: reached {} of {} points × times, {} deaths, {}",
+    let line = format!(
+        "kill at every step ({}): reached {} of {} points × times, {} deaths, {}",
+        store.name,
         died.lock().unwrap().len(),
         each.len(),
         count,
@@ -179,6 +183,9 @@ fn every_death_is_recovered_from(store: Store<'_>, plays: Vec<Play>, at_once: us
             format!("{} not", failed.len())
         }
     );
+    println!("{line}");
+    let file = if store.name == "redis" { "kills-redis" } else { "kills" };
+    Lines::leave(file, &format!("A process that dies at every step, {}", store.name), vec![line]);
     assert!(failed.is_empty(), "not recovered from: {failed:#?}");
 }
 
@@ -226,5 +233,6 @@ fn a_process_that_dies_at_any_step_is_recovered_from_on_redis() {
         (Way::Content, Again::FreshKey, Script::Slow),
     ];
     let plays = plays.map(|(way, again, script)| Play { way, again, script });
-    every_death_is_recovered_from(Store { settings: &settings, never }, plays.to_vec(), 32);
+    let store = Store { name: "redis", settings: &settings, never };
+    every_death_is_recovered_from(store, plays.to_vec(), 32);
 }

@@ -16,6 +16,7 @@ use payonce::sandbox::Effect;
 use payonce::seams::{Mistake, with_mistake};
 
 use crate::harness::{Post, World};
+use crate::proof::report::Lines;
 
 mod alone;
 mod pods;
@@ -81,10 +82,14 @@ fn every_mistake_shows_and_without_it_nothing_does() {
     let mut results = results.into_inner().unwrap();
     results.sort_by_key(|(mistake, ..)| *mistake);
     let caught = results.iter().filter(|(_, clean, made)| clean.is_ok() && made.is_err()).count();
+    let line = format!("mistakes caught: {caught} of {}", Mistake::ALL.len());
+    let mut lines = vec![line.clone()];
     for (mistake, _, made) in &results {
-        println!("{}: {}", mistake.as_str(), made.as_ref().err().map_or("not caught", |it| it));
+        let how: String = made.as_ref().err().map_or("not caught", |it| it).to_owned();
+        lines.push(format!("{}: {}", mistake.as_str(), how.chars().take(100).collect::<String>()));
     }
-    println!("mistakes caught: {caught} of {}", Mistake::ALL.len());
+    println!("{}\n{line}", lines.join("\n"));
+    Lines::leave("mistakes", "Seeded mistakes, each in its scenario", lines);
     for (mistake, clean, made) in &results {
         assert_eq!(*clean, Ok(()), "without a mistake ({mistake:?})");
         assert!(made.is_err(), "{mistake:?} does not show");

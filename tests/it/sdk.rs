@@ -9,7 +9,7 @@
     reason = "a helper of tests may fail the test"
 )]
 
-mod app;
+pub(crate) mod app;
 mod crashes;
 mod faults;
 mod many;

@@ -32,6 +32,8 @@ use campaign::Campaign;
 use chaos::Climate;
 use run::{Size, play};
 
+use crate::proof::report::{self, Part};
+
 const SMALL: Size = Size { operations: 300, pods: 3 };
 
 #[test]
@@ -58,6 +60,7 @@ fn what_is_promised_holds_in_every_climate() {
     let first = std::env::var("PAYONCE_SIM_SEED").map_or(0, |seed| seed.parse().unwrap());
     let campaign = Campaign::play(first, operations(), SMALL);
     println!("{campaign}");
+    report::leave(Part::Simulation.as_str(), &campaign.run(first));
     assert_eq!(campaign.wrong, Vec::<String>::new());
     assert!(campaign.mostly_succeeded(), "{:?}", campaign.verdict);
 }

@@ -3,7 +3,7 @@
     app.py module|client BASE API_KEY
 
 Reads one JSON command a line: {"call": "charges.create", "id": null, "params": {}, "intent": null,
-"key": null, "retries": null}; writes one JSON result a line: {"ok": {...}} or {"error": {...}}.
+"operation": null, "key": null, "retries": null}; writes one JSON result a line: {"ok": {...}} or {"error": {...}}.
 """
 
 import json
@@ -60,8 +60,10 @@ def run(style, command):
     resource, method = command["call"].split(".")
     at = [command["id"]] if command.get("id") else []
     options = {}
-    if command.get("intent"):
-        options["headers"] = {"Sandbox-Intent": command["intent"]}
+    headers = {"Sandbox-Intent": "intent", "Payonce-Operation": "operation"}
+    headers = {name: command[field] for name, field in headers.items() if command.get(field)}
+    if headers:
+        options["headers"] = headers
     if command.get("key"):
         options["idempotency_key"] = command["key"]
     params, retries = command.get("params") or {}, command.get("retries")

@@ -1,7 +1,7 @@
 //! An application with a real SDK, as a process that is told what to do line by line
 //! (`tests/sdk/app.py`, `tests/sdk/app.mjs`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde_json::{Value, json};
@@ -59,9 +59,10 @@ pub(crate) struct Raised {
     pub(crate) class: String,
     /// The HTTP status, 0 if there was none.
     pub(crate) status: u64,
-    /// What a person reads, for the report of a test that fails.
-    #[expect(dead_code, reason = "read by Debug")]
-    message: String,
+    /// `error.code`, empty if there was none.
+    pub(crate) code: String,
+    /// What a person reads.
+    pub(crate) message: String,
 }
 
 /// A running application.
@@ -74,11 +75,16 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn start(sdk: Sdk, world: &World) -> Self {
+        Self::start_at(sdk, &world.base(), API_KEY, world.dir.path())
+    }
+
+    /// One whose API base is anywhere.
+    pub(crate) fn start_at(sdk: Sdk, base: &str, api_key: &str, home: &Path) -> Self {
         let mut child = sdk
             .command()
-            .args([&world.base(), API_KEY])
+            .args([base, api_key])
             // SDKs leave an id in the home directory.
-            .env("HOME", world.dir.path())
+            .env("HOME", home)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -107,7 +113,8 @@ impl App {
         let class = error["type"].as_str().unwrap().to_owned();
         let (status, message) =
             (error["status"].as_u64().unwrap_or(0), error["message"].to_string());
-        Err(Raised { class, status, message })
+        let code = error["code"].as_str().unwrap_or_default().to_owned();
+        Err(Raised { class, status, code, message })
     }
 
     pub(crate) async fn call(&mut self, call: &Call) -> Result<Value, Raised> {
@@ -161,6 +168,12 @@ impl Call {
     /// The same with a key of the application.
     pub(crate) fn own_key(mut self, key: &str) -> Self {
         self.0["key"] = json!(key);
+        self
+    }
+
+    /// The same, named by the application for payonce.
+    pub(crate) fn named(mut self, operation: &str) -> Self {
+        self.0["operation"] = json!(operation);
         self
     }
 

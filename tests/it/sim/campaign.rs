@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::chaos::Climate;
 use super::run::{Ran, Size, play};
+use crate::proof::report::{Column, Part, Run, command};
 use crate::proof::verdict::{Keys, Verdict};
 
 /// What many runs came to.
@@ -70,6 +71,36 @@ impl Campaign {
                 let skipped = told.len().saturating_sub(SHOWN);
                 told.iter().skip(skipped).for_each(|event| println!("    {event}"));
             }
+        }
+    }
+
+    /// For the page of results.
+    pub(crate) fn run(&self, first: u64) -> Run {
+        let mut column = Column::of_verdict("payonce", &self.verdict);
+        for (keys, verdict) in &self.by_keys {
+            column.by_keys.entry(keys.as_str().to_owned()).or_default().add(verdict);
+        }
+        for (workload, verdict) in &self.by_workload {
+            column.by_workload.entry((*workload).to_owned()).or_default().add(verdict);
+        }
+        let climates = self.by_climate.iter();
+        let climates = climates.map(|(name, it)| format!("{name}: {} operations", it.operations));
+        let excused = self.excused.iter();
+        let excused = excused.map(|(why, count)| format!("less was promised ({why}): {count}"));
+        let all = [
+            format!("{} requests reached the provider's network", self.sends),
+            format!("invariants or promises broken: {}", self.wrong.len()),
+        ];
+        Run {
+            part: Part::Simulation,
+            about: "The real exchange, forward and ledger code of three pods on simulated time, \
+                network, store and provider. A seed replays its run exactly."
+                .to_owned(),
+            command: command(),
+            seeds: (first..first + self.seeds).collect(),
+            faults: self.faults.iter().map(|(kind, n)| ((*kind).to_owned(), *n)).collect(),
+            columns: vec![column],
+            notes: all.into_iter().chain(climates).chain(excused).collect(),
         }
     }
 

@@ -11,6 +11,7 @@ use payonce::seams::{Mistake, with_mistake};
 
 use super::chaos::Climate;
 use super::run::{Size, play};
+use crate::proof::report::Lines;
 
 /// How many seeds a mistake may go unnoticed, unless `PAYONCE_SIM_MISTAKES` says otherwise.
 const SEEDS: u64 = 28;
@@ -83,18 +84,24 @@ fn the_simulation_finds_the_seeded_mistakes() {
     let mut results = results.into_inner().unwrap();
     results.sort_by_key(|(mistake, _)| *mistake);
     let mut missed = Vec::new();
+    let mut lines = Vec::new();
     for (mistake, caught) in &results {
         let name = mistake.as_str();
         if let Some(Caught { seeds, operations, climate, what }) = caught {
             let what: String = what.chars().take(100).collect();
-            println!("{name}: after {operations} operations, {seeds} seeds ({climate}): {what}");
+            lines.push(format!(
+                "{name}: after {operations} operations, {seeds} seeds ({climate}): {what}"
+            ));
         } else {
-            println!("{name}: not in {seeds} seeds");
+            lines.push(format!("{name}: not in {seeds} seeds"));
             missed.push(*mistake);
         }
     }
     let caught = results.len() - missed.len();
-    println!("mistakes caught by the simulation: {caught} of {}", results.len());
+    let line = format!("mistakes caught by the simulation: {caught} of {}", results.len());
+    println!("{}\n{line}", lines.join("\n"));
+    lines.insert(0, line);
+    Lines::leave("mistakes-simulated", "Seeded mistakes, in the simulation", lines);
     missed.retain(|mistake| !RARE.contains(mistake));
     assert!(missed.is_empty(), "not caught: {missed:?}");
 }
