@@ -323,7 +323,7 @@ fn warnings(r: &Reader, s: &Settings) -> Vec<String> {
         (s.store.kind == StoreKind::Memory, "store.kind is memory: degraded, forgets on restart"),
         (
             s.secret.is_none(),
-            "secret is not set: keys are derived from each request's API key, so rolling the API key changes the keys of what is retried across the change",
+            "secret is not set: keys are derived from each request's API key, which whoever knows it can do as well",
         ),
         (exposed, "listen.proxy is not loopback: API keys arrive over the network in plain text"),
         (
