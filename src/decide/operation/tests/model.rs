@@ -48,6 +48,8 @@ use crate::decide::path::Api;
 mod application;
 mod claim;
 mod drive;
+mod finish;
+mod left;
 mod promises;
 mod provider;
 mod runs;
@@ -55,6 +57,7 @@ mod search;
 mod state;
 mod steps;
 mod store;
+mod write;
 
 use provider::Mood;
 use state::{Caller, Desk, Place, Provider, Proxy, State, Store};
@@ -71,17 +74,7 @@ struct Config {
     twins: bool,
     window: Duration,
     next_after_saved_500: bool,
-    /// The store may lose all.
-    forgets: bool,
-    /// It may step back by up to two writes.
-    steps_back: bool,
-    /// It may not answer.
-    silent: bool,
-    crashes: bool,
-    /// Callers may hang up, answers may be lost, and attempts may take too long.
-    people: bool,
-    /// The other ways for a request to be lost, late or refused.
-    roads: bool,
+    may: &'static [Fault],
     moods: &'static [Mood],
     other_card: bool,
     faults: usize,
@@ -91,6 +84,22 @@ struct Config {
     /// The steps of time, in order.
     ticks: &'static [Duration],
     mistake: Option<Mistake>,
+}
+
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// The store loses all.
+    Forget,
+    /// It steps back by up to two writes.
+    StepBack,
+    /// It does not answer.
+    Silence,
+    Crash,
+    /// Callers hang up, answers are lost, and attempts take too long.
+    People,
+    /// The other ways for a request to be lost, late or refused.
+    Roads,
 }
 
 /// A mistake in the wiring, made on purpose.
@@ -145,6 +154,10 @@ enum Step {
         proxy: usize,
         heard: Heard,
     },
+    /// What the store did not take is written.
+    WriteLeft {
+        proxy: usize,
+    },
     Attempt {
         proxy: usize,
         road: Road,
@@ -162,8 +175,10 @@ enum Step {
     Crash {
         proxy: usize,
     },
+    /// The store loses all.
     Forget,
-    StepBack {
+    /// It steps back.
+    Restore {
         writes: usize,
     },
     Pass {
@@ -188,6 +203,10 @@ impl Model {
         // An hour into an epoch, so that it ends after 21 hours.
         let begin = retention.epoch_end(&operation, epoch).plus(Duration::from_hours(1));
         Self { config, desk: Desk::default(), operation, begin, notes: RefCell::default() }
+    }
+
+    fn may(&self, fault: Fault) -> bool {
+        self.config.may.contains(&fault)
     }
 
     /// Said in a trace.

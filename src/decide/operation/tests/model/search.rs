@@ -1,6 +1,7 @@
 //! Breadth-first search over hashed states, so that the first trace of a violation is a shortest.
 
 use std::collections::{HashSet, VecDeque};
+use std::fmt::Write as _;
 use std::hash::{BuildHasher, Hash, RandomState};
 
 use super::state::State;
@@ -129,7 +130,7 @@ fn told(model: &Model, what: String, steps: &[Step], length: usize) -> Violation
         if n == length {
             trace.push_str("  --- from here on without faults ---\n");
         }
-        trace.push_str(&format!("  {:>3}. {step:?}: {}\n", n + 1, notes.join("; ")));
+        writeln!(trace, "  {:>3}. {step:?}: {}", n + 1, notes.join("; ")).unwrap();
         match next {
             Ok(next) => state = next,
             Err(_violation) => break,
