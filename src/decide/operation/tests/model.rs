@@ -10,27 +10,27 @@
 //! What decides is the product's own code ([`judge`](super::super::table::judge) and all of
 //! [`change`](super::super::change), [`outcome`](crate::decide::outcome) and
 //! [`retry`](crate::decide::retry)). The wiring of `src/exchange` is told again here step by step,
-//! one step for each operation of the store and each attempt: [`claim`], [`drive`].
+//! one step for each operation of the store and each attempt: [`claim`], [`drive`], [`finish`],
+//! [`write`].
 //!
 //! Bounds, so that nobody takes this for more than it is: two proxies, two callers (two intents
 //! where content decides; two deliveries of one where the application names it), a number of asks
 //! a caller, attempts a run (2), faults a trace and answers other than a success a trace, as each
 //! configuration says; one operation; API v1; clocks agree; hours pass only while nobody is about
-//! to send. A lease is never renewed, so it ends while its owner lives, which is worse than what
-//! happens. Each family of faults ([`runs`]) is explored by itself, to its end: in the common run
-//! with two requests and one fault. `PAYONCE_MODEL_DEPTH=n` allows n more requests (four in all),
-//! and one more fault for every second n; a search ends at three million states and says so.
+//! to send. A lease begins anew only before the first attempt, so it ends while its owner lives,
+//! which is worse than what happens. A write that is kept for later is made as one step. Each family of
+//! faults ([`runs`]) is explored by itself, to its end: in the common run with two requests and one
+//! fault, and where twins add something to named operations. `PAYONCE_MODEL_DEPTH=n` looks at every
+//! family of every kind, with n more requests (four in all), and one more fault for every second n;
+//! a search ends at three million states and says so.
 //!
 //! What is promised, with its limits, is [`promises`]: a store that forgot, stepped back or did not
 //! answer weakens P1 to one epoch, and lets a request take the answer of one that was delivered
 //! (P4); a record of an open operation is kept for eight days, and nothing is promised after.
 //!
-//! Left out: the note of a decline before it is told, the look at a claim whose lease ended before
-//! the first attempt, renewals, and writes that are tried again later. All of them only narrow what
-//! is possible here. With three requests (`PAYONCE_MODEL_DEPTH=1`) two traces are known in which
-//! a promise breaks for want of them: a request that nobody waits for any more claims a delivered
-//! success, and a proxy beyond its lease trusts its memory of an unsaved decline over the claim
-//! of another, when another card comes.
+//! Left out: renewals while an exchange runs (the model is the more pessimistic), a process that
+//! stands still between the look at its lease and the first byte, a person's word, and
+//! `store_down = "refuse"`. `PAYONCE_MODEL_DEPTH=1` (three requests) ends without a violation.
 //!
 //! The search is our own, not `stateright`'s (0.31): that always brings a web server, an older
 //! `rand` and a concurrent map; and its properties look at states, where most of ours look at a
@@ -111,6 +111,7 @@ enum Mistake {
     DeliveredTooEarly,
     TakeOverTheNext,
     ReleaseAfterBytes,
+    LeaseNotLookedAt,
 }
 
 /// How an attempt fares.

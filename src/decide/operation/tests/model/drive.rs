@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::claim::{DEADLINE, digest};
+use super::claim::{DEADLINE, LEASE, digest};
 use super::state::{
     Answer, Asked, Call, Holding, Key, Phase, Rec, Says, Sent, State, Then, Turn, Writing,
 };
@@ -154,8 +154,41 @@ impl Model {
         Some(record.first_sent.plus(Retention::of(Api::V1).safe))
     }
 
-    /// An attempt.
+    /// An attempt; before the first, `exchange::write::still_ours`.
     pub(super) fn attempt(&self, state: &mut State, proxy: usize, road: Road) -> Outcome {
+        let turn = state.proxies[proxy].turn.as_ref().unwrap();
+        let Holding { record, version, .. } = turn.holding.unwrap();
+        let record = self.desk.record(record);
+        let ended = record.claim.as_ref().is_some_and(|claim| claim.lease <= self.at(state.now));
+        let looks = self.config.mistake != Some(Mistake::LeaseNotLookedAt);
+        let begins = turn.answers.is_empty() && turn.advances == 0 && looks;
+        if !begins || !ended || version.is_none() {
+            return self.send(state, proxy, road);
+        }
+        let mut renewed = Record::clone(&record);
+        if let Some(claim) = &mut renewed.claim {
+            claim.lease = self.at(state.now).plus(LEASE);
+        }
+        let target = Some(self.desk.put(renewed));
+        Self::turn_mut(state, proxy).phase =
+            Phase::Write(Writing { target, version, tries: 0, absent: false, then: Then::Renew });
+        Ok(())
+    }
+
+    /// Another took the operation over: it is claimed anew.
+    pub(super) fn claim_anew(state: &mut State, proxy: usize) {
+        let holding = Self::now_holding(state, proxy);
+        let asked = state.proxies[proxy].turn.as_ref().unwrap().asked;
+        if holding.first_call {
+            let call = (asked.client, asked.content);
+            state.proxies[proxy].calls.retain(|it| (it.client, it.content) != call);
+        }
+        state.proxies[proxy].memory = holding.found.map(|found| (found, state.now));
+        let turn = Self::turn_mut(state, proxy);
+        (turn.holding, turn.shown, turn.phase) = (None, None, Phase::Look);
+    }
+
+    pub(super) fn send(&self, state: &mut State, proxy: usize, road: Road) -> Outcome {
         let holding = Self::now_holding(state, proxy);
         let record = self.desk.record(holding.record);
         let now = state.now;

@@ -204,6 +204,8 @@ pub(super) struct Writing {
 pub(super) enum Then {
     /// The next occurrence is sent; this is what is put back if nothing comes of it.
     Advance { declined: Rec },
+    /// The lease begins anew before the first attempt.
+    Renew,
     /// The decline that was written is told.
     Tell,
     /// The turn ends.

@@ -2,7 +2,7 @@
 
 use super::state::{Held, Phase, Rec, Says, Seated, State, Then, Told, Unwritten, Writing};
 use super::store::{Down, Heard, Op, Reply};
-use super::{Model, Outcome};
+use super::{Model, Outcome, Road};
 use crate::decide::operation::change::Follows;
 use crate::decide::operation::record::{Outcome as Ended, Settled, Standing};
 
@@ -76,6 +76,8 @@ impl Model {
                 }
                 Ok(())
             }
+            // As with a claim that was not answered.
+            Then::Renew => self.send(state, proxy, Road::Arrives),
             Then::Tell => self.tell(state, proxy),
             Then::End if heard == Heard::DownForLong => self.keep(state, proxy, again.target),
             Then::End => self.write_again(state, proxy, again),
@@ -89,7 +91,7 @@ impl Model {
         }
         match again.then {
             Then::End => self.keep(state, proxy, again.target),
-            then @ (Then::Advance { .. } | Then::Tell) => {
+            then @ (Then::Advance { .. } | Then::Renew | Then::Tell) => {
                 self.not_written(state, proxy, then, "not written")
             }
         }
@@ -110,6 +112,10 @@ impl Model {
                 let conclusion = Self::conclusion(state.proxies[proxy].turn.as_ref().unwrap());
                 self.finish(state, proxy, Follows::Advance, conclusion)
             }
+            Then::Renew => {
+                Self::claim_anew(state, proxy);
+                Ok(())
+            }
             Then::Tell => self.tell(state, proxy),
             Then::End => self.end_turn(state, proxy),
         }
@@ -128,6 +134,14 @@ impl Model {
                 self.go_on(state, proxy, declined, next, version);
                 Ok(())
             }
+            (Then::Renew, Some(renewed)) => {
+                self.note("its lease begins anew");
+                let turn = Self::turn_mut(state, proxy);
+                let holding = turn.holding.as_mut().unwrap();
+                (holding.record, holding.version) = (renewed, version);
+                turn.phase = Phase::Ready;
+                Ok(())
+            }
             (Then::Tell, Some(noted)) => {
                 self.note("noted before it is told");
                 let holding = Self::turn_mut(state, proxy).holding.as_mut().unwrap();
@@ -135,7 +149,9 @@ impl Model {
                 self.tell(state, proxy)
             }
             (Then::End, target) => self.settled(state, proxy, target),
-            (Then::Advance { .. } | Then::Tell, None) => Err("nothing is written".to_owned()),
+            (Then::Advance { .. } | Then::Renew | Then::Tell, None) => {
+                Err("nothing is written".to_owned())
+            }
         }
     }
 
