@@ -154,17 +154,25 @@ impl Model {
         Some(record.first_sent.plus(Retention::of(Api::V1).safe))
     }
 
-    /// An attempt; before the first, `exchange::write::still_ours`.
+    /// Whether it looks at the store before it sends, for its lease ended before the first attempt:
+    /// `exchange::write::still_ours`.
+    pub(super) fn looks_first(&self, state: &State, turn: &Turn) -> bool {
+        let Some(Holding { record, version: Some(_), .. }) = turn.holding else { return false };
+        let record = self.desk.record(record);
+        record.claim.as_ref().is_some_and(|claim| claim.lease <= self.at(state.now))
+            && turn.answers.is_empty()
+            && turn.advances == 0
+            && self.config.mistake != Some(Mistake::LeaseNotLookedAt)
+    }
+
+    /// An attempt, or the look before it.
     pub(super) fn attempt(&self, state: &mut State, proxy: usize, road: Road) -> Outcome {
         let turn = state.proxies[proxy].turn.as_ref().unwrap();
-        let Holding { record, version, .. } = turn.holding.unwrap();
-        let record = self.desk.record(record);
-        let ended = record.claim.as_ref().is_some_and(|claim| claim.lease <= self.at(state.now));
-        let looks = self.config.mistake != Some(Mistake::LeaseNotLookedAt);
-        let begins = turn.answers.is_empty() && turn.advances == 0 && looks;
-        if !begins || !ended || version.is_none() {
+        if !self.looks_first(state, turn) {
             return self.send(state, proxy, road);
         }
+        let Holding { record, version, .. } = turn.holding.unwrap();
+        let record = self.desk.record(record);
         let mut renewed = Record::clone(&record);
         if let Some(claim) = &mut renewed.claim {
             claim.lease = self.at(state.now).plus(LEASE);
