@@ -10,27 +10,27 @@
 //! What decides is the product's own code ([`judge`](super::super::table::judge) and all of
 //! [`change`](super::super::change), [`outcome`](crate::decide::outcome) and
 //! [`retry`](crate::decide::retry)). The wiring of `src/exchange` is told again here step by step,
-//! one step for each operation of the store and each attempt: [`claim`], [`drive`].
+//! one step for each operation of the store and each attempt: [`claim`], [`drive`], [`finish`],
+//! [`write`].
 //!
 //! Bounds, so that nobody takes this for more than it is: two proxies, two callers (two intents
 //! where content decides; two deliveries of one where the application names it), a number of asks
 //! a caller, attempts a run (2), faults a trace and answers other than a success a trace, as each
 //! configuration says; one operation; API v1; clocks agree; hours pass only while nobody is about
-//! to send. A lease is never renewed, so it ends while its owner lives, which is worse than what
-//! happens. Each family of faults ([`runs`]) is explored by itself, to its end: in the common run
-//! with two requests and one fault. `PAYONCE_MODEL_DEPTH=n` allows n more requests (four in all),
-//! and one more fault for every second n; a search ends at three million states and says so.
+//! to send. A lease begins anew only before the first attempt, so it ends while its owner lives,
+//! which is worse than what happens. A write that is kept for later is made as one step. Each family of
+//! faults ([`runs`]) is explored by itself, to its end: in the common run with two requests and one
+//! fault, and where twins add something to named operations. `PAYONCE_MODEL_DEPTH=n` looks at every
+//! family of every kind, with n more requests (four in all), and one more fault for every second n;
+//! a search ends at three million states and says so.
 //!
 //! What is promised, with its limits, is [`promises`]: a store that forgot, stepped back or did not
 //! answer weakens P1 to one epoch, and lets a request take the answer of one that was delivered
 //! (P4); a record of an open operation is kept for eight days, and nothing is promised after.
 //!
-//! Left out: the note of a decline before it is told, the look at a claim whose lease ended before
-//! the first attempt, renewals, and writes that are tried again later. All of them only narrow what
-//! is possible here. With three requests (`PAYONCE_MODEL_DEPTH=1`) two traces are known in which
-//! a promise breaks for want of them: a request that nobody waits for any more claims a delivered
-//! success, and a proxy beyond its lease trusts its memory of an unsaved decline over the claim
-//! of another, when another card comes.
+//! Left out: renewals while an exchange runs (the model is the more pessimistic), a process that
+//! stands still between the look at its lease and the first byte, a person's word, and
+//! `store_down = "refuse"`. `PAYONCE_MODEL_DEPTH=1` (three requests) ends without a violation.
 //!
 //! The search is our own, not `stateright`'s (0.31): that always brings a web server, an older
 //! `rand` and a concurrent map; and its properties look at states, where most of ours look at a
@@ -48,6 +48,8 @@ use crate::decide::path::Api;
 mod application;
 mod claim;
 mod drive;
+mod finish;
+mod left;
 mod promises;
 mod provider;
 mod runs;
@@ -55,6 +57,7 @@ mod search;
 mod state;
 mod steps;
 mod store;
+mod write;
 
 use provider::Mood;
 use state::{Caller, Desk, Place, Provider, Proxy, State, Store};
@@ -71,17 +74,7 @@ struct Config {
     twins: bool,
     window: Duration,
     next_after_saved_500: bool,
-    /// The store may lose all.
-    forgets: bool,
-    /// It may step back by up to two writes.
-    steps_back: bool,
-    /// It may not answer.
-    silent: bool,
-    crashes: bool,
-    /// Callers may hang up, answers may be lost, and attempts may take too long.
-    people: bool,
-    /// The other ways for a request to be lost, late or refused.
-    roads: bool,
+    may: &'static [Fault],
     moods: &'static [Mood],
     other_card: bool,
     faults: usize,
@@ -93,6 +86,22 @@ struct Config {
     mistake: Option<Mistake>,
 }
 
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// The store loses all.
+    Forget,
+    /// It steps back by up to two writes.
+    StepBack,
+    /// It does not answer.
+    Silence,
+    Crash,
+    /// Callers hang up, answers are lost, and attempts take too long.
+    People,
+    /// The other ways for a request to be lost, late or refused.
+    Roads,
+}
+
 /// A mistake in the wiring, made on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mistake {
@@ -102,6 +111,7 @@ enum Mistake {
     DeliveredTooEarly,
     TakeOverTheNext,
     ReleaseAfterBytes,
+    LeaseNotLookedAt,
 }
 
 /// How an attempt fares.
@@ -145,6 +155,10 @@ enum Step {
         proxy: usize,
         heard: Heard,
     },
+    /// What the store did not take is written.
+    WriteLeft {
+        proxy: usize,
+    },
     Attempt {
         proxy: usize,
         road: Road,
@@ -162,8 +176,10 @@ enum Step {
     Crash {
         proxy: usize,
     },
+    /// The store loses all.
     Forget,
-    StepBack {
+    /// It steps back.
+    Restore {
         writes: usize,
     },
     Pass {
@@ -188,6 +204,10 @@ impl Model {
         // An hour into an epoch, so that it ends after 21 hours.
         let begin = retention.epoch_end(&operation, epoch).plus(Duration::from_hours(1));
         Self { config, desk: Desk::default(), operation, begin, notes: RefCell::default() }
+    }
+
+    fn may(&self, fault: Fault) -> bool {
+        self.config.may.contains(&fault)
     }
 
     /// Said in a trace.

@@ -131,7 +131,8 @@ impl Model {
         }
         let says = told.filter(|_told| got).map_or(Says::Unknown, |told| told.says);
         self.say(state, caller, says)?;
-        self.delivery(state, proxy)
+        self.delivery(state, proxy);
+        Ok(())
     }
 
     pub(super) fn hang_up(&self, state: &mut State, caller: usize) -> Outcome {
@@ -145,7 +146,8 @@ impl Model {
         if let Some(seat) = turn.seats.iter_mut().find(waits) {
             seat.is = Seated::Lost;
         }
-        self.delivery(state, proxy)
+        self.delivery(state, proxy);
+        Ok(())
     }
 
     pub(super) fn refusal(refused: &Refused) -> Says {

@@ -117,7 +117,7 @@ impl Model {
         }
         let owner = found.as_ref().map_or(Owner::Gone, |it| Self::owner_of(state, proxy, it, self));
         let verdict = self.with_ask(state, &asked, |ask| judge(found.as_deref(), owner, ask));
-        self.note(&format!("{}", verdict.row.as_str()));
+        self.note(verdict.row.as_str());
         let send = match verdict.then {
             Then::Wait { .. } => return self.look_again(state, proxy),
             Then::ReplayEarlier(past) => {

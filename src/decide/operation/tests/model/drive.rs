@@ -1,23 +1,19 @@
-//! `exchange::drive`, `exchange::settle` and the attempts of `forward`, step by step.
+//! `exchange::drive` up to its last answer, with the attempts of `forward`, step by step.
 
 use std::time::Duration;
 
 use http::StatusCode;
 
-use super::claim::{DEADLINE, digest};
+use super::claim::{DEADLINE, LEASE, digest};
 use super::state::{
-    Answer, Asked, Call, Held, Holding, Key, Phase, Rec, Says, Seated, Sent, State, Told, Turn,
+    Answer, Asked, Call, Holding, Key, Phase, Rec, Says, Sent, State, Then, Turn, Writing,
 };
-use super::store::{Down, Heard, Op, Reply};
 use super::{Mistake, Model, Outcome, Road};
 use crate::clock::Timestamp;
-use crate::decide::digest::ClientKeyDigest;
 use crate::decide::identity::Kind;
 use crate::decide::operation::Retention;
-use crate::decide::operation::change::{
-    Follows, Learnt, advanced, follows, forgotten, passed_over, put_back, settled,
-};
-use crate::decide::operation::record::{Outcome as Ended, Record, Settled, Standing};
+use crate::decide::operation::change::{Follows, advanced, follows, passed_over};
+use crate::decide::operation::record::{Outcome as Ended, Record, Standing};
 use crate::decide::operation::table::Way;
 use crate::decide::outcome::{self, Conclusion, ErrorBody, Meaning, Signals, Tally};
 use crate::decide::path::Api;
@@ -32,16 +28,15 @@ const LIMITS: Limits = Limits {
 };
 /// Within less than this nothing is begun.
 const LEAST: u64 = 2_000;
-const WRITES: usize = 3;
 const CALLS: u64 = 15 * 60_000;
 
 impl Turn {
     pub(super) fn closed(&self) -> bool {
-        matches!(self.phase, Phase::Write { .. })
+        matches!(self.phase, Phase::Write(writing) if writing.then == Then::End)
     }
 }
 
-fn meaning(answer: Answer) -> Meaning {
+pub(super) fn meaning(answer: Answer) -> Meaning {
     match answer {
         Answer::NotSent => Meaning::NotSent,
         Answer::Unknown => Meaning::Unknown,
@@ -59,11 +54,11 @@ const fn replayed(answer: Answer) -> bool {
 }
 
 impl Model {
-    fn now_holding(state: &State, proxy: usize) -> Holding {
+    pub(super) fn now_holding(state: &State, proxy: usize) -> Holding {
         state.proxies[proxy].turn.as_ref().unwrap().holding.unwrap()
     }
 
-    fn turn_mut(state: &mut State, proxy: usize) -> &mut Turn {
+    pub(super) fn turn_mut(state: &mut State, proxy: usize) -> &mut Turn {
         state.proxies[proxy].turn.as_mut().unwrap()
     }
 
@@ -73,21 +68,25 @@ impl Model {
         turn.holding = Some(holding);
         let asked = turn.asked;
         if !turn.wanted() {
-            return self.put_back_now(state, proxy);
+            self.put_back_now(state, proxy);
+            return Ok(());
         }
         if let Some(says) = self.too_late(state, &asked, &holding) {
             self.answer_all(state, proxy, says, false)?;
-            return self.put_back_now(state, proxy);
+            self.put_back_now(state, proxy);
+            return Ok(());
         }
         self.begin_send(state, proxy);
         Ok(())
     }
 
     fn too_late(&self, state: &State, asked: &Asked, holding: &Holding) -> Option<Says> {
-        if !Self::has_time(state, asked) {
+        let record = self.desk.record(holding.record);
+        // I6: the key may have become too old since it was judged.
+        let old = Self::safe_until(&record).is_some_and(|until| self.at(state.now) >= until);
+        if old || !Self::has_time(state, asked) {
             return Some(Says::Unknown);
         }
-        let record = self.desk.record(holding.record);
         let key = self.desk.key(&record.key);
         let other = asked.recalled.is_some_and(|sent| sent != key);
         let client = digest(asked.client, asked.content);
@@ -155,8 +154,49 @@ impl Model {
         Some(record.first_sent.plus(Retention::of(Api::V1).safe))
     }
 
-    /// An attempt.
+    /// Whether it looks at the store before it sends, for its lease ended before the first attempt:
+    /// `exchange::write::still_ours`.
+    pub(super) fn looks_first(&self, state: &State, turn: &Turn) -> bool {
+        let Some(Holding { record, version: Some(_), .. }) = turn.holding else { return false };
+        let record = self.desk.record(record);
+        record.claim.as_ref().is_some_and(|claim| claim.lease <= self.at(state.now))
+            && turn.answers.is_empty()
+            && turn.advances == 0
+            && self.config.mistake != Some(Mistake::LeaseNotLookedAt)
+    }
+
+    /// An attempt, or the look before it.
     pub(super) fn attempt(&self, state: &mut State, proxy: usize, road: Road) -> Outcome {
+        let turn = state.proxies[proxy].turn.as_ref().unwrap();
+        if !self.looks_first(state, turn) {
+            return self.send(state, proxy, road);
+        }
+        let Holding { record, version, .. } = turn.holding.unwrap();
+        let record = self.desk.record(record);
+        let mut renewed = Record::clone(&record);
+        if let Some(claim) = &mut renewed.claim {
+            claim.lease = self.at(state.now).plus(LEASE);
+        }
+        let target = Some(self.desk.put(renewed));
+        Self::turn_mut(state, proxy).phase =
+            Phase::Write(Writing { target, version, tries: 0, absent: false, then: Then::Renew });
+        Ok(())
+    }
+
+    /// Another took the operation over: it is claimed anew.
+    pub(super) fn claim_anew(state: &mut State, proxy: usize) {
+        let holding = Self::now_holding(state, proxy);
+        let asked = state.proxies[proxy].turn.as_ref().unwrap().asked;
+        if holding.first_call {
+            let call = (asked.client, asked.content);
+            state.proxies[proxy].calls.retain(|it| (it.client, it.content) != call);
+        }
+        state.proxies[proxy].memory = holding.found.map(|found| (found, state.now));
+        let turn = Self::turn_mut(state, proxy);
+        (turn.holding, turn.shown, turn.phase) = (None, None, Phase::Look);
+    }
+
+    pub(super) fn send(&self, state: &mut State, proxy: usize, road: Road) -> Outcome {
         let holding = Self::now_holding(state, proxy);
         let record = self.desk.record(holding.record);
         let now = state.now;
@@ -186,13 +226,13 @@ impl Model {
             Road::Unauthorised => {
                 Answer::Read { status: 401, conflict: false, replayed: false, effect: None }
             }
-            Road::Arrives => match self.arrive(state, sent)? {
-                Some(answer) => answer,
-                None => {
+            Road::Arrives => {
+                let Some(answer) = self.arrive(state, sent)? else {
                     Self::turn_mut(state, proxy).phase = Phase::Wire;
                     return Ok(());
-                }
-            },
+                };
+                answer
+            }
         };
         self.answered(state, proxy, answer)
     }
@@ -237,7 +277,7 @@ impl Model {
         }
     }
 
-    fn conclusion(turn: &Turn) -> Conclusion {
+    pub(super) fn conclusion(turn: &Turn) -> Conclusion {
         let mut tally = Tally::default();
         turn.answers.iter().for_each(|answer| tally.add(meaning(*answer)));
         tally.conclusion()
@@ -257,12 +297,13 @@ impl Model {
             && turn.wanted()
             && Self::has_time(state, &turn.asked);
         if goes_on {
-            return self.advance(state, proxy, &record);
+            self.advance(state, proxy, &record);
+            return Ok(());
         }
         self.finish(state, proxy, follows, conclusion)
     }
 
-    fn advance(&self, state: &mut State, proxy: usize, record: &Record) -> Outcome {
+    fn advance(&self, state: &mut State, proxy: usize, record: &Record) {
         let epoch = self.epoch(state.now);
         let key = self.key(record.occurrence.next(epoch));
         let next = self.desk.put(advanced(record, epoch, key, self.at(state.now)));
@@ -271,269 +312,27 @@ impl Model {
         let mut declined = passed_over(record);
         declined.client_keys.retain(|seen| Some(seen.digest) != client);
         let declined = self.desk.put(declined);
-        turn.phase = Phase::Advance { next, declined };
-        if turn.holding.unwrap().version.is_none() {
-            self.go_on(state, proxy, None);
-        }
-        Ok(())
+        let version = turn.holding.unwrap().version;
+        let then = Then::Advance { declined };
+        turn.phase =
+            Phase::Write(Writing { target: Some(next), version, tries: 0, absent: false, then });
     }
 
-    pub(super) fn advance_write(&self, state: &mut State, proxy: usize, heard: Heard) -> Outcome {
-        let turn = state.proxies[proxy].turn.as_ref().unwrap();
-        let Phase::Advance { next, .. } = turn.phase else { return Ok(()) };
-        let op = Op::Replace(turn.holding.unwrap().version, next);
-        match self.operate(state, op, heard)? {
-            Ok(Reply::Done(version)) => self.go_on(state, proxy, version),
-            Err(Down) => self.go_on(state, proxy, None),
-            Ok(Reply::Moved(_)) => {
-                self.note("taken over");
-                let turn = state.proxies[proxy].turn.as_ref().unwrap();
-                let conclusion = Self::conclusion(turn);
-                return self.finish(state, proxy, Follows::Advance, conclusion);
-            }
-            Ok(Reply::Fresh(_) | Reply::Found(_) | Reply::Got(_)) => {
-                return Err("the store answers another".to_owned());
-            }
-        }
-        Ok(())
-    }
-
-    fn go_on(&self, state: &mut State, proxy: usize, version: Option<usize>) {
+    /// The next occurrence stands in the store, or the store did not answer.
+    pub(super) fn go_on(
+        &self,
+        state: &mut State,
+        proxy: usize,
+        declined: Rec,
+        next: Rec,
+        version: Option<usize>,
+    ) {
         let turn = Self::turn_mut(state, proxy);
-        let Phase::Advance { next, declined } = turn.phase else { return };
         let first_call = turn.holding.unwrap().first_call;
         let way = Way::New { repeat: false, abandoned: false };
         let found = Some(declined);
         turn.holding = Some(Holding { found, record: next, version, way, first_call });
         turn.advances += 1;
         self.begin_send(state, proxy);
-    }
-
-    /// Tells the askers; what is learnt is written once the delivery is known.
-    fn finish(
-        &self,
-        state: &mut State,
-        proxy: usize,
-        follows: Follows,
-        conclusion: Conclusion,
-    ) -> Outcome {
-        let now = state.now;
-        let turn = Self::turn_mut(state, proxy);
-        let holding = turn.holding.as_mut().unwrap();
-        if follows == Follows::Forgotten {
-            self.note("forgotten");
-            let record = self.desk.record(holding.record);
-            holding.record = self.desk.put(forgotten(Record::clone(&record), &self.operation));
-        }
-        let found = holding.found.map(|found| self.desk.record(found));
-        let says = Self::says(turn, conclusion, found.as_deref())?;
-        if follows == Follows::Alarm && self.config.kind != Kind::OwnKey && !state.blind {
-            return Err("P1: a saved answer was executed again".to_owned());
-        }
-        let told = Told { says, at: now };
-        self.check_told(state, proxy, told)?;
-        let turn = Self::turn_mut(state, proxy);
-        turn.told = Some(told);
-        match conclusion {
-            Conclusion::NotExecuted => {
-                self.answer_all(state, proxy, says, false)?;
-                self.put_back_now(state, proxy)
-            }
-            Conclusion::InDoubt { .. } => {
-                self.answer_all(state, proxy, says, false)?;
-                if self.config.mistake == Some(Mistake::ReleaseAfterBytes) {
-                    return self.put_back_now(state, proxy);
-                }
-                self.settle_now(state, proxy, false)
-            }
-            Conclusion::Succeeded | Conclusion::Declined { .. } => {
-                for seat in turn.seats.iter_mut().filter(|seat| seat.is == Seated::Waiting) {
-                    seat.is = Seated::Handed;
-                }
-                turn.phase = Phase::Deliver;
-                self.delivery(state, proxy)
-            }
-        }
-    }
-
-    fn says(turn: &Turn, conclusion: Conclusion, found: Option<&Record>) -> Result<Says, String> {
-        let last = *turn.answers.last().unwrap();
-        let nothing_before = found
-            .is_none_or(|found| found.settled().is_some_and(|it| it.result == Ended::Declined));
-        let nothing = match meaning(last) {
-            Meaning::NotExecuted | Meaning::Conflict | Meaning::NotSent | Meaning::RateLimited => {
-                true
-            }
-            Meaning::Unknown
-            | Meaning::Indeterminate { .. }
-            | Meaning::Succeeded
-            | Meaning::Declined { .. } => false,
-        };
-        Ok(match conclusion {
-            Conclusion::Succeeded => match last {
-                Answer::Read { effect: Some(effect), .. } => Says::Success(effect),
-                Answer::Read { .. } | Answer::NotSent | Answer::Unknown => {
-                    return Err("P3: a success without an effect".to_owned());
-                }
-            },
-            Conclusion::Declined { .. } => Says::Declined,
-            Conclusion::NotExecuted if nothing_before && nothing => Says::Nothing,
-            Conclusion::NotExecuted | Conclusion::InDoubt { .. } => Says::Unknown,
-        })
-    }
-
-    /// Settles once it is known whether the latest asker got the answer.
-    pub(super) fn delivery(&self, state: &mut State, proxy: usize) -> Outcome {
-        let turn = state.proxies[proxy].turn.as_ref().unwrap();
-        if turn.phase != Phase::Deliver {
-            return Ok(());
-        }
-        let too_early = self.config.mistake == Some(Mistake::DeliveredTooEarly);
-        match turn.last_seat() {
-            Seated::Waiting | Seated::Handed => Ok(()),
-            Seated::Got => self.settle_now(state, proxy, true),
-            Seated::Lost => self.settle_now(state, proxy, too_early),
-        }
-    }
-
-    fn settle_now(&self, state: &mut State, proxy: usize, delivered: bool) -> Outcome {
-        let now = state.now;
-        let turn = Self::turn_mut(state, proxy);
-        let holding = turn.holding.unwrap();
-        let record = Record::clone(&self.desk.record(holding.record));
-        let joined: Vec<ClientKeyDigest> =
-            turn.seats.iter().filter_map(|seat| digest(seat.client, seat.content)).collect();
-        let learnt = Learnt {
-            conclusion: Self::conclusion(turn),
-            attempts: 0,
-            object: None,
-            request_id: None,
-            last_sent: self.at(turn.began),
-            answered: self.at(turn.told.map_or(now, |told| told.at)),
-        };
-        let asked = turn.asked;
-        let record = settled(record, &learnt, delivered, &joined, self.at(now));
-        let key = self.desk.key(&record.key);
-        let target = self.desk.put(record);
-        state.proxies[proxy].memory = Some((target, now));
-        Self::remember_call(state, proxy, &asked, key);
-        self.note(if delivered { "known as delivered" } else { "not delivered" });
-        let version = holding.version;
-        Self::turn_mut(state, proxy).phase =
-            Phase::Write { target: Some(target), version, tries: 0, absent: false };
-        Ok(())
-    }
-
-    fn put_back_now(&self, state: &mut State, proxy: usize) -> Outcome {
-        let holding = Self::now_holding(state, proxy);
-        let asked = state.proxies[proxy].turn.as_ref().unwrap().asked;
-        if holding.first_call {
-            let call = (asked.client, asked.content);
-            state.proxies[proxy].calls.retain(|it| (it.client, it.content) != call);
-        }
-        let found = holding.found.map(|found| Record::clone(&self.desk.record(found)));
-        let target = put_back(found).map(|record| self.desk.put(record));
-        state.proxies[proxy].memory = target.map(|target| (target, state.now));
-        self.note("put back");
-        Self::turn_mut(state, proxy).phase =
-            Phase::Write { target, version: holding.version, tries: 0, absent: false };
-        Ok(())
-    }
-
-    /// One operation of the write that ends a turn.
-    pub(super) fn end_write(&self, state: &mut State, proxy: usize, heard: Heard) -> Outcome {
-        let turn = state.proxies[proxy].turn.as_ref().unwrap();
-        let Phase::Write { target, version, tries, absent } = turn.phase else { return Ok(()) };
-        let op = match (version, target, absent) {
-            (Some(version), Some(target), _) => Op::Replace(Some(version), target),
-            (Some(version), None, _) => Op::Remove(version),
-            (None, Some(target), true) => Op::Claim(target),
-            (None, _, _) => Op::Get,
-        };
-        match self.operate(state, op, heard)? {
-            Err(Down) => self.write_again(state, proxy, None, tries),
-            Ok(Reply::Fresh(_) | Reply::Done(_)) => self.written(state, proxy, target),
-            Ok(Reply::Got(None)) if target.is_none() => self.written(state, proxy, target),
-            Ok(Reply::Got(None)) => {
-                Self::turn_mut(state, proxy).phase =
-                    Phase::Write { target, version: None, tries, absent: true };
-                Ok(())
-            }
-            Ok(Reply::Moved(None)) => self.left(state, proxy, "taken over"),
-            Ok(Reply::Got(Some(held)) | Reply::Found(held) | Reply::Moved(Some(held))) => {
-                self.found_instead(state, proxy, target, tries, held)
-            }
-        }
-    }
-
-    fn found_instead(
-        &self,
-        state: &mut State,
-        proxy: usize,
-        target: Option<Rec>,
-        tries: usize,
-        held: Held,
-    ) -> Outcome {
-        let holding = Self::now_holding(state, proxy);
-        if target == Some(held.record) {
-            return self.written(state, proxy, target);
-        }
-        let token =
-            |record: Rec| self.desk.record(record).claim.as_ref().map(|claim| claim.token.clone());
-        let ours = token(held.record).is_some() && token(held.record) == token(holding.record);
-        if ours || holding.found == Some(held.record) {
-            self.write_again(state, proxy, Some(held.version), tries)
-        } else {
-            self.left(state, proxy, "taken over")
-        }
-    }
-
-    fn write_again(
-        &self,
-        state: &mut State,
-        proxy: usize,
-        version: Option<usize>,
-        tries: usize,
-    ) -> Outcome {
-        let turn = Self::turn_mut(state, proxy);
-        let Phase::Write { target, .. } = turn.phase else { return Ok(()) };
-        if tries + 1 >= WRITES {
-            return self.left(state, proxy, "not written");
-        }
-        turn.phase = Phase::Write { target, version, tries: tries + 1, absent: false };
-        Ok(())
-    }
-
-    fn left(&self, state: &mut State, proxy: usize, why: &str) -> Outcome {
-        self.note(why);
-        self.end_turn(state, proxy)
-    }
-
-    /// Answers that are still on their way, to others than the latest asker, arrive.
-    fn end_turn(&self, state: &mut State, proxy: usize) -> Outcome {
-        let Some(turn) = state.proxies[proxy].turn.take() else { return Ok(()) };
-        for seat in turn.seats.iter().filter(|seat| seat.is == Seated::Handed) {
-            if let Some(told) = turn.told {
-                self.say(state, seat.caller, told.says)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn written(&self, state: &mut State, proxy: usize, target: Option<Rec>) -> Outcome {
-        let told = state.proxies[proxy].turn.as_ref().unwrap().told;
-        self.end_turn(state, proxy)?;
-        let standing = target.map(|target| self.desk.record(target).standing);
-        let delivered = matches!(
-            standing,
-            Some(Standing::Settled(Settled { result: Ended::Succeeded, delivered: true, .. }))
-        );
-        if let (true, Some(Told { says: Says::Success(effect), .. })) = (delivered, told)
-            && !state.recorded.contains(&effect)
-        {
-            state.recorded.push(effect);
-            state.recorded.sort_unstable();
-        }
-        Ok(())
     }
 }

@@ -84,7 +84,8 @@ impl Model {
         key: Key,
     ) -> Outcome {
         let Some(turn) = &state.proxies[other].turn else { return Ok(()) };
-        if !matches!(turn.phase, Phase::Ready | Phase::Wire) {
+        let ready = turn.phase == Phase::Ready && !self.looks_first(state, turn);
+        if !(ready || turn.phase == Phase::Wire) {
             return Ok(());
         }
         let theirs = self.desk.record(turn.holding.unwrap().record);

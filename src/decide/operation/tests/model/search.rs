@@ -1,7 +1,10 @@
 //! Breadth-first search over hashed states, so that the first trace of a violation is a shortest.
 
 use std::collections::{HashSet, VecDeque};
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::fmt::Write as _;
+use std::hash::{Hash, Hasher};
+
+use sha2::{Digest, Sha256};
 
 use super::state::State;
 use super::{Model, Step};
@@ -32,42 +35,34 @@ struct Node {
     depth: usize,
 }
 
-/// Two hashes of a state: with 10 million states, two that differ meet by chance with a
-/// probability under 10^-24.
-struct Hashes(RandomState, RandomState);
-
-impl Hashes {
-    fn of(&self, state: &State) -> u128 {
-        let (mut one, mut other) = (self.0.build_hasher(), self.1.build_hasher());
-        let mut both = Both(&mut one, &mut other);
-        state.hash(&mut both);
-        let Both(one, other) = both;
-        u128::from(std::hash::Hasher::finish(one)) << 64
-            | u128::from(std::hash::Hasher::finish(other))
-    }
+/// A digest of a state: two that differ do not meet.
+fn digest(state: &State) -> u128 {
+    let mut bytes = Bytes(Vec::with_capacity(1024));
+    state.hash(&mut bytes);
+    let digest = Sha256::digest(&bytes.0);
+    u128::from_be_bytes(digest[..16].try_into().unwrap())
 }
 
-struct Both<'a, H>(&'a mut H, &'a mut H);
+/// What is hashed, as it is: one digest of it all is cheaper than many small ones.
+struct Bytes(Vec<u8>);
 
-impl<H: std::hash::Hasher> std::hash::Hasher for Both<'_, H> {
+impl Hasher for Bytes {
     fn finish(&self) -> u64 {
-        self.0.finish()
+        0
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        self.0.write(bytes);
-        self.1.write(bytes);
+        self.0.extend_from_slice(bytes);
     }
 }
 
 /// Explores all that can be reached, or `most` states; ends at the first violation.
 pub(super) fn explore(model: &Model, most: usize) -> Report {
-    let hashes = Hashes(RandomState::new(), RandomState::new());
     let mut seen: HashSet<u128> = HashSet::new();
     let mut nodes = vec![Node { parent: 0, step: None, depth: 0 }];
     let mut queue = VecDeque::from([(model.initial(), 0)]);
     let mut report = Report { states: 1, ..Report::default() };
-    seen.insert(hashes.of(&model.initial()));
+    seen.insert(digest(&model.initial()));
     while let Some((state, number)) = queue.pop_front() {
         let depth = nodes[number].depth;
         report.depth = report.depth.max(depth);
@@ -85,7 +80,7 @@ pub(super) fn explore(model: &Model, most: usize) -> Report {
             report.transitions += 1;
             match model.apply(&state, step) {
                 Ok(next) => {
-                    if !seen.insert(hashes.of(&next)) {
+                    if !seen.insert(digest(&next)) {
                         continue;
                     }
                     if report.states >= most {
@@ -129,7 +124,7 @@ fn told(model: &Model, what: String, steps: &[Step], length: usize) -> Violation
         if n == length {
             trace.push_str("  --- from here on without faults ---\n");
         }
-        trace.push_str(&format!("  {:>3}. {step:?}: {}\n", n + 1, notes.join("; ")));
+        writeln!(trace, "  {:>3}. {step:?}: {}", n + 1, notes.join("; ")).unwrap();
         match next {
             Ok(next) => state = next,
             Err(_violation) => break,

@@ -21,14 +21,21 @@ pub(super) type Effect = usize;
 /// Gives equal things equal numbers, so that states are small.
 #[derive(Default)]
 pub(super) struct Desk {
-    records: RefCell<(HashMap<Vec<u8>, Rec>, Vec<Rc<Record>>)>,
+    records: RefCell<Records>,
     keys: RefCell<Vec<IdempotencyKey>>,
+}
+
+#[derive(Default)]
+struct Records {
+    /// By their bytes.
+    index: HashMap<Vec<u8>, Rec>,
+    all: Vec<Rc<Record>>,
 }
 
 impl Desk {
     pub(super) fn put(&self, record: Record) -> Rec {
         let bytes = encode(&record).unwrap().to_vec();
-        let (index, all) = &mut *self.records.borrow_mut();
+        let Records { index, all } = &mut *self.records.borrow_mut();
         *index.entry(bytes).or_insert_with(|| {
             all.push(Rc::new(record));
             all.len() - 1
@@ -36,7 +43,7 @@ impl Desk {
     }
 
     pub(super) fn record(&self, number: Rec) -> Rc<Record> {
-        Rc::clone(&self.records.borrow().1[number])
+        Rc::clone(&self.records.borrow().all[number])
     }
 
     pub(super) fn key(&self, key: &IdempotencyKey) -> Key {
@@ -100,6 +107,17 @@ pub(super) struct Proxy {
     /// `recent`: the calls, by client key and content, with the key sent and when.
     pub(super) calls: Vec<Call>,
     pub(super) turn: Option<Turn>,
+    /// The write that the store did not take.
+    pub(super) unwritten: Option<Unwritten>,
+}
+
+/// A write that is made later, and what tells whether its claim still stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Unwritten {
+    pub(super) claimed: Rec,
+    pub(super) found: Option<Rec>,
+    /// Nothing: what stands is removed.
+    pub(super) target: Option<Rec>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -164,12 +182,34 @@ pub(super) enum Phase {
     Ready,
     /// An attempt is on its way.
     Wire,
-    /// The write of the next occurrence.
-    Advance { next: Rec, declined: Rec },
     /// Whether the latest asker got the answer.
     Deliver,
-    /// The write after it; `absent`: a read found nothing, and a claim follows.
-    Write { target: Option<Rec>, version: Option<usize>, tries: usize, absent: bool },
+    /// A write over the claim.
+    Write(Writing),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Writing {
+    /// Nothing: what stands is removed.
+    pub(super) target: Option<Rec>,
+    pub(super) version: Option<usize>,
+    pub(super) tries: usize,
+    /// A read found nothing, and a claim follows.
+    pub(super) absent: bool,
+    pub(super) then: Then,
+}
+
+/// What a write is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Then {
+    /// The next occurrence is sent; this is what is put back if nothing comes of it.
+    Advance { declined: Rec },
+    /// The lease begins anew before the first attempt.
+    Renew,
+    /// The decline that was written is told.
+    Tell,
+    /// The turn ends.
+    End,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

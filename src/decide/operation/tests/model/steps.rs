@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::provider::Mood;
-use super::state::{Caller, Phase, Place, Says, Seated, State};
+use super::state::{Caller, Phase, Place, Says, Seated, State, Then};
 use super::store::Heard;
-use super::{Model, Outcome, Road, Step};
+use super::{Fault, Model, Outcome, Road, Step};
 use crate::decide::identity::Kind;
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -30,22 +30,24 @@ impl Model {
         let mut steps = Vec::new();
         for caller in 0..state.callers.len() {
             match state.callers[caller].place {
-                Place::Resting => {}
                 Place::At(_) if overdue(state, caller) => steps.push(Step::Overdue { caller }),
                 Place::At(_) => steps.push(Step::Enter { caller }),
                 Place::Seated(_) if handed(state, caller) => {
                     steps.push(Step::Deliver { caller, got: true });
                 }
-                Place::Seated(_) => {}
+                Place::Resting | Place::Seated(_) => {}
             }
         }
         for proxy in 0..state.proxies.len() {
             match state.proxies[proxy].turn.as_ref().map(|turn| turn.phase) {
                 None | Some(Phase::Wire | Phase::Deliver) => {}
                 Some(Phase::Ready) => steps.push(Step::Attempt { proxy, road: Road::Arrives }),
-                Some(Phase::Look | Phase::Swap | Phase::Advance { .. } | Phase::Write { .. }) => {
-                    steps.push(Step::Store { proxy, heard: Heard::Answered })
+                Some(Phase::Look | Phase::Swap | Phase::Write(_)) => {
+                    steps.push(Step::Store { proxy, heard: Heard::Answered });
                 }
+            }
+            if state.proxies[proxy].unwritten.is_some() {
+                steps.push(Step::WriteLeft { proxy });
             }
         }
         steps.extend((0..state.provider.delayed.len()).map(|delayed| Step::Late { delayed }));
@@ -92,7 +94,7 @@ impl Model {
         for (caller, it) in state.callers.iter().enumerate() {
             match it.place {
                 Place::Resting => {}
-                _at if !self.config.people => {}
+                _at if !self.may(Fault::People) => {}
                 Place::Seated(_) if handed(state, caller) => {
                     steps.push(Step::Deliver { caller, got: false });
                 }
@@ -102,44 +104,57 @@ impl Model {
         for (proxy, it) in state.proxies.iter().enumerate() {
             let phase = it.turn.as_ref().map(|turn| turn.phase);
             match phase {
-                None | Some(Phase::Deliver) => {}
-                Some(Phase::Ready) if self.config.roads => {
+                Some(Phase::Ready) if self.may(Fault::Roads) => {
                     let roads = [Road::NotSent, Road::Lost, Road::Delayed, Road::Unauthorised];
                     steps.extend(roads.map(|road| Step::Attempt { proxy, road }));
                 }
-                Some(Phase::Ready) => {}
-                Some(Phase::Wire) if self.config.people => steps.push(Step::TimeOut { proxy }),
-                Some(Phase::Wire) => {}
-                Some(Phase::Look | Phase::Swap | Phase::Advance { .. } | Phase::Write { .. })
-                    if self.config.silent =>
-                {
-                    for heard in [Heard::NotDone, Heard::DoneUnanswered] {
+                Some(Phase::Wire) if self.may(Fault::People) => steps.push(Step::TimeOut { proxy }),
+                Some(Phase::Look | Phase::Swap | Phase::Write(_)) if self.may(Fault::Silence) => {
+                    let ends = matches!(phase, Some(Phase::Write(it)) if it.then == Then::End);
+                    let long = ends.then_some(Heard::DownForLong);
+                    for heard in [Heard::NotDone, Heard::DoneUnanswered].into_iter().chain(long) {
                         steps.push(Step::Store { proxy, heard });
                     }
                 }
-                Some(Phase::Look | Phase::Swap | Phase::Advance { .. } | Phase::Write { .. }) => {}
+                None
+                | Some(
+                    Phase::Look
+                    | Phase::Swap
+                    | Phase::Ready
+                    | Phase::Wire
+                    | Phase::Deliver
+                    | Phase::Write(_),
+                ) => {}
             }
-            if self.config.crashes && (phase.is_some() || it.memory.is_some()) {
+            if self.may(Fault::Crash) && (phase.is_some() || it.memory.is_some()) {
                 steps.push(Step::Crash { proxy });
             }
         }
-        if self.config.forgets && state.store.held.is_some() {
+        if self.may(Fault::Forget) && state.store.held.is_some() {
             steps.push(Step::Forget);
         }
-        steps.extend((1..=state.store.before.len()).map(|writes| Step::StepBack { writes }));
+        steps.extend((1..=state.store.before.len()).map(|writes| Step::Restore { writes }));
     }
 
     /// The state after a step, or the promise that it breaks.
     pub(super) fn apply(&self, state: &State, step: Step) -> Result<State, String> {
         let mut next = state.clone();
         let fault = match step {
-            Step::HangUp { .. } | Step::TimeOut { .. } | Step::Crash { .. } => true,
-            Step::Forget | Step::StepBack { .. } => true,
+            Step::HangUp { .. }
+            | Step::TimeOut { .. }
+            | Step::Crash { .. }
+            | Step::Forget
+            | Step::Restore { .. } => true,
             Step::Deliver { got, .. } => !got,
             Step::Attempt { road, .. } => road != Road::Arrives,
             Step::Store { heard, .. } => heard != Heard::Answered,
-            Step::Ask { .. } | Step::OtherCard { .. } | Step::Enter { .. } => false,
-            Step::Overdue { .. } | Step::Late { .. } | Step::Pass { .. } => false,
+            Step::Ask { .. }
+            | Step::OtherCard { .. }
+            | Step::Enter { .. }
+            | Step::Overdue { .. }
+            | Step::WriteLeft { .. }
+            | Step::Late { .. }
+            | Step::Pass { .. } => false,
             Step::Finish { mood, .. } => {
                 next.moods = next.moods.saturating_sub(usize::from(mood != Mood::Succeed));
                 false
@@ -147,7 +162,7 @@ impl Model {
         };
         next.faults = next.faults.saturating_sub(usize::from(fault));
         self.take(&mut next, step)?;
-        self.tidy(&mut next);
+        Self::tidy(&mut next);
         Ok(next)
     }
 
@@ -167,6 +182,7 @@ impl Model {
             Step::HangUp { caller } => self.hang_up(state, caller),
             Step::Deliver { caller, got } => self.deliver(state, caller, got),
             Step::Store { proxy, heard } => self.store(state, proxy, heard),
+            Step::WriteLeft { proxy } => self.write_left(state, proxy),
             Step::Attempt { proxy, road } => self.attempt(state, proxy, road),
             Step::TimeOut { proxy } => self.time_out(state, proxy),
             Step::Finish { running, mood } => self.finish_running(state, running, mood),
@@ -180,7 +196,7 @@ impl Model {
                 lost(state);
                 Ok(())
             }
-            Step::StepBack { writes } => {
+            Step::Restore { writes } => {
                 state.store.held = state.store.before[writes - 1];
                 state.store.before.clear();
                 lost(state);
@@ -198,8 +214,7 @@ impl Model {
         match state.proxies[proxy].turn.as_ref().map(|turn| turn.phase) {
             Some(Phase::Look) => self.look(state, proxy, heard),
             Some(Phase::Swap) => self.swap(state, proxy, heard),
-            Some(Phase::Advance { .. }) => self.advance_write(state, proxy, heard),
-            Some(Phase::Write { .. }) => self.end_write(state, proxy, heard),
+            Some(Phase::Write(writing)) => self.write_once(state, proxy, writing, heard),
             Some(Phase::Ready | Phase::Wire | Phase::Deliver) | None => Ok(()),
         }
     }

@@ -1,7 +1,7 @@
 //! The store: compare and swap that may lose, step back, expire, or not answer.
 
-use super::state::{Held, Rec, State};
-use super::{Mistake, Model, Outcome};
+use super::state::{Held, Phase, Rec, State, Writing};
+use super::{Fault, Mistake, Model, Outcome};
 use crate::decide::operation::change::kept;
 
 /// What comes of asking the store.
@@ -12,6 +12,8 @@ pub(super) enum Heard {
     NotDone,
     /// No answer, and it was written.
     DoneUnanswered,
+    /// No answer to any try of a write, and nothing was written.
+    DownForLong,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +49,7 @@ impl Model {
     ) -> Result<Result<Reply, Down>, String> {
         match heard {
             Heard::Answered => self.perform(state, op).map(Ok),
-            Heard::NotDone => {
+            Heard::NotDone | Heard::DownForLong => {
                 state.blind = true;
                 Ok(Err(Down))
             }
@@ -72,7 +74,8 @@ impl Model {
             (Op::Get, held) => Reply::Got(held),
             (Op::Replace(seen, record), _) => {
                 let matches = held.is_some() && held.map(|held| held.version) == seen;
-                if !matches && !(held.is_some() && blindly(Mistake::SettleWithoutCompare)) {
+                let over_all = held.is_some() && blindly(Mistake::SettleWithoutCompare);
+                if !(matches || over_all) {
                     return Ok(Reply::Moved(held));
                 }
                 self.write(state, Some(record), matches)?;
@@ -88,7 +91,7 @@ impl Model {
 
     fn write(&self, state: &mut State, record: Option<Rec>, seen: bool) -> Outcome {
         self.check_write(state, state.store.held.map(|held| held.record), record, seen)?;
-        if self.config.steps_back {
+        if self.may(Fault::StepBack) {
             let was = state.store.held;
             state.store.before.insert(0, was);
             state.store.before.truncate(2);
@@ -102,7 +105,7 @@ impl Model {
     }
 
     /// Numbers the versions anew: all that counts is which of them stands, or stood lately.
-    pub(super) fn tidy(&self, state: &mut State) {
+    pub(super) fn tidy(state: &mut State) {
         if state.faults == 0 {
             state.store.before.clear();
         }
@@ -120,7 +123,7 @@ impl Model {
             if let Some(version) = turn.holding.as_mut().and_then(|it| it.version.as_mut()) {
                 *version = place(*version);
             }
-            if let super::state::Phase::Write { version: Some(version), .. } = &mut turn.phase {
+            if let Phase::Write(Writing { version: Some(version), .. }) = &mut turn.phase {
                 *version = place(*version);
             }
         }
