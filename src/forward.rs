@@ -5,7 +5,8 @@
 //! here bears the same key.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -74,6 +75,50 @@ impl Message {
             headers.insert(IDEMPOTENCY_KEY, value);
         }
         request
+    }
+}
+
+/// Until when a key may be sent.
+#[derive(Clone, Debug, Default)]
+pub struct Until {
+    /// When it becomes too old (I6).
+    pub safe: Option<Timestamp>,
+    /// When another process may take the operation over.
+    pub lease: Option<Lease>,
+}
+
+impl Until {
+    fn passed(&self, now: Timestamp) -> Option<Why> {
+        let safe = self.safe.is_none_or(|safe| now < safe);
+        let held = self.lease.as_ref().is_none_or(|lease| now < lease.ends());
+        match (safe, held) {
+            (false, _) => Some(Why::Retention),
+            (true, false) => Some(Why::Lease),
+            (true, true) => None,
+        }
+    }
+}
+
+/// When a lease ends, which moves on as it is renewed. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Lease(Arc<AtomicU64>);
+
+impl Lease {
+    /// One that ends then.
+    #[must_use]
+    pub fn until(end: Timestamp) -> Self {
+        Self(Arc::new(AtomicU64::new(end.as_millis())))
+    }
+
+    /// When it ends.
+    #[must_use]
+    pub fn ends(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::Acquire))
+    }
+
+    /// It was renewed.
+    pub fn renewed(&self, end: Timestamp) {
+        self.0.store(end.as_millis(), Ordering::Release);
     }
 }
 
@@ -162,13 +207,13 @@ impl<U: Upstream> Forwarder<U> {
 
     /// Sends `message` with `key` until there is an outcome or a reason to stop.
     ///
-    /// `safe_until` is when the key becomes too old to be sent (I6), looked at before every
-    /// attempt; `askers` are those who wait: without any, no new attempt is made (I11).
+    /// `until` is looked at before every attempt but the first, which the caller has judged;
+    /// `askers` are those who wait: without any, no new attempt is made (I11).
     pub async fn run(
         &self,
         message: &Message,
         key: &IdempotencyKey,
-        safe_until: Option<Timestamp>,
+        until: &Until,
         askers: &Table,
     ) -> Exchanged {
         self.budget().deposit();
@@ -209,9 +254,9 @@ impl<U: Upstream> Forwarder<U> {
                 indeterminate,
                 wanted: askers.wanted() || seams::mistake(Mistake::RetriedUnwanted),
                 closing: self.closing.is_cancelled(),
-                key_is_safe: safe_until.is_none_or(|until| self.clock.now() < until),
+                key_is_safe: until.safe.is_none_or(|safe| self.clock.now() < safe),
             };
-            let why = match self.next(&situation, safe_until, askers).await {
+            let why = match self.next(&situation, until, askers).await {
                 Ok(()) => continue,
                 Err(why) => why,
             };
@@ -237,12 +282,7 @@ impl<U: Upstream> Forwarder<U> {
     }
 
     /// Pauses before the next attempt, or says why there is none.
-    async fn next(
-        &self,
-        situation: &Situation,
-        safe_until: Option<Timestamp>,
-        askers: &Table,
-    ) -> Result<(), Why> {
+    async fn next(&self, situation: &Situation, until: &Until, askers: &Table) -> Result<(), Why> {
         let pause = match retry::after(&self.limits, situation, self.chance.share()) {
             Next::Stop(why) => return Err(why),
             Next::Resend(pause) => pause,
@@ -259,8 +299,8 @@ impl<U: Upstream> Forwarder<U> {
             () = self.closing.cancelled() => return Err(Why::Shutdown),
             () = self.clock.sleep(pause) => {}
         }
-        if safe_until.is_some_and(|until| self.clock.now() >= until) {
-            return Err(Why::Retention);
+        if let Some(why) = until.passed(self.clock.now()) {
+            return Err(why);
         }
         self.metrics.retry(situation.meaning.row().as_str());
         Ok(())

@@ -65,6 +65,8 @@ pub enum Why {
     Unwanted,
     /// The key is too old to be sent again.
     Retention,
+    /// The lease ended: another process may have taken the operation over.
+    Lease,
     /// payonce is shutting down.
     Shutdown,
     /// The retry budget of the upstream is used up.
@@ -82,6 +84,7 @@ impl Why {
             Self::Deadline => "deadline",
             Self::Unwanted => "unwanted",
             Self::Retention => "retention",
+            Self::Lease => "lease",
             Self::Shutdown => "shutdown",
             Self::Budget => "budget",
         }

@@ -15,6 +15,7 @@ use crate::decide::operation::change::{Claiming, claimed, further};
 use crate::decide::operation::codec::decode;
 use crate::decide::operation::record::{Claim, Past, Record};
 use crate::decide::operation::table::{Ask, Owner, Refused, Row, Send, Then, Way, judge};
+use crate::forward::Lease;
 use crate::inflight::Table;
 use crate::ledger::{Claimed as Found, Entry, Held, Ledger, LedgerError, Replaced, Version};
 use crate::refusal::Refusal;
@@ -34,6 +35,8 @@ pub(super) struct Holding {
     pub(super) record: Record,
     /// The version of that; `None` if the ledger did not answer, so that it may not stand there.
     pub(super) version: Option<Version>,
+    /// Until when no other process takes it over; none does where this one has the ledger alone.
+    pub(super) lease: Option<Lease>,
     /// Why its key is sent.
     pub(super) way: Way,
     /// The row that decided.
@@ -247,19 +250,17 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         send: Send,
         row: Row,
     ) -> Holding {
+        let ends = ask.now.plus(self.config.lease);
         let with = Claiming {
-            claim: Claim {
-                owner: self.config.owner.clone(),
-                token: asked.token(),
-                lease: ask.now.plus(self.config.lease),
-            },
+            claim: Claim { owner: self.config.owner.clone(), token: asked.token(), lease: ends },
             key: asked.key(send.occurrence),
             request: asked.request(),
             api: asked.message.api,
             about: asked.about.clone(),
         };
         let record = claimed(found.as_ref(), ask, send, with);
-        Holding { found, record, version: None, way: send.way, row, first_call: false }
+        let lease = (!self.ledger.exclusive()).then(|| Lease::until(ends));
+        Holding { found, record, version: None, lease, way: send.way, row, first_call: false }
     }
 
     /// Whether the owner of a record still works on it. This process holds the turn, so a claim of

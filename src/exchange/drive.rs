@@ -19,7 +19,7 @@ use crate::decide::operation::table::Way;
 use crate::decide::operation::{Occurrence, Retention};
 use crate::decide::outcome::Conclusion;
 use crate::delivery::Delivery;
-use crate::forward::Exchanged;
+use crate::forward::{Exchanged, Until};
 use crate::inflight::{Table, Turn};
 use crate::ledger::Ledger;
 use crate::notes::Note;
@@ -45,7 +45,7 @@ pub(super) async fn call<L: Ledger, U: Upstream>(
     }
     let key = asked.call_key();
     let first = exchange.remember_call(&asked, &key);
-    let done = exchange.forwarder.run(&asked.message, &key, None, table).await;
+    let done = exchange.forwarder.run(&asked.message, &key, &Until::default(), table).await;
     if done.conclusion == Conclusion::NotExecuted && first {
         exchange.forget_call(&asked);
     }
@@ -82,8 +82,9 @@ pub(super) async fn earlier<L: Ledger, U: Upstream>(
     if !table.wanted() {
         return;
     }
-    let safe_until = past.first_sent.plus(Retention::of(asked.message.api).safe);
-    let done = exchange.forwarder.run(&asked.message, &past.key, Some(safe_until), table).await;
+    let safe = past.first_sent.plus(Retention::of(asked.message.api).safe);
+    let until = Until { safe: Some(safe), lease: None };
+    let done = exchange.forwarder.run(&asked.message, &past.key, &until, table).await;
     if done.conclusion == Conclusion::Succeeded && !done.replayed {
         exchange.metrics.alarm("fresh_on_replay");
         error!(operation_id = %asked.identified.operation, "a saved answer was asked for again and \
@@ -104,7 +105,7 @@ pub(super) async fn operation<L: Ledger, U: Upstream>(
     let table = Arc::clone(turn.table());
     if seams::mistake(Mistake::SendBeforeClaim) {
         let key = asked.key(Occurrence::first(exchange.ask(&asked).epoch));
-        drop(exchange.forwarder.run(&asked.message, &key, None, &table).await);
+        drop(exchange.forwarder.run(&asked.message, &key, &Until::default(), &table).await);
     }
     let mut holding = loop {
         let mut holding = match exchange.claim(&asked, &table).await {
@@ -160,8 +161,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 key = asked
                     .key(Occurrence { epoch: self.ask(asked).epoch, ..holding.record.occurrence });
             }
-            let safe_until = safe_until(&holding.record);
-            let run = self.forwarder.run(&asked.message, &key, safe_until, table);
+            let until = Until { safe: safe_until(&holding.record), lease: holding.lease.clone() };
+            let run = self.forwarder.run(&asked.message, &key, &until, table);
             let run = self.while_held(asked, holding, run).await;
             let follows = change::follows(
                 &holding.record,
@@ -176,7 +177,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 && asked.recalled.is_none()
                 && table.wanted()
                 && self.has_time(asked);
-            if !goes_on || !self.advance(asked, holding).await {
+            if !goes_on
+                || !self.advance(asked, holding).await
+                || !self.still_ours(asked, holding).await
+            {
                 return (run, follows);
             }
             table.claimed(Arc::new(holding.record.clone()));

@@ -226,9 +226,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     /// Whether a claim may still be acted on: a process that stood still for longer than its lease
     /// (stopped, suspended) looks first whether another took the operation over meanwhile.
     pub(super) async fn still_ours(&self, asked: &Asked, holding: &mut Holding) -> bool {
-        let lease = holding.record.claim.as_ref().map(|claim| claim.lease);
-        let held = lease.is_some_and(|lease| self.clock.now() < lease);
-        if held || holding.version.is_none() || self.ledger.exclusive() {
+        let held = holding.lease.as_ref().is_none_or(|lease| self.clock.now() < lease.ends());
+        if held || holding.version.is_none() {
             return true;
         }
         // As with a claim that was not answered, the key is the same for whoever has it now.
@@ -265,8 +264,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     /// Begins the lease anew; false if another process took the operation over.
     async fn renew(&self, asked: &Asked, holding: &mut Holding) -> Result<bool, LedgerError> {
         let mut renewed = holding.record.clone();
+        let ends = self.clock.now().plus(self.config.lease);
         if let Some(claim) = &mut renewed.claim {
-            claim.lease = self.clock.now().plus(self.config.lease);
+            claim.lease = ends;
         }
         seams::point(Point::BeforeRenew);
         let moved = self.move_on(asked, holding, &renewed).await;
@@ -274,6 +274,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let Some(version) = moved? else { return Ok(false) };
         holding.version = Some(version);
         holding.record = renewed;
+        if let Some(lease) = &holding.lease {
+            lease.renewed(ends);
+        }
         Ok(true)
     }
 }
