@@ -241,6 +241,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                     return answer.ok_or_else(|| unanswered(&asked));
                 }
                 Entered::Busy(table) => {
+                    asked.waits();
                     let left = deadline.saturating_sub(self.clock.now().since(asked.arrived()));
                     match self.clock.timeout(left, self.visit(&table, &asked, conn)).await {
                         Err(_elapsed) => return Err(Refusal::StillInFlight),

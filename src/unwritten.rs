@@ -59,12 +59,13 @@ impl<W> Unwritten<W> {
         queue.writes.remove(&id).map(|write| (id, write))
     }
 
-    /// Puts one back that was taken and failed, unless a later one of its record has come.
+    /// Puts one back behind the others that was taken and failed, unless a later one of its record
+    /// has come.
     pub fn put_back(&self, id: RecordId, write: W) {
         let mut queue = self.lock();
         if let Entry::Vacant(free) = queue.writes.entry(id) {
             free.insert(write);
-            queue.order.push_front(id);
+            queue.order.push_back(id);
         }
     }
 
@@ -110,7 +111,9 @@ mod tests {
         unwritten.add(id(1), "third");
         unwritten.put_back(id(1), "second");
         assert_eq!(unwritten.take(), Some((id(2), "other")));
+        unwritten.put_back(id(2), "other");
         assert_eq!(unwritten.take(), Some((id(1), "third")));
+        assert_eq!(unwritten.take(), Some((id(2), "other")));
         assert_eq!(unwritten.take(), None);
     }
 

@@ -59,6 +59,7 @@ fn check_decisions(record: &Record) {
                     next_after_saved_500: false,
                     epoch: record.occurrence.epoch,
                     arrived: record.first_sent,
+                    waited: false,
                     now,
                 };
                 let verdict = judge(Some(record), owner, &ask);

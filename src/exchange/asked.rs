@@ -1,6 +1,7 @@
 //! From a request to what is asked: its scope, body, key, identity.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -155,6 +156,7 @@ pub struct Asked {
     pub about: About,
     pub(super) secret: Secret,
     nonce: [u8; 16],
+    waited: AtomicBool,
     _body: Arc<Buffered>,
 }
 
@@ -169,6 +171,11 @@ impl Asked {
     #[must_use]
     pub const fn arrived(&self) -> Timestamp {
         self.message.arrived
+    }
+
+    /// It waits for somebody who works on its operation.
+    pub(super) fn waits(&self) {
+        self.waited.store(true, Ordering::Relaxed);
     }
 
     /// Its client key, for people to look it up by.
@@ -270,6 +277,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             about,
             secret,
             nonce,
+            waited: AtomicBool::new(false),
             _body: Arc::clone(body),
         })
     }
@@ -287,6 +295,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             next_after_saved_500: asked.rule.indeterminate == Indeterminate::Next,
             epoch: retention.epoch_at(&asked.identified.operation, now),
             arrived: asked.arrived(),
+            waited: asked.waited.load(Ordering::Relaxed),
             now,
         }
     }

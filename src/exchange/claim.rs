@@ -81,7 +81,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             let late = match self.look(asked, table).await {
                 Ok(Looked::Done(claimed)) => return claimed,
                 Ok(Looked::Lost) => Refusal::StillInFlight,
-                Ok(Looked::Elsewhere(late)) => late,
+                Ok(Looked::Elsewhere(late)) => {
+                    asked.waits();
+                    late
+                }
                 Err(failed) => return self.without_ledger(asked, &failed),
             };
             if self.clock.now().plus(look) >= until {

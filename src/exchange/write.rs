@@ -26,6 +26,8 @@ const WRITES: u32 = 3;
 const BETWEEN_WRITES: Duration = Duration::from_millis(200);
 /// How often what was kept is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// After so many failures in a row the store is down, and the others wait as well.
+const FAILURES: u32 = 3;
 
 /// A write over a claim, and what tells whether the claim still stands.
 #[derive(Clone, Debug)]
@@ -116,17 +118,18 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
 
     /// Makes the writes that were kept, until `done`, and then once more.
     pub async fn write_what_is_left(&self, done: CancellationToken) {
-        let waiting = async {
-            loop {
+        loop {
+            let due = async {
                 self.unwritten.some().await;
                 self.clock.sleep(AGAIN).await;
-                self.write_left().await;
+            };
+            tokio::select! {
+                biased;
+                () = done.cancelled() => break,
+                () = due => {}
             }
-        };
-        tokio::select! {
-            biased;
-            () = done.cancelled() => {}
-            () = waiting => {}
+            // Never ended half-way: the write that was taken would be lost.
+            self.write_left().await;
         }
         self.write_left().await;
         let left = self.unwritten.len();
@@ -139,12 +142,24 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         }
     }
 
+    /// Tries each once. One that fails goes behind the others: it may be it alone that cannot be
+    /// written (a damaged record, a part of a Cluster that is down).
     async fn write_left(&self) {
-        while let Some((id, write)) = self.unwritten.take() {
+        let mut failed = 0;
+        for _ in 0..self.unwritten.len() {
+            let Some((id, write)) = self.unwritten.take() else { return };
             match self.write_later(&write).await {
-                Ok(()) => info!(operation_id = %write.operation, "the store took it at last"),
-                // It is down: the others wait as well.
-                Err(_unavailable) => return self.unwritten.put_back(id, write),
+                Ok(()) => {
+                    failed = 0;
+                    info!(operation_id = %write.operation, "the store took it at last");
+                }
+                Err(_failed) => {
+                    self.unwritten.put_back(id, write);
+                    failed += 1;
+                    if failed == FAILURES {
+                        return;
+                    }
+                }
             }
         }
     }

@@ -9,6 +9,7 @@
 )]
 
 pub(crate) mod contract;
+mod demoted;
 mod down;
 mod fail_over;
 mod forgetting;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at what is not")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use payonce::ledger::Ledger;
 use payonce::ledger::memory::Memory;
@@ -40,13 +41,25 @@ struct Pods {
 }
 
 async fn pods(policy: &str) -> Pods {
+    pods_apart(policy, Duration::ZERO).await
+}
+
+/// The clock of the first runs ahead of the other's.
+async fn pods_apart(policy: &str, ahead: Duration) -> Pods {
     let mut store = None;
     let one = Setup::policy(policy)
         .start_with(|clock| Arc::clone(store.insert(Arc::new(Shared(Memory::new(clock, 1_000))))))
         .await;
     let store = store.unwrap();
     let same = Arc::clone(&store);
-    let two = Setup::policy(policy).clock(&one.clock).upstream(one.sandbox.addr());
+    let two = Setup::policy(policy).upstream(one.sandbox.addr());
+    let two = match ahead {
+        Duration::ZERO => two.clock(&one.clock),
+        ahead => {
+            one.clock.advance(ahead);
+            two
+        }
+    };
     let two = two.start_with(|_clock| same).await;
     Pods { one, two, store }
 }
@@ -80,6 +93,23 @@ async fn a_twin_that_comes_to_another_pod_after_the_answer_is_a_purchase_of_its_
     pods.one.done(&charge().sdk(1)).await;
     pods.two.done(&charge().sdk(2)).await.is(200, "repeated");
     assert_eq!(pods.one.effects().len(), 2);
+}
+
+#[tokio::test]
+async fn a_twin_after_the_answer_is_a_purchase_though_the_other_pods_clock_runs_ahead() {
+    let pods = pods_apart(&twins(), Duration::from_mins(10)).await;
+    pods.one.done(&charge().sdk(1)).await;
+    pods.two.done(&charge().sdk(2)).await.is(200, "repeated");
+    assert_eq!(pods.one.effects().len(), 2);
+}
+
+#[tokio::test]
+async fn twins_at_once_are_one_effect_though_the_other_pods_clock_runs_ahead() {
+    let pods = pods_apart(&twins(), Duration::from_mins(10)).await;
+    let (first, second) = pods.at_once(&charge().sdk(1), &charge().sdk(2)).await;
+    first.is(200, "executed");
+    second.is(200, "replayed");
+    assert_eq!(pods.one.effects().len(), 1);
 }
 
 #[tokio::test]

@@ -95,6 +95,8 @@ pub struct Ask<'a> {
     pub epoch: u64,
     /// When the request arrived.
     pub arrived: Timestamp,
+    /// Whether it has waited for somebody who worked on the operation.
+    pub waited: bool,
     /// The present.
     pub now: Timestamp,
 }
@@ -236,7 +238,11 @@ fn known(record: &Record, owner: Owner, ask: &Ask<'_>) -> (Row, Then) {
 /// Whether it had arrived when the outcome was told, and shares it: with an owner in its own process
 /// it takes the answer itself, with one in another process it asks for the same again.
 fn joined(record: &Record, ask: &Ask<'_>) -> bool {
-    let in_time = record.answered.is_some_and(|answered| ask.arrived < answered);
+    // An answer from the future is that of a process whose clock runs ahead: only who has waited for
+    // it surely came before it.
+    let in_time = record
+        .answered
+        .is_some_and(|answered| ask.arrived < answered && (ask.waited || answered <= ask.now));
     in_time && (ask.twins || ask.named()) && record.settled().is_some()
 }
 

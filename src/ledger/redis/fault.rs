@@ -48,6 +48,9 @@ pub(super) struct Redirect {
 }
 
 impl Fault {
+    /// The server has become a replica.
+    pub(super) const DEMOTED: Self = Self::Later("READONLY");
+
     /// What a server's error says. Its words may quote what was sent, so only its code is kept.
     pub(super) fn of(error: &ServerError, asked: &Node) -> Self {
         let code = error.code();
@@ -57,9 +60,13 @@ impl Fault {
                 None => Self::Refused(code.to_owned()),
             },
             "TRYAGAIN" => Self::Later("TRYAGAIN"),
-            "READONLY" => Self::Later("READONLY"),
+            "READONLY" => Self::DEMOTED,
             "NOSCRIPT" => Self::NoScript,
             "OOM" => Self::Full,
+            // Said before anything is asked, so that it may pass for an answer to the login.
+            "ERR" if error.details().is_some_and(|it| it.contains("max number of clients")) => {
+                Self::Unreached(format!("{asked} has too many clients"))
+            }
             other => Self::Refused(other.to_owned()),
         }
     }
@@ -78,13 +85,13 @@ impl Fault {
     }
 
     /// Whether who serves what may have changed.
-    pub(super) const fn is_stale_route(&self) -> bool {
+    pub(super) fn is_stale_route(&self) -> bool {
         match self {
             Self::Elsewhere(redirect) => !redirect.ask,
             Self::Unreached(_) | Self::Silent(_) | Self::Later(_) => true,
-            Self::Held(_) | Self::Unfit(_) | Self::NoScript | Self::Full | Self::Refused(_) => {
-                false
-            }
+            // Others may serve what a server that is cut off from them does not.
+            Self::Refused(code) => matches!(code.as_str(), "CLUSTERDOWN" | "MASTERDOWN"),
+            Self::Held(_) | Self::Unfit(_) | Self::NoScript | Self::Full => false,
         }
     }
 
@@ -105,5 +112,34 @@ impl Fault {
 impl From<Fault> for LedgerError {
     fn from(fault: Fault) -> Self {
         Self::Unavailable(fault.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::Value;
+
+    use super::*;
+
+    fn said(line: &str) -> Fault {
+        let value = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
+        let Value::ServerError(error) = value else { panic!("{value:?}") };
+        Fault::of(&error, &Node::parse("redis://asked:1").unwrap())
+    }
+
+    #[test]
+    fn a_server_that_is_cut_off_from_the_others_sends_nobody_to_them_and_they_are_asked() {
+        for line in ["CLUSTERDOWN The cluster is down", "MASTERDOWN Link with MASTER is down"] {
+            let fault = said(line);
+            assert!(fault.is_stale_route() && !fault.may_go_again(), "{fault}");
+        }
+        assert!(!said("WRONGTYPE Operation against a key").is_stale_route());
+    }
+
+    #[test]
+    fn a_server_that_has_too_many_clients_refuses_no_login() {
+        let busy = said("ERR max number of clients reached");
+        assert_eq!(busy.to_string(), "redis://asked:1 has too many clients; nothing was written");
+        assert_eq!(said("ERR unknown command"), Fault::Refused("ERR".to_owned()));
     }
 }

@@ -100,9 +100,11 @@ impl Link {
             return Ok(());
         }
         for answer in self.send(&cmds).await? {
+            if let Err(unreached @ Fault::Unreached(_)) = answer {
+                return Err(unreached);
+            }
             match refusal(&answer) {
                 None => {}
-                // A server that has too many clients says ERR and closes: that is no answer here.
                 Some(code @ ("WRONGPASS" | "NOAUTH" | "NOPERM" | "ERR")) => {
                     let what = "does not take the user, password or database";
                     return Err(Fault::Unfit(format!("{} {what} ({code})", self.node)));

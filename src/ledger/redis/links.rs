@@ -253,7 +253,10 @@ impl Links {
         let answers = trip.unwrap_or_else(|_elapsed| {
             Err(Fault::Silent(format!("no answer from {node} within {limit:?}")))
         });
-        if answers.is_err() {
+        // A server that was made a replica may keep its connections, and whoever serves under its
+        // address now is found by connecting anew.
+        let demoted = |answers: &Vec<_>| answers.iter().any(|it| *it == Err(Fault::DEMOTED));
+        if answers.as_ref().map_or(true, demoted) {
             seat.drop_link(&link).await;
         }
         answers

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -48,6 +49,8 @@ enum Mood {
     UnheardOnce,
     /// Reads fine, writes not at all.
     ReadOnly,
+    /// A read is not answered until the mood changes.
+    Silent,
 }
 
 /// A memory store that fails on demand.
@@ -57,12 +60,17 @@ pub(crate) struct Flaky {
     /// What every record reads as, if not as itself.
     spoilt: Mutex<Option<&'static str>>,
     last: Mutex<Option<RecordId>>,
+    /// The one record that cannot be had, whatever the mood.
+    stuck: Mutex<Option<RecordId>>,
+    /// How many reads wait for an answer, or did.
+    silent: AtomicUsize,
 }
 
 impl Flaky {
     fn new(clock: Clock) -> Arc<Self> {
         let (mood, spoilt) = (Mutex::new(Mood::Fine), Mutex::default());
-        Arc::new(Self { inner: Memory::new(clock, 1_000), mood, spoilt, last: Mutex::default() })
+        let (last, stuck, silent) = (Mutex::default(), Mutex::default(), AtomicUsize::new(0));
+        Arc::new(Self { inner: Memory::new(clock, 1_000), mood, spoilt, last, stuck, silent })
     }
 
     fn is(&self, mood: Mood) {
@@ -71,6 +79,11 @@ impl Flaky {
 
     fn holds(&self, record: &'static str) {
         *self.spoilt.lock().unwrap() = Some(record);
+    }
+
+    /// The record that was last written cannot be had any more.
+    fn sticks(&self) {
+        *self.stuck.lock().unwrap() = *self.last.lock().unwrap();
     }
 
     /// The record that was last written.
@@ -107,7 +120,7 @@ impl Flaky {
                 drop(work.await);
                 Err(down())
             }
-            Mood::Down | Mood::ReadOnly => Err(down()),
+            Mood::Down | Mood::ReadOnly | Mood::Silent => Err(down()),
             Mood::Unheard => {
                 drop(work.await);
                 Err(down())
@@ -139,11 +152,20 @@ impl Ledger for Flaky {
     }
 
     async fn get(&self, id: RecordId) -> Result<Option<Held>, LedgerError> {
+        if *self.stuck.lock().unwrap() == Some(id) {
+            return Err(LedgerError::Damaged("a test says so".to_owned()));
+        }
+        if self.mood() == Mood::Silent {
+            self.silent.fetch_add(1, Ordering::Relaxed);
+        }
+        until("it answers", || self.mood() != Mood::Silent).await;
         match self.mood() {
             Mood::Fine | Mood::ReadOnly | Mood::DownOnce | Mood::UnheardOnce => {
                 Ok(self.inner.get(id).await?.map(|held| self.spoil(held)))
             }
-            Mood::Down | Mood::Unheard => Err(LedgerError::Unavailable("a test".to_owned())),
+            Mood::Down | Mood::Unheard | Mood::Silent => {
+                Err(LedgerError::Unavailable("a test".to_owned()))
+            }
         }
     }
 
@@ -306,6 +328,45 @@ async fn an_outcome_that_could_not_be_written_is_written_when_the_store_is_back(
     until("the outcome is written", || unwritten.is_empty()).await;
     let record = codec::decode(&store.only().await.record).unwrap();
     assert!(!record.open(), "{record:?}");
+}
+
+#[tokio::test]
+async fn an_outcome_that_can_never_be_written_keeps_no_other_waiting() {
+    let (world, store) = world(DERIVE).await;
+    let mut client = world.client().await;
+    client.send(&charge()).await;
+    client.reply().await.is(200, "executed");
+    store.sticks();
+    store.is(Mood::Down);
+    drop(client);
+    world.settled().await;
+    world.done(&Post::charge("amount=700&currency=usd&source=tok_visa")).await.is(200, "executed");
+    assert_eq!(world.payonce().exchange.unwritten.len(), 2);
+    store.is(Mood::Fine);
+    until("the other is written", || world.payonce().exchange.unwritten.len() == 1).await;
+    let record = codec::decode(&store.only().await.record).unwrap();
+    assert!(!record.open(), "{record:?}");
+}
+
+#[tokio::test]
+async fn an_outcome_that_is_being_written_when_payonce_ends_is_written() {
+    let (world, store) = world(DERIVE).await;
+    let mut client = world.client().await;
+    client.send(&charge()).await;
+    client.reply().await.is(200, "executed");
+    store.is(Mood::Down);
+    drop(client);
+    world.settled().await;
+    store.is(Mood::Silent);
+    until("it is under way", || store.silent.load(Ordering::Relaxed) > 0).await;
+    world.payonce().shutdown.first.cancel();
+    tokio::task::yield_now().await;
+    store.is(Mood::Fine);
+    let (held, began) = (async || store.only().await, std::time::Instant::now());
+    while codec::decode(&held().await.record).unwrap().open() {
+        assert!(began.elapsed().as_secs() < 10, "it is lost");
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

@@ -83,7 +83,8 @@ fn a_store_that_evicts_or_does_not_persist_is_told_of_at_start() {
 fn a_store_that_evicts_nothing_and_persists_is_not_doubted() {
     let server = Server::start(&Options { append_only: true, ..Options::default() });
     let payonce = serve(&server.url());
-    payonce.line("store connected");
+    // Whoever answers hears signals.
+    crate::running::get(payonce.proxy(), "/v1/balance");
     payonce.signal("TERM");
     let (code, heard) = payonce.ended();
     assert_eq!(code, Some(0), "{heard:?}");

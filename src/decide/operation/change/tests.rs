@@ -23,6 +23,7 @@ fn ask(fingerprint: &Fingerprint) -> Ask<'_> {
         next_after_saved_500: false,
         epoch: 7,
         arrived: NOW,
+        waited: false,
         now: NOW,
     }
 }

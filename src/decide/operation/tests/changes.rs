@@ -38,6 +38,7 @@ fn claim(found: Option<&Record>, n: u32, way: Way, client_key: Option<u16>) -> R
         next_after_saved_500: false,
         epoch: EPOCH,
         arrived: NOW,
+        waited: false,
         now: NOW,
     };
     let with = Claiming {
@@ -341,6 +342,7 @@ fn a_success_whose_answer_cannot_be_had_is_told_and_by_content_only_once() {
             next_after_saved_500: false,
             epoch: EPOCH,
             arrived: NOW,
+            waited: false,
             now: NOW,
         };
         judge(Some(record), Owner::Gone, &ask).row

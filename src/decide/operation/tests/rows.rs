@@ -407,6 +407,7 @@ impl Case {
             next_after_saved_500: self.asking.next_after_saved_500,
             epoch: self.asking.epoch,
             arrived: ago(self.asking.waited),
+            waited: self.asking.waited > 0,
             now: NOW,
         };
         let verdict = judge(self.found.as_ref(), self.owner, &ask);

@@ -169,6 +169,7 @@ impl World {
             next_after_saved_500: self.setting.next_after_saved_500,
             epoch: self.epoch(),
             arrived: self.now,
+            waited: false,
             now: self.now,
         };
         let owner = if self.flight.is_some() { Owner::Alive } else { Owner::Gone };

@@ -49,6 +49,8 @@ impl Model {
             next_after_saved_500: self.config.next_after_saved_500,
             epoch: self.epoch(state.now),
             arrived: self.at(asked.arrived),
+            // All clocks are one here.
+            waited: false,
             now: self.at(state.now),
         })
     }
