@@ -234,7 +234,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             degraded: holding.version.is_none(),
             before: before(holding.found.as_ref()),
         };
-        if follows == Follows::Forgotten {
+        if matches!(follows, Follows::Forgotten | Follows::Older) {
             holding.record = change::forgotten(holding.record, &asked.identified.operation);
         }
         self.count(asked, &holding, &done, follows);

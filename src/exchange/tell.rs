@@ -38,7 +38,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 error!(operation_id = %asked.identified.operation, "a saved answer was asked for again \
                     and a fresh one came: the provider may have executed it twice");
             }
-            Follows::Settle | Follows::Advance => {}
+            Follows::Settle | Follows::Advance | Follows::Older => {}
         }
         if done.meaning == Meaning::Conflict {
             self.metrics.alarm("conflict_at_stripe");

@@ -83,12 +83,17 @@ const fn sent_again(standing: Standing) -> Standing {
     }
 }
 
-/// A record that the ledger had forgotten: its key may be as old as its epoch (I6).
+/// A record that is younger than the outcome which the provider replayed for it (I6). A derived key
+/// is no older than its epoch; how old an own key is, nobody knows.
 #[must_use]
 pub fn forgotten(mut record: Record, operation: &OperationId) -> Record {
-    let before = record.occurrence.epoch.saturating_sub(1);
-    let began = Retention::of(record.api).epoch_end(operation, before);
-    record.first_sent = record.first_sent.min(began);
+    let retention = Retention::of(record.api);
+    let oldest = if record.kind == Kind::OwnKey {
+        record.last_sent.minus(retention.safe)
+    } else {
+        retention.epoch_end(operation, record.occurrence.epoch.saturating_sub(1))
+    };
+    record.first_sent = record.first_sent.min(oldest);
     record
 }
 
@@ -251,6 +256,9 @@ pub enum Follows {
     Settle,
     /// The provider held a success that the ledger did not know: handed on, counted *forgotten*.
     Forgotten,
+    /// The provider held a decline that is not gone on from (an own key; too many): it is older
+    /// than its record.
+    Older,
     /// A saved answer was asked for, and a fresh one came: the provider forgot the key early.
     Alarm,
     /// The provider held a decline of an earlier occurrence: the next one is sent.
@@ -272,6 +280,7 @@ pub fn follows(
     let stale = replayed && first;
     match (way, conclusion) {
         (Way::New { .. }, Conclusion::Declined { .. }) if stale && may_advance => Follows::Advance,
+        (Way::New { .. }, Conclusion::Declined { .. }) if stale => Follows::Older,
         (Way::New { .. }, Conclusion::Succeeded) if stale => Follows::Forgotten,
         (Way::TakeOver { next_if_replayed: true }, Conclusion::Declined { .. })
             if stale && may_advance =>

@@ -7,8 +7,8 @@ use super::world::{client_key, fingerprint};
 use crate::decide::digest::OperationId;
 use crate::decide::identity::Kind;
 use crate::decide::operation::change::{
-    Claiming, Follows, Learnt, MAX_ADVANCES, Resolution, advanced, claimed, follows, further, kept,
-    put_back, resolved, settled, told_by_word,
+    Claiming, Follows, Learnt, MAX_ADVANCES, Resolution, advanced, claimed, follows, forgotten,
+    further, kept, put_back, resolved, settled, told_by_word,
 };
 use crate::decide::operation::record::{
     About, Claim, ClientKeySeen, MAX_CLIENT_KEYS, Outcome, Record, Resolved, Settled, Standing,
@@ -232,7 +232,7 @@ fn a_store_that_forgot_is_told_by_a_first_answer_that_is_a_replay() {
     };
     assert_eq!(is(NEW, DECLINED, true, true, 0), Follows::Advance);
     assert_eq!(is(NEW, DECLINED, true, true, MAX_ADVANCES - 1), Follows::Advance);
-    assert_eq!(is(NEW, DECLINED, true, true, MAX_ADVANCES), Follows::Settle);
+    assert_eq!(is(NEW, DECLINED, true, true, MAX_ADVANCES), Follows::Older);
     assert_eq!(is(NEW, DECLINED, true, false, 0), Follows::Settle, "its own decline");
     assert_eq!(is(NEW, DECLINED, false, true, 0), Follows::Settle);
     assert_eq!(is(NEW, Conclusion::Succeeded, true, true, 0), Follows::Forgotten);
@@ -253,10 +253,19 @@ fn a_take_over_of_a_delivered_decline_goes_on_if_it_is_replayed() {
 
 #[test]
 fn an_own_key_never_advances() {
-    for way in [NEW, NEXT_IF_REPLAYED] {
+    for (way, then) in [(NEW, Follows::Older), (NEXT_IF_REPLAYED, Follows::Settle)] {
         let is = follows(&record(Kind::OwnKey), way, DECLINED, true, true, 0);
-        assert_eq!(is, Follows::Settle);
+        assert_eq!(is, then);
     }
+}
+
+/// Declined, asked for again when its record is beyond safe retention, and replayed once more: the
+/// provider will forget it within the hour, and then execute what is sent.
+#[test]
+fn nobody_knows_how_old_an_own_key_is_whose_outcome_is_replayed_to_a_new_record() {
+    let found = Record { first_sent: NOW, last_sent: NOW, ..record(Kind::OwnKey) };
+    let is = forgotten(found, &OperationId([7; 32]));
+    assert!(is.beyond_retention(NOW));
 }
 
 #[test]

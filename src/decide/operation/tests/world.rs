@@ -252,6 +252,10 @@ impl World {
                     record = forgotten(record, &self.operation);
                     break (conclusion, attempts, answer);
                 }
+                Follows::Older => {
+                    record = forgotten(record, &self.operation);
+                    break (conclusion, attempts, answer);
+                }
                 Follows::Alarm => {
                     // An own key may outlive what the provider remembers of its decline.
                     assert_eq!(

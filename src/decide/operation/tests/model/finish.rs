@@ -26,7 +26,7 @@ impl Model {
         }
         let turn = Self::turn_mut(state, proxy);
         let holding = turn.holding.as_mut().unwrap();
-        if follows == Follows::Forgotten {
+        if matches!(follows, Follows::Forgotten | Follows::Older) {
             self.note("forgotten");
             let record = self.desk.record(holding.record);
             holding.record = self.desk.put(forgotten(Record::clone(&record), &self.operation));
