@@ -133,6 +133,8 @@ pub struct Exchanged {
     pub meaning: Meaning,
     /// The last answer was marked as replayed.
     pub replayed: bool,
+    /// No attempt before the last can have been executed: what is replayed is of an earlier exchange.
+    pub first: bool,
     /// Why the last attempt was not answered.
     pub cause: Option<Cause>,
     /// Any byte left.
@@ -232,6 +234,7 @@ impl<U: Upstream> Forwarder<U> {
                     self.attempt(message, key, began).await
                 };
             seams::point(Point::AnswerRead);
+            let first = !tally.touched();
             tally.add(meaning);
             self.metrics.row(meaning.row().as_str());
             self.metrics.upstream_attempt(message.host.as_str(), meaning.as_str());
@@ -272,6 +275,7 @@ impl<U: Upstream> Forwarder<U> {
                 answer,
                 meaning,
                 replayed: signals.replayed,
+                first,
                 cause,
                 sent: tally.sent(),
                 attempts,

@@ -261,6 +261,13 @@ impl Tally {
         }
     }
 
+    /// Whether an attempt so far may have been executed, or was: what is replayed after it may be its
+    /// own outcome.
+    #[must_use]
+    pub const fn touched(&self) -> bool {
+        self.unknown || self.declined.is_some() || matches!(self.last, Some(Meaning::Succeeded))
+    }
+
     /// Whether any byte left.
     #[must_use]
     pub const fn sent(&self) -> bool {

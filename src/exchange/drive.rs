@@ -64,7 +64,7 @@ pub(super) async fn call<L: Ledger, U: Upstream>(
             attempts: done.attempts,
         });
     }
-    let own = done.replayed && done.attempts == 1;
+    let own = done.replayed && done.first;
     let label = if own { Label::Replayed } else { Label::Executed };
     let telling = Telling { label, row: "call", degraded: false, before: Before::Nothing };
     exchange.log(&asked, &done, telling, None);
@@ -169,7 +169,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 holding.way,
                 run.conclusion,
                 run.replayed,
-                run.attempts == 1,
+                run.first,
                 advances,
             );
             // A call that was sent before keeps its key, and a key wants time to be answered.

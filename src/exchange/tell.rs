@@ -243,7 +243,7 @@ pub(super) fn label(way: Way, follows: Follows, done: &Exchanged) -> Label {
         (Way::Replay, _) => Label::Replayed,
         (Way::TakeOver { .. }, _) if done.replayed => Label::Replayed,
         // It is not of this exchange, and went no further: an own key, or too many declines.
-        (Way::New { .. }, _) if done.replayed && done.attempts == 1 => Label::Replayed,
+        (Way::New { .. }, _) if done.replayed && done.first => Label::Replayed,
         (Way::New { repeat: true, .. }, _) => Label::Repeated,
         (Way::New { .. } | Way::TakeOver { .. }, _) => Label::Executed,
     }

@@ -266,7 +266,7 @@ pub enum Follows {
 }
 
 /// Says what follows from `conclusion`. `replayed`: the answer was marked `Idempotent-Replayed`.
-/// `first`: it answered the first attempt, so what is replayed is not of this exchange.
+/// `first`: no attempt before can have been executed, so what is replayed is not of this exchange.
 #[must_use]
 pub fn follows(
     record: &Record,
@@ -280,7 +280,11 @@ pub fn follows(
     let stale = replayed && first;
     match (way, conclusion) {
         (Way::New { .. }, Conclusion::Declined { .. }) if stale && may_advance => Follows::Advance,
-        (Way::New { .. }, Conclusion::Declined { .. }) if stale => Follows::Older,
+        (Way::New { .. }, Conclusion::Declined { .. })
+            if stale || replayed && record.kind == Kind::OwnKey =>
+        {
+            Follows::Older
+        }
         (Way::New { .. }, Conclusion::Succeeded) if stale => Follows::Forgotten,
         (Way::TakeOver { next_if_replayed: true }, Conclusion::Declined { .. })
             if stale && may_advance =>

@@ -257,6 +257,8 @@ fn an_own_key_never_advances() {
         let is = follows(&record(Kind::OwnKey), way, DECLINED, true, true, 0);
         assert_eq!(is, then);
     }
+    let is = follows(&record(Kind::OwnKey), NEW, DECLINED, true, false, 0);
+    assert_eq!(is, Follows::Older, "its decline may be of a day ago, whatever was lost meanwhile");
 }
 
 /// Declined, asked for again when its record is beyond safe retention, and replayed once more: the

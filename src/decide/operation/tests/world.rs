@@ -235,9 +235,8 @@ impl World {
         let mut faults = faults.iter().copied();
         let mut advances = 0;
         let (conclusion, attempts, answer) = loop {
-            let (tally, attempts, answer) = self.attempts(&record, content, &mut faults);
+            let (tally, attempts, answer, first) = self.attempts(&record, content, &mut faults);
             let conclusion = tally.conclusion();
-            let first = attempts == 1;
             match follows(&record, way, conclusion, answer.replayed, first, advances) {
                 Follows::Advance => {
                     advances += 1;
@@ -307,7 +306,7 @@ impl World {
         record: &Record,
         content: u8,
         faults: &mut impl Iterator<Item = Fault>,
-    ) -> (Tally, u32, Answer) {
+    ) -> (Tally, u32, Answer, bool) {
         let mut tally = Tally::default();
         let mut attempts = 0;
         let mut failures = 0;
@@ -315,6 +314,7 @@ impl World {
             let fault = faults.next().unwrap_or(Fault::None(Mood::Succeed));
             let answer = self.attempt(&record.key, content, fault);
             attempts += 1;
+            let first = !tally.touched();
             tally.add(answer.meaning);
             let again = match answer.meaning {
                 Meaning::NotSent | Meaning::Unknown | Meaning::RateLimited => true,
@@ -328,7 +328,7 @@ impl World {
                 | Meaning::Declined { .. } => false,
             };
             if !again || attempts == 4 {
-                return (tally, attempts, answer);
+                return (tally, attempts, answer, first);
             }
             self.now = self.now.plus(Duration::from_secs(1));
         }

@@ -283,13 +283,21 @@ impl Model {
         tally.conclusion()
     }
 
+    /// Whether no attempt before the last can have been executed.
+    fn first(turn: &Turn) -> bool {
+        let mut tally = Tally::default();
+        let before = turn.answers.len() - 1;
+        turn.answers.iter().take(before).for_each(|answer| tally.add(meaning(*answer)));
+        !tally.touched()
+    }
+
     /// A run of the forwarder is over: the next occurrence, or the end.
     fn conclude(&self, state: &mut State, proxy: usize) -> Outcome {
         let turn = state.proxies[proxy].turn.as_ref().unwrap();
         let holding = turn.holding.unwrap();
         let record = self.desk.record(holding.record);
         let last = *turn.answers.last().unwrap();
-        let (first, advances) = (turn.answers.len() == 1, turn.advances);
+        let (first, advances) = (Self::first(turn), turn.advances);
         let conclusion = Self::conclusion(turn);
         let follows = follows(&record, holding.way, conclusion, replayed(last), first, advances);
         let goes_on = follows == Follows::Advance
