@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 use super::provider::{Fault, faults};
 use super::world::{Intent, Setting, World};
@@ -243,8 +243,14 @@ const FORGETFUL: May =
 const ALL: [Kind; 4] = [Kind::Header, Kind::Fields, Kind::OwnKey, Kind::Content];
 const NAMED: [Kind; 3] = [Kind::Header, Kind::Fields, Kind::OwnKey];
 
+/// The same histories in every build, so that what a build says is about the change that it builds.
+/// `PROPTEST_RNG_SEED` tries others.
 fn config() -> Config {
-    Config { cases: 2000, max_shrink_iters: 20_000, ..Config::default() }
+    let config = Config { cases: 2000, max_shrink_iters: 20_000, ..Config::default() };
+    match config.rng_seed {
+        RngSeed::Random => Config { rng_seed: RngSeed::Fixed(1), ..config },
+        RngSeed::Fixed(_) => config,
+    }
 }
 
 proptest! {

@@ -254,3 +254,25 @@ fn a_store_that_forgot_declines_finds_the_payment_behind_them() {
     shop.run(&[], true);
     assert_eq!((told(&shop), shop.provider.effects), (vec![Some(1)], 1));
 }
+
+/// The provider replays a decline of a day ago to a record that began with the last hour; then it
+/// forgets it, and executes what is sent. That outcome is as open as any.
+#[test]
+fn an_own_key_that_is_executed_anew_after_its_decline_was_forgotten_is_not_sent_for_ever() {
+    for first in [Fault::None(Mood::DeclineCard), Fault::NotSent, Fault::LostBefore] {
+        let mut shop = shop(Kind::OwnKey, 1);
+        shop.ask(0);
+        shop.run(&[Fault::None(Mood::DeclineCard)], false);
+        shop.pass(Duration::from_hours(23));
+        shop.ask(0);
+        shop.run(&[first], false);
+        shop.pass(Duration::from_hours(1));
+        shop.ask(0);
+        shop.run(&[Fault::LostAfter(Mood::Fail { effect: true })], false);
+        shop.pass(Duration::from_hours(25));
+        shop.ask(0);
+        shop.run(&[], true);
+        assert_eq!(shop.provider.effects, 1, "charged twice: {first:?}, rows {:?}", shop.rows);
+        assert_eq!(shop.intents[0].refused, Some(Refused::WindowElapsed));
+    }
+}
