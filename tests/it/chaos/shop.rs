@@ -239,6 +239,11 @@ impl Shop {
             let got = send(to, &post, hang_up).await;
             self.trace(&post, to, &got);
             let (said, again) = self.heard(got, doubt);
+            let said = match said {
+                // Another scope (DESIGN §2): it says nothing of what the former API key asked for.
+                Some(Word::NothingSent) if rolled && doubt => Some(Word::Unknown),
+                said => said,
+            };
             doubt |= matches!(said, Some(Word::Unknown | Word::Silence));
             word = said.or(word);
             if !again {

@@ -89,7 +89,7 @@ impl Store {
     pub(crate) fn befall(&self, what: Mishap, time: Duration) -> Option<&'static str> {
         match (&self.servers, what) {
             (Servers::One { server, .. }, what) => one(server, what, time),
-            (Servers::Two(servers), what) => two(&servers.lock().unwrap(), what, time),
+            (Servers::Two(servers), what) => Some(two(&servers.lock().unwrap(), what, time)),
         }
     }
 
@@ -117,6 +117,8 @@ fn rejoin(servers: &Replicated) {
 }
 
 fn follow(servers: &Replicated) {
+    // Sentinel wrote down how it was set when it was promoted.
+    servers.replica().configure("masterauth", "");
     let primary = servers.primary().addr();
     let (host, port) = (primary.ip().to_string(), primary.port().to_string());
     servers.replica().command(&["REPLICAOF", &host, &port]);
@@ -154,7 +156,7 @@ fn one(server: &Server, what: Mishap, time: Duration) -> Option<&'static str> {
     }
 }
 
-fn two(servers: &Replicated, what: Mishap, time: Duration) -> Option<&'static str> {
+fn two(servers: &Replicated, what: Mishap, time: Duration) -> &'static str {
     servers.recognise();
     if servers.replica().info("role") != "slave" {
         follow(servers);
@@ -164,16 +166,16 @@ fn two(servers: &Replicated, what: Mishap, time: Duration) -> Option<&'static st
             servers.until_replicated();
             servers.fail_over();
             rejoin(servers);
-            Some("store failed over")
+            "store failed over"
         }
         Mishap::FailOverStale => {
             // What is written meanwhile is lost.
             servers.stale_fail_over(|| std::thread::sleep(time));
             rejoin(servers);
-            Some("store failed over to a stale replica")
+            "store failed over to a stale replica"
         }
         // For less long than would make Sentinel fail over.
-        Mishap::StandStill => Some(stand_still(servers.primary(), time / 2)),
+        Mishap::StandStill => stand_still(servers.primary(), time / 2),
         Mishap::Flush | Mishap::Kill | Mishap::Fill => panic!("not what these servers are for"),
     }
 }
