@@ -44,13 +44,14 @@ indeterminate = "next"
 name = "edited"
 match = ["POST /v1/topups"]
 class = "critical"
-distinguishes = ["description"]
 identity = "content"
 merge = "lost"
+distinguishes = ["description"]
 "#;
 
 /// What edits of the policy change.
-pub(crate) const EDITED: &str = "identity = \"content\"\nmerge = \"lost\"\n";
+pub(crate) const EDITED: &str =
+    "identity = \"content\"\nmerge = \"lost\"\ndistinguishes = [\"description\"]";
 
 /// Stories' names.
 const ANOTHER_CARD: &str = "declined, then another card";

@@ -50,7 +50,9 @@ impl Came {
     /// What is to be said of it at the end; long runs keep no more.
     pub(crate) fn judged(&self) -> Judged {
         let found = verdict(&self.operations, &self.effects);
-        let named = |intent: &&String| found.violations.iter().any(|it| it.contains(*intent));
+        // The others of its story matter as well.
+        let stem = |intent: &str| intent.trim_end_matches(|it: char| it.is_alphabetic()).to_owned();
+        let named = |intent: &&String| found.violations.iter().any(|it| it.contains(&stem(intent)));
         let mut traces = String::new();
         for intent in self.traces.keys().filter(named) {
             writeln!(traces, "{intent}:\n  {}", self.traces[intent].join("\n  ")).unwrap();
