@@ -57,6 +57,8 @@ pub(crate) const EDITED: &str =
 const ANOTHER_CARD: &str = "declined, then another card";
 pub(crate) const ANOTHER_CARD_FOR_AN_ORDER: &str = "declined order, then another card";
 
+/// In doubt, and asked with another body.
+pub(crate) const OTHER_BODY: &str = "in doubt, asked with another body";
 /// These end when a person says what happened, and nobody does.
 pub(crate) const HELD: &str = "saved 500, held";
 
@@ -235,7 +237,11 @@ fn twisted(dice: Dice, id: &str, want: Want, other: String) -> Want {
     match dice.below(4, "twist", id, 0) {
         0 => want.twist(Twist::Uncommitted),
         1 => want.twist(Twist::Doubled),
-        2 => want.twist(Twist::OtherBody(other)),
+        2 => {
+            let mut want = want.twist(Twist::OtherBody(other));
+            want.operation.workload = OTHER_BODY;
+            want
+        }
         _ => want,
     }
 }

@@ -18,7 +18,7 @@ use super::pods::{LEASE, Pods};
 use super::secrets;
 use super::shop::{Shop, TICK};
 use super::store::{Kept, Store};
-use super::stories::{ANOTHER_CARD_FOR_AN_ORDER, HELD, Story, Want, enough, story};
+use super::stories::{ANOTHER_CARD_FOR_AN_ORDER, HELD, OTHER_BODY, Story, Want, enough, story};
 use crate::proof::verdict::{Operation, Promise, Verdict, verdict};
 use crate::redis_servers::beside;
 use crate::relay::Relay;
@@ -161,19 +161,25 @@ const ASKED_AGAIN: Duration = Duration::from_secs(10);
 /// Where the store is down or forgets, and the process that knows of a decline dies before it could
 /// write it down, nobody knows that another card may be tried for that order: its key was used for
 /// the first card, the provider refuses it for the second, and a second key might pay twice. So the
-/// order waits for a person, or for the first card to be asked for again. That holds where the store
+/// order waits for a person, or for the first card to be asked for again. The same is true of two
+/// bodies under one name, of which the store forgot which one was sent. That holds where the store
 /// failed between the story's begin and the operation's end, and nowhere else.
 fn measure_what_hung_on_the_store(
     operations: &mut [Operation],
     began: &HashMap<String, Timestamp>,
     failures: &[(Timestamp, Timestamp)],
 ) {
-    for operation in operations.iter_mut().filter(|it| it.workload == ANOTHER_CARD_FOR_AN_ORDER) {
+    for operation in operations {
+        let workload = match operation.workload {
+            ANOTHER_CARD_FOR_AN_ORDER => "declined order, then another card, as the store failed",
+            OTHER_BODY => "in doubt, asked with another body, as the store failed",
+            _ => continue,
+        };
         let from = began[&operation.intent];
         let to = operation.heard.last().map_or(from, |heard| heard.at);
         let failed = |(begin, end): &(Timestamp, Timestamp)| *begin <= to && from <= *end;
         if failures.iter().any(failed) {
-            operation.workload = "declined order, then another card, as the store failed";
+            operation.workload = workload;
             operation.promise = Promise::Measured;
         }
     }
