@@ -93,7 +93,7 @@ pub(crate) async fn play(
     let (operations, ()) = tokio::join!(working, blowing);
     let (operations, deaths) = operations.unwrap();
     if let Some(pods) = pods {
-        tokio::task::spawn_blocking(move || pods.stop()).await.unwrap();
+        tokio::task::spawn_blocking(move || pods.stop(&[])).await.unwrap();
     }
     let effects: Vec<Effect> = sandbox.effects();
     let mut column = Column::new(how.as_str());
@@ -156,16 +156,12 @@ async fn without_keys(
     let shop =
         Shop { keys: Some(Keys::None), retries: Some(2), ..Shop::new(dice, vec![base], workers) };
     let shop = Arc::new(shop);
-    let (count, mut telling) = (stories.len(), JoinSet::new());
+    let mut telling = JoinSet::new();
     for story in stories {
-        let shop = Arc::clone(&shop);
-        telling.spawn(async move {
-            let told = Arc::clone(&shop).tell(story).await;
-            shop.idle.fetch_add(1, Ordering::SeqCst);
-            told
-        });
+        let seat = shop.seat().await;
+        telling.spawn(Arc::clone(&shop).tell(story, seat));
     }
-    while shop.idle.load(Ordering::SeqCst) < count {
+    while !shop.is_idle() {
         tokio::time::sleep(super::shop::TICK).await;
     }
     calm.store(true, Ordering::SeqCst);

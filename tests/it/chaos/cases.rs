@@ -46,5 +46,5 @@ async fn another_card_pays_though_payonce_died_as_soon_as_it_told_of_the_decline
         panic!("no answer");
     };
     assert_eq!(reply.status, 200, "{}", reply.text());
-    tokio::task::spawn_blocking(move || pods.stop()).await.unwrap();
+    tokio::task::spawn_blocking(move || pods.stop(&[])).await.unwrap();
 }

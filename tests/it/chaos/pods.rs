@@ -5,11 +5,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use payonce::clock::Clock;
 use tempfile::TempDir;
 
-use super::stories::POLICY;
+use super::secrets::SECRET;
+use super::shop::TICK;
+use super::stories::{EDITED, POLICY};
 use crate::port::Port;
-use crate::running::{Running, get, write};
+use crate::running::{LONG, Running, TOKEN, ask, get, write};
 
 /// Shorter than people would set, so that a run is dense. The budget is for real outages.
 const SETTINGS: [(&str, &str); 13] = [
@@ -25,11 +28,14 @@ const SETTINGS: [(&str, &str); 13] = [
     ("PAYONCE_LOG__LEVEL", "debug"),
     ("PAYONCE_POLICY__REFRESH", "1s"),
     ("PAYONCE_STORE__TIMEOUT", "400ms"),
-    ("PAYONCE_SECRET__VALUE", "canary-secret-of-the-configuration-0123456789"),
+    ("PAYONCE_SECRET__VALUE", SECRET),
 ];
 
 /// How long a claim holds, as the settings say.
 pub(crate) const LEASE: Duration = Duration::from_secs(1);
+
+/// Operations that people look at one by one, at most.
+const MOST_SHOWN: usize = 100;
 
 /// All processes of one run.
 pub(crate) struct Pods {
@@ -75,11 +81,13 @@ impl Pods {
         pod.start();
     }
 
-    /// SIGTERM: it drains, ends in order, and the next begins.
-    pub(crate) fn roll(&self, which: usize) {
-        let mut pod = self.all[which].lock().unwrap();
-        pod.end("TERM", Some(0));
-        pod.start();
+    /// A rolling restart: each drains on SIGTERM and ends in order, and the next begins.
+    pub(crate) fn roll(&self) {
+        for pod in &self.all {
+            let mut pod = pod.lock().unwrap();
+            pod.end("TERM", Some(0));
+            pod.start();
+        }
     }
 
     /// SIGSTOP for so long.
@@ -90,28 +98,76 @@ impl Pods {
         pod.running().signal("CONT");
     }
 
-    /// The policy is edited: a rule that nobody needs comes or goes, a window changes.
+    /// The policy is edited: a rule that nobody needs comes or goes, a window changes, and one rule
+    /// recognises and merges what it is for in another way.
     pub(crate) fn edit_policy(&self, n: u64) {
-        let window = format!("{}ms", 1_500 + n % 7 * 100);
+        let window = format!("\"{}ms\"", 1_500 + n % 7 * 100);
         let rule = "\n[[rule]]\nname = \"previews\"\nmatch = [\"POST /v1/invoices/create_preview\"]\nclass = \"pass\"\n";
         let rule = if n.is_multiple_of(2) { rule } else { "" };
-        let text = format!("{}{rule}", POLICY.replace("\"2s\"", &format!("\"{window}\"")));
+        let edited = match n % 4 {
+            0 => &EDITED.replace("\"lost\"", "\"twins\"\nrepeat_window = \"1s\""),
+            1 => {
+                &EDITED.replace("\"content\"", "[\"metadata[order_id]\"]\notherwise = \"content\"")
+            }
+            2 => "identity = \"call\"",
+            _ => EDITED,
+        };
+        assert!(POLICY.contains(EDITED) && POLICY.contains("\"2s\""));
+        let text = POLICY.replace("\"2s\"", &window).replace(EDITED, edited);
         // As editors and ConfigMaps do: a new file in place of the old.
-        let new = write(self.directory.path(), "policy.toml.new", &text);
+        let new = write(self.directory.path(), "policy.toml.new", &(text + rule));
         std::fs::rename(new, self.directory.path().join("policy.toml")).unwrap();
     }
 
-    /// Ends all in order: what they said, and what their metrics show.
-    pub(crate) fn stop(self) -> (String, String) {
-        let (mut said, mut metrics) = (Vec::new(), String::new());
+    /// Ends all in order. `keys` are looked up before, by people.
+    pub(crate) fn stop(self, keys: &[String]) -> Seen {
+        let mut seen = Seen::default();
         for pod in self.all {
             let mut pod = pod.into_inner().unwrap();
-            metrics.push_str(&get(pod.running().health(), "/metrics").body);
+            seen.metrics.push_str(&get(pod.running().health(), "/metrics").body);
+            seen.admin.push_str(&shown(pod.running().admin(), keys));
             pod.end("TERM", Some(0));
-            said.append(&mut pod.said);
+            seen.log.push_str(&pod.said.join("\n"));
         }
-        (said.join("\n"), metrics)
+        seen
     }
+}
+
+/// What people can see of payonce.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// What all processes said.
+    pub(crate) log: String,
+    pub(crate) metrics: String,
+    /// What the admin port answered: the list, each operation on it, and look-ups by key.
+    pub(crate) admin: String,
+}
+
+fn shown(admin: SocketAddr, keys: &[String]) -> String {
+    let bearer = format!("Bearer {TOKEN}");
+    let ask = |line: &str, body: &str| {
+        let fields = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+        let stream = std::net::TcpStream::connect(admin).unwrap();
+        ask(stream, line, &fields, body)
+    };
+    // After its failures the store is not asked for a while.
+    let mut list = ask("GET /ops?limit=1000", "");
+    let end = Clock::System.now().plus(LONG);
+    while list.status != 200 {
+        assert!(Clock::System.now() < end, "{}", list.body);
+        std::thread::sleep(TICK);
+        list = ask("GET /ops?limit=1000", "");
+    }
+    let json = list.json();
+    let ids = json["operations"].as_array().unwrap().iter().take(MOST_SHOWN);
+    let ids = ids.map(|one| one["operation_id"].as_str().unwrap());
+    let mut all: Vec<String> = ids.map(|id| ask(&format!("GET /ops/{id}"), "").body).collect();
+    all.extend(
+        keys.iter().map(|key| {
+            ask("POST /ops/lookup", &serde_json::json!({ "key": key }).to_string()).body
+        }),
+    );
+    format!("{}\n{}\n", list.body, all.join("\n"))
 }
 
 impl Pod {

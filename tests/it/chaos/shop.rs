@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use payonce::clock::Clock;
-use tokio::sync::{Notify, Semaphore};
+use payonce::clock::{Clock, Timestamp};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::client::{Got, HangUp, Post, Reply, send};
 use super::dice::Dice;
@@ -22,6 +22,15 @@ const DELIVERIES_IN_CALM: u32 = 5;
 /// Sandbox's account `chaos`; and another key of it.
 pub(crate) const API_KEYS: [&str; 2] =
     ["sk_test_chaos_canary1SecretKey", "sk_test_chaos_canary2SecretKey"];
+/// Nobody takes it; the provider refuses it.
+pub(crate) const LIVE_KEY: &str = "sk_live_51PayonceChaosCanary0123456789abcdefghij";
+/// So often somebody who leaves it to a person asks before.
+const BEFORE_LEFT: u64 = 4;
+/// Minted keys that are kept for the search for secrets.
+const MOST_KEYS: usize = 40;
+
+/// Whoever has one may ask; it is given back while nothing is asked.
+pub(crate) type Seat = Arc<OwnedSemaphorePermit>;
 
 /// What all jobs share.
 pub(crate) struct Shop {
@@ -33,12 +42,16 @@ pub(crate) struct Shop {
     /// How often it tries again by itself, where not as the SDK does.
     pub(crate) retries: Option<u32>,
     /// How many stories are told at once.
-    pub(crate) seats: Semaphore,
+    pub(crate) seats: Arc<Semaphore>,
+    pub(crate) at_once: usize,
     /// Nothing goes wrong any more.
     pub(crate) calm: AtomicBool,
     pub(crate) calmed: Notify,
-    /// Stories that have ended, or wait for better times.
-    pub(crate) idle: AtomicUsize,
+    /// When the story of each intent began.
+    pub(crate) began: Mutex<HashMap<String, Timestamp>>,
+    /// Keys that SDKs minted, the first few, and that applications chose.
+    pub(crate) minted: Mutex<Vec<String>>,
+    pub(crate) chosen: Mutex<Vec<String>>,
     /// Refusals, for the search for secrets.
     pub(crate) refusals: Mutex<Vec<String>>,
     /// Workers that died.
@@ -56,10 +69,13 @@ impl Shop {
             bases,
             keys: None,
             retries: None,
-            seats: Semaphore::new(at_once),
+            seats: Arc::new(Semaphore::new(at_once)),
+            at_once,
             calm: AtomicBool::new(false),
             calmed: Notify::new(),
-            idle: AtomicUsize::new(0),
+            began: Mutex::default(),
+            minted: Mutex::default(),
+            chosen: Mutex::default(),
             refusals: Mutex::default(),
             deaths: AtomicUsize::new(0),
             traces: Mutex::default(),
@@ -77,29 +93,49 @@ impl Shop {
         self.calm.load(Ordering::SeqCst)
     }
 
+    /// A seat for a story, once one is free.
+    pub(crate) async fn seat(&self) -> Seat {
+        Arc::new(Arc::clone(&self.seats).acquire_owned().await.unwrap())
+    }
+
+    /// Whether all stories that began have ended, or wait for better times.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.seats.available_permits() == self.at_once
+    }
+
     /// Tells a story to its end.
-    pub(crate) async fn tell(self: Arc<Self>, story: Story) -> Vec<Operation> {
-        let mut told = Vec::new();
+    pub(crate) async fn tell(self: Arc<Self>, story: Story, seat: Seat) -> Vec<Operation> {
+        let now = Clock::System.now();
+        let intents = story.wants.iter().map(|want| want.operation.intent.clone());
+        self.began.lock().unwrap().extend(intents.map(|intent| (intent, now)));
+        let (mut told, mut seat) = (Vec::new(), Some(seat));
         if story.at_once {
             let wants: Vec<_> = story
                 .wants
                 .into_iter()
-                .map(|want| tokio::task::spawn(Arc::clone(&self).work(want)))
+                .map(|want| tokio::task::spawn(Arc::clone(&self).work(want, seat.clone())))
                 .collect();
+            drop(seat);
             for want in wants {
-                told.push(want.await.unwrap());
+                told.push(want.await.unwrap().0);
             }
         } else {
             for want in story.wants {
-                told.push(Arc::clone(&self).work(want).await);
+                let (operation, left) = Arc::clone(&self).work(want, seat).await;
+                seat = left;
+                told.push(operation);
             }
         }
         told
     }
 
     /// One job, until its application knows how it ended.
-    async fn work(self: Arc<Self>, mut want: Want) -> Operation {
-        let mut seat = Some(self.seats.acquire().await.unwrap());
+    async fn work(
+        self: Arc<Self>,
+        mut want: Want,
+        seat: Option<Seat>,
+    ) -> (Operation, Option<Seat>) {
+        let mut seat = seat;
         let (mut delivery, mut in_calm) = (0, 0);
         let mut uncommitted = want.twist == Twist::Uncommitted;
         loop {
@@ -114,6 +150,9 @@ impl Shop {
                 Some(Word::Succeeded { .. }) if uncommitted => uncommitted = false,
                 Some(Word::Succeeded { .. } | Word::AlreadyDone { .. }) => break,
                 Some(Word::Declined) if want.declined => break,
+                Some(Word::Unknown) if want.twist == Twist::Left && delivery >= BEFORE_LEFT => {
+                    break;
+                }
                 Some(_) | None if calm => in_calm += 1,
                 Some(_) | None => {}
             }
@@ -126,14 +165,13 @@ impl Shop {
         if let Twist::Misused(other) = &want.twist {
             self.misuse(&want, other).await;
         }
-        want.operation
+        (want.operation, seat)
     }
 
     async fn wait_for_calm(&self) {
         let calmed = self.calmed.notified();
         tokio::pin!(calmed);
         calmed.as_mut().enable();
-        self.idle.fetch_add(1, Ordering::SeqCst);
         if !self.is_calm() {
             calmed.await;
         }
@@ -155,7 +193,9 @@ impl Shop {
             | Twist::Uncommitted
             | Twist::Doubled
             | Twist::OtherBody(_)
-            | Twist::Misused(_) => None,
+            | Twist::Misused(_)
+            | Twist::Rolled
+            | Twist::Left => None,
         };
         let heard = if want.twist == Twist::Doubled && delivery == 0 {
             let (one, other) =
@@ -176,16 +216,22 @@ impl Shop {
         let keys = self.keys.unwrap_or(want.operation.keys);
         let call = if want.one_call { 0 } else { delivery };
         let key = sdk::key(keys, &want.own, dice, intent, call);
+        self.remember(keys, key.as_deref());
+        let rolled = want.twist == Twist::Rolled;
         let post = Post {
             path: want.path,
             body: other.unwrap_or(&want.body),
-            api_key: API_KEYS[0],
+            api_key: API_KEYS[usize::from(rolled && delivery > 0)],
             user_agent: sdk::user_agent(keys),
             key: key.as_deref(),
             name: want.name.as_deref(),
             intent,
         };
-        let dying = self.dying(intent, delivery);
+        let dying = if rolled && delivery == 0 {
+            HangUp::InAnswer(dice.below(200, "byte", intent, 0))
+        } else {
+            self.dying(intent, delivery)
+        };
         let mut doubt = doubtful(&want.operation.heard);
         let mut word = None;
         for attempt in 0..=u64::from(self.retries.unwrap_or_else(|| sdk::retries(keys))) {
@@ -193,6 +239,11 @@ impl Shop {
             let got = send(to, &post, hang_up).await;
             self.trace(&post, to, &got);
             let (said, again) = self.heard(got, doubt);
+            let said = match said {
+                // Another scope (DESIGN §2): it says nothing of what the former API key asked for.
+                Some(Word::NothingSent) if rolled && doubt => Some(Word::Unknown),
+                said => said,
+            };
             doubt |= matches!(said, Some(Word::Unknown | Word::Silence));
             word = said.or(word);
             if !again {
@@ -202,6 +253,35 @@ impl Shop {
             tokio::time::sleep(back_off).await;
         }
         word.map(|word| Heard { at: Clock::System.now(), word })
+    }
+
+    /// For the search for secrets.
+    fn remember(&self, keys: Keys, key: Option<&str>) {
+        let Some(key) = key else { return };
+        let known = if keys == Keys::Own { &self.chosen } else { &self.minted };
+        let mut known = known.lock().unwrap();
+        if known.len() < MOST_KEYS {
+            known.push(key.to_owned());
+        }
+    }
+
+    /// Somebody takes the wrong API key.
+    pub(crate) async fn use_a_live_key(&self) {
+        let post = Post {
+            path: "/v1/charges",
+            body: "amount=1&currency=usd&source=tok_visa",
+            api_key: LIVE_KEY,
+            user_agent: sdk::user_agent(Keys::Node),
+            key: None,
+            name: None,
+            intent: "live",
+        };
+        for base in &self.bases {
+            if let Got::Answer(reply) = send(*base, &post, HangUp::Never).await {
+                assert!(reply.status >= 400, "{}", reply.text());
+                self.refusals.lock().unwrap().push(reply.text());
+            }
+        }
     }
 
     fn trace(&self, post: &Post<'_>, to: SocketAddr, got: &Got) {

@@ -4,16 +4,26 @@ use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use payonce::clock::Clock;
+
 use super::dice::Dice;
+use super::events::{Harm, Mishap};
+use super::harm::{self, LONGEST};
+use super::shop::TICK;
 use crate::redis_servers::{NAME, Options, Replicated, Server};
-use crate::relay::{Direction, End, Relay, Script, Way};
+use crate::relay::Relay;
+
+/// What the single servers want to be shown; it must be seen nowhere.
+pub(crate) const PASSWORD: &str = "canary-password-of-the-store-0123456789";
 
 /// How the store is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kept {
+    /// One server to which nothing happens.
+    Calm,
     /// One server behind a relay. It is cut off and stands still, and forgets nothing.
     Alone,
-    /// The same, which also forgets: it is flushed, killed, and refuses writes when it is full.
+    /// The same, which forgets: it is flushed, killed, and refuses writes when it is full.
     Forgetful,
     /// A primary, a replica and a Sentinel: fail-overs that lose nothing, and some that do.
     Replicated,
@@ -21,7 +31,6 @@ pub(crate) enum Kept {
 
 /// The servers.
 pub(crate) struct Store {
-    kept: Kept,
     servers: Servers,
 }
 
@@ -37,15 +46,16 @@ enum Servers {
 impl Store {
     pub(crate) fn start(kept: Kept) -> Self {
         let servers = match kept {
-            Kept::Alone | Kept::Forgetful => {
-                let options = Options { append_only: true, ..Options::default() };
+            Kept::Calm | Kept::Alone | Kept::Forgetful => {
+                let password = Some(PASSWORD);
+                let options = Options { password, append_only: true, ..Options::default() };
                 let server = Server::start(&options);
                 let relay = Relay::start(server.addr());
                 Servers::One { server, relay }
             }
             Kept::Replicated => Servers::Two(Mutex::new(Replicated::start())),
         };
-        Self { kept, servers }
+        Self { servers }
     }
 
     /// What payonce is told of it.
@@ -61,40 +71,25 @@ impl Store {
         ];
         if topology == "sentinel" {
             env.push(("PAYONCE_STORE__MASTER", NAME.to_owned()));
+        } else {
+            env.push(("PAYONCE_STORE__PASSWORD", PASSWORD.to_owned()));
         }
         env
     }
 
-    /// Something goes wrong for a while; blocks.
-    pub(crate) fn harm(&self, dice: Dice, n: u64, time: Duration) -> &'static str {
+    /// Something happens to the way to it; blocks. False if it struck nobody.
+    pub(crate) fn harm(&self, what: Harm, dice: Dice, n: u64, time: Duration) -> bool {
         match &self.servers {
-            Servers::One { server, relay } => {
-                let kinds = if self.kept == Kept::Forgetful { 9 } else { 6 };
-                one(server, relay, dice.below(kinds, "store", "event", n), dice, n, time)
-            }
-            Servers::Two(servers) => {
-                let servers = servers.lock().unwrap();
-                match dice.below(3, "store", "event", n) {
-                    0 => {
-                        servers.until_replicated();
-                        servers.fail_over();
-                        rejoin(&servers);
-                        "store failed over"
-                    }
-                    1 => {
-                        // What is written meanwhile is lost.
-                        servers.stale_fail_over(|| std::thread::sleep(time));
-                        rejoin(&servers);
-                        "store failed over to a stale replica"
-                    }
-                    _ => {
-                        servers.primary().pause();
-                        std::thread::sleep(time);
-                        servers.primary().resume();
-                        "store stood still"
-                    }
-                }
-            }
+            Servers::One { relay, .. } => harm::strike(relay, what, dice, n, time),
+            Servers::Two(_) => panic!("no relay stands before these servers"),
+        }
+    }
+
+    /// Something happens to it; blocks. What happened, if it did.
+    pub(crate) fn befall(&self, what: Mishap, time: Duration) -> Option<&'static str> {
+        match (&self.servers, what) {
+            (Servers::One { server, .. }, what) => one(server, what, time),
+            (Servers::Two(servers), what) => Some(two(&servers.lock().unwrap(), what, time)),
         }
     }
 
@@ -108,8 +103,8 @@ impl Store {
     /// All that it holds, as text.
     pub(crate) fn all(&self) -> String {
         match &self.servers {
-            Servers::One { server, .. } => contents(server),
-            Servers::Two(servers) => contents(servers.lock().unwrap().primary()),
+            Servers::One { server, .. } => contents(server, &format!(":{PASSWORD}@")),
+            Servers::Two(servers) => contents(servers.lock().unwrap().primary(), ""),
         }
     }
 }
@@ -118,59 +113,83 @@ impl Store {
 /// one fail-over after the other sometimes takes its time.
 fn rejoin(servers: &Replicated) {
     servers.replica().restart();
+    follow(servers);
+}
+
+fn follow(servers: &Replicated) {
+    // Sentinel wrote down how it was set when it was promoted.
+    servers.replica().configure("masterauth", "");
     let primary = servers.primary().addr();
     let (host, port) = (primary.ip().to_string(), primary.port().to_string());
     servers.replica().command(&["REPLICAOF", &host, &port]);
     servers.until_replicated();
 }
 
-fn one(
-    server: &Server,
-    relay: &Relay,
-    kind: usize,
-    dice: Dice,
-    n: u64,
-    time: Duration,
-) -> &'static str {
-    let cut = dice.below(4_000, "cut", "store", n);
-    let (script, what) = match kind {
-        0 => (Script::refusing(), "store refused"),
-        1 => (Script::black_hole(), "store swallowed"),
-        2 => (Script::late(Duration::from_millis(40)), "store late"),
-        3 => (Script::one(Direction::Up, Way::cut(cut, End::Reset)), "store cut in a command"),
-        4 => (Script::one(Direction::Down, Way::cut(cut, End::Reset)), "store cut in an answer"),
-        5 => {
-            server.pause();
-            std::thread::sleep(time);
-            server.resume();
-            return "store stood still";
-        }
-        6 => {
+fn one(server: &Server, what: Mishap, time: Duration) -> Option<&'static str> {
+    match what {
+        Mishap::StandStill => Some(stand_still(server, time)),
+        Mishap::Flush => {
             server.flush();
-            return "store flushed";
+            Some("store flushed")
         }
-        7 => {
+        Mishap::Kill => {
             server.kill();
             std::thread::sleep(time);
             server.restart();
-            return "store killed";
+            Some("store killed")
         }
-        _ => {
+        Mishap::Fill => {
+            let refused = || server.info("errorstat_OOM");
+            let before = refused();
             server.configure("maxmemory", "1mb");
             std::thread::sleep(time);
+            // Whoever writes finds it full; nobody might.
+            let end = Clock::System.now().plus(LONGEST);
+            while refused() == before && Clock::System.now() < end {
+                std::thread::sleep(TICK);
+            }
+            let reached = refused() != before;
             server.configure("maxmemory", "0");
-            return "store full";
+            reached.then_some("store full")
         }
-    };
-    relay.set(script);
+        Mishap::FailOver | Mishap::FailOverStale => panic!("one server has nobody to take over"),
+    }
+}
+
+fn two(servers: &Replicated, what: Mishap, time: Duration) -> &'static str {
+    servers.recognise();
+    if servers.replica().info("role") != "slave" {
+        follow(servers);
+    }
+    match what {
+        Mishap::FailOver => {
+            servers.until_replicated();
+            servers.fail_over();
+            rejoin(servers);
+            "store failed over"
+        }
+        Mishap::FailOverStale => {
+            // What is written meanwhile is lost.
+            servers.stale_fail_over(|| std::thread::sleep(time));
+            rejoin(servers);
+            "store failed over to a stale replica"
+        }
+        // For less long than would make Sentinel fail over.
+        Mishap::StandStill => stand_still(servers.primary(), time / 2),
+        Mishap::Flush | Mishap::Kill | Mishap::Fill => panic!("not what these servers are for"),
+    }
+}
+
+fn stand_still(server: &Server, time: Duration) -> &'static str {
+    server.pause();
     std::thread::sleep(time);
-    relay.heal();
-    what
+    server.resume();
+    "store stood still"
 }
 
 /// Keys and values, whatever their type, as text. One connection: there are thousands.
-fn contents(server: &Server) -> String {
-    let client = redis::Client::open(server.url()).unwrap();
+fn contents(server: &Server, password: &str) -> String {
+    let client = redis::Client::open(format!("redis://{password}{}", server.addr())).unwrap();
     let mut connection = client.get_connection().unwrap();
     let keys: Vec<Vec<u8>> = redis::cmd("KEYS").arg("*").query(&mut connection).unwrap();
     let mut text = String::new();

@@ -3,7 +3,10 @@
 //!
 //! Operations with byte-identical requests that are all meant (*twins*) bear one class.
 
+use payonce::sandbox::{Kind, Strike};
+
 use super::dice::Dice;
+use super::secrets::OWN;
 use crate::proof::verdict::{By, Keys, Operation, Promise};
 
 /// The policy of these stories: charges by content, with twins; payment intents by their order if
@@ -28,10 +31,36 @@ identity = ["metadata[order_id]"]
 otherwise = "content"
 distinguishes = ["payment_method"]
 merge = "lost"
+
+[[rule]]
+name = "impatient"
+match = ["POST /v1/payouts"]
+class = "critical"
+identity = "content"
+distinguishes = ["description"]
+indeterminate = "next"
+
+[[rule]]
+name = "edited"
+match = ["POST /v1/topups"]
+class = "critical"
+identity = "content"
+merge = "lost"
+distinguishes = ["description"]
 "#;
 
-/// A story's name.
-pub(crate) const ANOTHER_CARD: &str = "declined, then another card";
+/// What edits of the policy change.
+pub(crate) const EDITED: &str =
+    "identity = \"content\"\nmerge = \"lost\"\ndistinguishes = [\"description\"]";
+
+/// Stories' names.
+const ANOTHER_CARD: &str = "declined, then another card";
+pub(crate) const ANOTHER_CARD_FOR_AN_ORDER: &str = "declined order, then another card";
+
+/// In doubt, and asked with another body.
+pub(crate) const OTHER_BODY: &str = "in doubt, asked with another body";
+/// These end when a person says what happened, and nobody does.
+pub(crate) const HELD: &str = "saved 500, held";
 
 /// All keys that an SDK mints, or none.
 const MINTED: [Keys; 5] = [Keys::None, Keys::Uuid4, Keys::PythonHex, Keys::Node, Keys::Go];
@@ -58,6 +87,8 @@ pub(crate) struct Want {
     /// The job that runs again bears the same key: it is one call.
     pub(crate) one_call: bool,
     pub(crate) twist: Twist,
+    /// What strikes its first request at the provider.
+    pub(crate) fault: Option<Kind>,
 }
 
 /// What the application does besides asking until it knows.
@@ -72,6 +103,10 @@ pub(crate) enum Twist {
     OtherBody(String),
     /// When it has succeeded it uses the key for this body, by mistake.
     Misused(String),
+    /// Its first answer is lost, and from then on it bears another API key of the same account.
+    Rolled,
+    /// It gives up when it was told a few times that the outcome is not known: a person is to say.
+    Left,
 }
 
 impl Want {
@@ -91,16 +126,18 @@ impl Want {
             path: "/v1/payment_intents",
             body: pay(intent, "pm_card_visa"),
             name: None,
-            own: format!("the-shop-{intent}"),
+            own: format!("{OWN}{intent}"),
             declined: false,
             one_call: false,
             twist: Twist::Nothing,
+            fault: None,
         }
     }
 
     fn charge(mut self) -> Self {
         let class = &self.operation.class;
-        self.body = format!("amount=700&currency=usd&source=tok_visa&description={class}");
+        self.body =
+            format!("amount=700&currency=usd&source=tok_visa&description={class}{CANARIES}");
         self.path = "/v1/charges";
         self
     }
@@ -132,12 +169,14 @@ impl Want {
     }
 }
 
-/// A payment, confirmed at once. Cards and other payers' data must not be seen anywhere: the name
-/// is searched for.
+/// Cards and other payers' data must not be seen anywhere: these are searched for.
+const CANARIES: &str = "&shipping[name]=Canary+Payer+4711&metadata[card]=4242424242424242";
+
+/// A payment, confirmed at once.
 fn pay(what: &str, card: &str) -> String {
     format!(
         "amount=900&currency=usd&payment_method={card}&confirm=true&description={what}\
-         &shipping[name]=Canary+Payer+4711"
+         {CANARIES}"
     )
 }
 
@@ -166,19 +205,22 @@ pub(crate) fn story(dice: Dice, n: u64) -> Story {
     let minted = dice.pick(&MINTED, "keys", &id, 0);
     let any = dice.pick(&Keys::ALL, "keys", &id, 0);
     match dice.below(100, "story", &id, 0) {
-        0..18 => one(distinct(&id, any).charge()),
-        18..34 => one(distinct(&id, any)),
-        34..48 => one(by_fields(dice, &id, any)),
-        48..58 => one(by_header(dice, &id, any)),
-        58..64 => one(by_own_key(dice, &id)),
-        64..74 => twins(dice, &id, minted),
-        74..80 => twins_told_apart(dice, &id, any),
-        80..86 => declined(dice, &id, minted),
-        86..89 => one(version_2(&id, minted)),
-        89..94 => one(one_call(&id, any)),
-        94..96 => one(uncommitted(&id, minted)),
-        96..98 => one(keyless_call(&id)),
-        _ => one(misused(&id)),
+        0..16 => one(distinct(&id, any).charge()),
+        16..30 => one(distinct(&id, any)),
+        30..42 => one(by_fields(dice, &id, any)),
+        42..51 => one(by_header(dice, &id, any)),
+        51..57 => one(by_own_key(dice, &id)),
+        57..66 => twins(dice, &id, minted),
+        66..72 => twins_told_apart(dice, &id, any),
+        72..80 => declined(dice, &id, minted),
+        80..83 => one(version_2(&id, minted)),
+        83..87 => one(one_call(&id, any)),
+        87..89 => one(uncommitted(&id, minted)),
+        89..91 => one(keyless_call(&id)),
+        91..93 => one(misused(&id)),
+        93..96 => one(rolled(dice, &id, minted)),
+        96..98 => one(saved_500(dice, &id, minted)),
+        _ => one(edited(dice, &id, minted)),
     }
 }
 
@@ -195,7 +237,11 @@ fn twisted(dice: Dice, id: &str, want: Want, other: String) -> Want {
     match dice.below(4, "twist", id, 0) {
         0 => want.twist(Twist::Uncommitted),
         1 => want.twist(Twist::Doubled),
-        2 => want.twist(Twist::OtherBody(other)),
+        2 => {
+            let mut want = want.twist(Twist::OtherBody(other));
+            want.operation.workload = OTHER_BODY;
+            want
+        }
         _ => want,
     }
 }
@@ -255,10 +301,13 @@ fn twins_told_apart(dice: Dice, id: &str, keys: Keys) -> Story {
 /// A card that is declined, and then another: the same order, or just another request.
 fn declined(dice: Dice, id: &str, keys: Keys) -> Story {
     let named = dice.percent(60, "order", id, 0);
-    let (by, body): (By, fn(&str, &str) -> String) =
-        if named { (By::Fields, order) } else { (By::Content, pay) };
+    let (workload, by, body): (_, _, fn(&str, &str) -> String) = if named {
+        (ANOTHER_CARD_FOR_AN_ORDER, By::Fields, order)
+    } else {
+        (ANOTHER_CARD, By::Content, pay)
+    };
     let want = |which, card| {
-        let want = Want::new(&format!("{id}-{which}"), ANOTHER_CARD, by, keys);
+        let want = Want::new(&format!("{id}-{which}"), workload, by, keys);
         want.body(body(id, card))
     };
     let mut first = want("a", "pm_card_chargeDeclined");
@@ -303,6 +352,53 @@ fn keyless_call(id: &str) -> Want {
 fn misused(id: &str) -> Want {
     let other = pay(&format!("{id}-other"), "pm_card_visa");
     Want::new(id, "the same key, another body", By::OwnKey, Keys::Own).twist(Twist::Misused(other))
+}
+
+/// The API key is rolled while the outcome is not known: another scope, so that only an own key,
+/// which the provider itself knows again, still names the operation.
+fn rolled(dice: Dice, id: &str, keys: Keys) -> Want {
+    let want = match dice.below(3, "rolled", id, 0) {
+        0 => Want::new(id, "API key rolled, own key", By::OwnKey, Keys::Own),
+        1 => Want::new(id, "API key rolled, Payonce-Operation", By::Header, keys)
+            .named(id)
+            .promise(Promise::Measured),
+        _ => Want::new(id, "API key rolled", By::Content, keys).promise(Promise::Measured),
+    };
+    want.twist(Twist::Rolled)
+}
+
+/// A 500 that the provider keeps under its key. Held, it stays unknown until a person says what
+/// happened; `indeterminate = "next"` pays again, which is right if nothing was executed.
+fn saved_500(dice: Dice, id: &str, keys: Keys) -> Want {
+    let executed = dice.percent(50, "executed", id, 0);
+    let effect = if executed { Strike::After } else { Strike::Before };
+    let mut want = match (dice.percent(40, "held", id, 0), executed) {
+        (true, _) => Want::new(id, HELD, By::Content, keys).twist(Twist::Left),
+        (false, false) => payout(Want::new(id, "saved 500, next", By::Content, keys)),
+        (false, true) => payout(Want::new(id, "saved 500, next, executed", By::Content, keys))
+            .promise(Promise::Measured),
+    };
+    want.fault = Some(Kind::Saved500 { effect });
+    want
+}
+
+fn payout(mut want: Want) -> Want {
+    want.path = "/v1/payouts";
+    let body = format!("amount=7&currency=usd&description={}{CANARIES}", want.operation.intent);
+    want.body(body)
+}
+
+/// The rule by which it is recognised changes now and then; a name does not depend on rules.
+fn edited(dice: Dice, id: &str, keys: Keys) -> Want {
+    let mut want = if dice.percent(40, "named", id, 0) {
+        Want::new(id, "rule edited meanwhile, Payonce-Operation", By::Header, keys).named(id)
+    } else {
+        let want = Want::new(id, "rule edited meanwhile", By::Content, keys);
+        want.promise(Promise::Measured)
+    };
+    want.path = "/v1/topups";
+    let body = format!("amount=70&currency=usd&description={id}&metadata[order_id]={id}{CANARIES}");
+    want.body(body)
 }
 
 /// The `n`-th purchase that everybody can make, with or without payonce.

@@ -150,9 +150,29 @@ pub(crate) struct Figures {
     pub(crate) false_merges: usize,
     pub(crate) merges_allowed: usize,
     pub(crate) locked_out: usize,
-    /// How long outcomes were not known, in milliseconds and sorted.
-    pub(crate) doubts: Vec<u64>,
+    pub(crate) doubts: Doubts,
     pub(crate) doubts_left: usize,
+}
+
+/// How long outcomes were not known, in milliseconds. A run leaves no more than three figures of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Doubts {
+    pub(crate) count: usize,
+    pub(crate) median: u64,
+    pub(crate) longest: u64,
+    /// Sorted.
+    #[serde(skip)]
+    all: Vec<u64>,
+}
+
+impl Doubts {
+    fn add(&mut self, doubts: &[u64]) {
+        self.all.extend(doubts);
+        self.all.sort_unstable();
+        self.count = self.all.len();
+        self.median = self.all.get(self.count / 2).copied().unwrap_or_default();
+        self.longest = self.all.last().copied().unwrap_or_default();
+    }
 }
 
 impl Figures {
@@ -168,8 +188,7 @@ impl Figures {
         self.false_merges += verdict.false_merges;
         self.merges_allowed += verdict.merges_allowed;
         self.locked_out += verdict.locked_out;
-        self.doubts.extend(&verdict.doubts);
-        self.doubts.sort_unstable();
+        self.doubts.add(&verdict.doubts);
         self.doubts_left += verdict.doubts_left;
     }
 

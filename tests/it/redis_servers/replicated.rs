@@ -83,6 +83,16 @@ impl Replicated {
         &self.servers[self.primary.load(Ordering::SeqCst)]
     }
 
+    /// Asks the first Sentinel which of them is the primary: on a machine that stands still it may
+    /// have decided by itself.
+    pub(crate) fn recognise(&self) {
+        let said = self.sentinels[0].command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME]);
+        let is =
+            |server: &Server| said == format!("{}\n{}", server.addr().ip(), server.addr().port());
+        let place = self.servers.iter().position(is);
+        self.primary.store(place.expect("it is one of them"), Ordering::SeqCst);
+    }
+
     /// The other one.
     pub(crate) fn replica(&self) -> &Server {
         &self.servers[1 - self.primary.load(Ordering::SeqCst)]
@@ -91,12 +101,13 @@ impl Replicated {
     /// Waits until the replica has everything that the primary was told.
     pub(crate) fn until_replicated(&self) {
         until("the replica is in step", || {
-            let offset = self.primary().info("master_repl_offset");
+            let told = self.primary().info("master_repl_offset").parse::<u64>();
             let (link, at) = (
                 self.replica().info("master_link_status"),
-                self.replica().info("slave_repl_offset"),
+                self.replica().info("slave_repl_offset").parse::<u64>(),
             );
-            link == "up" && !offset.is_empty() && at == offset
+            // Others may go on writing meanwhile.
+            link == "up" && told.is_ok_and(|told| at.is_ok_and(|at| at >= told))
         });
     }
 

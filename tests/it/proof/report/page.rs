@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{Column, Figures, Lines, Part, Run};
+use super::{Column, Doubts, Figures, Lines, Part, Run};
 
 const INTRODUCTION: &str = "\
 # Results
@@ -156,17 +156,13 @@ fn bounded(count: usize, of: usize) -> String {
 }
 
 fn doubts(it: &Figures) -> String {
-    let Some(longest) = it.doubts.last() else {
-        return if it.doubts_left == 0 {
-            "0".to_owned()
-        } else {
-            format!("{} left", it.doubts_left)
-        };
-    };
-    let median = it.doubts[it.doubts.len() / 2];
-    let left =
-        if it.doubts_left == 0 { String::new() } else { format!(", {} left", it.doubts_left) };
-    format!("{} (median {median} ms, max {longest} ms{left})", it.doubts.len())
+    let Doubts { count, median, longest, .. } = &it.doubts;
+    match (*count, it.doubts_left) {
+        (0, 0) => "0".to_owned(),
+        (0, left) => format!("{left} left"),
+        (_, 0) => format!("{count} (median {median} ms, max {longest} ms)"),
+        (_, left) => format!("{count} (median {median} ms, max {longest} ms), {left} left"),
+    }
 }
 
 #[cfg(test)]
@@ -196,8 +192,10 @@ mod tests {
 
     #[test]
     fn doubts_are_told_by_their_median_and_their_longest() {
-        let figures = Figures { doubts: vec![1, 20, 300], doubts_left: 1, ..Figures::default() };
-        assert_eq!(doubts(&figures), "3 (median 20 ms, max 300 ms, 1 left)");
+        let mut figures = Figures { doubts_left: 1, ..Figures::default() };
+        figures.doubts.add(&[300, 1]);
+        figures.doubts.add(&[20]);
+        assert_eq!(doubts(&figures), "3 (median 20 ms, max 300 ms), 1 left");
     }
 
     #[test]
