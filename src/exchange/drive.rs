@@ -66,7 +66,10 @@ pub(super) async fn call<L: Ledger, U: Upstream>(
     }
     let own = done.replayed && done.first;
     let label = if own { Label::Replayed } else { Label::Executed };
-    let telling = Telling { label, row: "call", degraded: false, before: Before::Nothing };
+    // An exchange of this call that is remembered may have executed it.
+    let again = asked.identified.call.is_some() && !first;
+    let before = if again { Before::Perhaps } else { Before::Nothing };
+    let telling = Telling { label, row: "call", degraded: false, before };
     exchange.log(&asked, &done, telling, None);
     table.tell(Arc::new(exchange.told(&asked, done, telling)));
 }

@@ -118,7 +118,7 @@ async fn a_rate_limit_in_between_does_not_make_payonce_forget_how_a_call_was_sen
         }
         let limited = world.done(&charge().sdk(1)).await;
         if before == CALL {
-            limited.is(429, "-");
+            limited.refused(504, "payonce_outcome_unknown");
         } else {
             limited.refused(504, "payonce_answer_unavailable");
         }
