@@ -164,7 +164,7 @@ impl Metrics {
             store_breaker: Counters::register(
                 r,
                 "store_breaker",
-                "Times that calls of the store were suspended, and resumed",
+                "Times that calls of a server of the store were suspended, and resumed",
                 ["change"],
             ),
             abandoned: counter(r, "abandoned", "Open operations that safe retention ended"),
@@ -270,7 +270,7 @@ impl Metrics {
         self.bound(self.0.store_forgot.add([sign.into()]));
     }
 
-    /// Calls of the store are suspended, because it does not answer, or resumed.
+    /// Calls of a server of the store are suspended, because it does not answer, or resumed.
     pub fn store_breaker(&self, opened: bool) {
         let change = if opened { "opened" } else { "closed" };
         self.bound(self.0.store_breaker.add([change.into()]));

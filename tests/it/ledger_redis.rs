@@ -16,6 +16,7 @@ mod forgetting;
 mod formats;
 mod joins;
 mod secrets;
+mod shards;
 mod wire;
 
 use crate::harness::{Post, Setup};

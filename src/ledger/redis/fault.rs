@@ -51,6 +51,10 @@ impl Fault {
     /// The server has become a replica.
     pub(super) const DEMOTED: Self = Self::Later("READONLY");
 
+    /// Why nothing is asked of a server whose breaker is open.
+    pub(super) const SUSPENDED: &'static str =
+        "it did not answer several times, and is not asked for a while";
+
     /// What a server's error says. Its words may quote what was sent, so only its code is kept.
     pub(super) fn of(error: &ServerError, asked: &Node) -> Self {
         let code = error.code();
@@ -91,7 +95,9 @@ impl Fault {
             Self::Unreached(_) | Self::Silent(_) | Self::Later(_) => true,
             // Others may serve what a server that is cut off from them does not.
             Self::Refused(code) => matches!(code.as_str(), "CLUSTERDOWN" | "MASTERDOWN"),
-            Self::Held(_) | Self::Unfit(_) | Self::NoScript | Self::Full => false,
+            // Another may have taken over meanwhile.
+            Self::Held(why) => *why == Self::SUSPENDED,
+            Self::Unfit(_) | Self::NoScript | Self::Full => false,
         }
     }
 

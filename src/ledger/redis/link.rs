@@ -1,20 +1,25 @@
 //! A connection that is in use: who serves it, what it said of itself, and one attempt at a time to
 //! make it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, Value};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::breaker::{Admission, Breaker};
 use super::dial::Login;
 use super::facts::Facts;
 use super::fault::Fault;
 use super::keys::Keys;
 use super::node::Node;
+use crate::clock::Timestamp;
 use crate::server::Tasks;
+
+/// How many calls one server may have under way at one time; one more waits within its time-out.
+const CALLS: usize = 1024;
 
 /// A connection to a master. Dropped with its last user, and closed then.
 pub(super) struct Link {
@@ -147,14 +152,43 @@ fn refusal(answer: &Result<Value, Fault>) -> Option<&str> {
     }
 }
 
-/// Where the link to one server is kept.
-#[derive(Default)]
+/// Where the link to one server is kept, and whether that server is to be asked.
 pub(super) struct Seat {
     link: Mutex<Option<Arc<Link>>>,
     tries: AtomicU64,
+    breaker: std::sync::Mutex<Breaker>,
+    /// One permit for each call that is under way.
+    pub(super) calls: Semaphore,
+}
+
+impl Default for Seat {
+    fn default() -> Self {
+        Self {
+            link: Mutex::default(),
+            tries: AtomicU64::default(),
+            breaker: std::sync::Mutex::default(),
+            calls: Semaphore::new(CALLS),
+        }
+    }
 }
 
 impl Seat {
+    /// Whether the server may be asked at `now`. Hints are never what tries whether it is back:
+    /// they are not waited for, so that nobody might hear of it.
+    pub(super) fn admit(&self, now: Timestamp, only_hints: bool) -> Admission {
+        let mut breaker = self.breaker();
+        let mut closed = *breaker;
+        if only_hints && closed.answered().is_some() {
+            return Admission::Refuse;
+        }
+        breaker.admit(now)
+    }
+
+    /// Nothing awaits while this is held.
+    pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The link, or one that `make` makes. Of all that wait here at one time one makes it; if that
     /// fails the others fail with it, rather than each with a wait of its own.
     pub(super) async fn link<F>(&self, make: F) -> Result<Arc<Link>, Fault>
@@ -183,5 +217,24 @@ impl Seat {
         if held.as_ref().is_some_and(|held| Arc::ptr_eq(held, link)) {
             *held = None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_is_never_what_tries_whether_a_server_is_back() {
+        let (seat, now) = (Seat::default(), Timestamp::from_millis(0));
+        assert_eq!(seat.admit(now, true), Admission::Ask);
+        for _ in 0..5 {
+            seat.breaker().failed(now, 1.0);
+        }
+        let later = Timestamp::from_millis(3_600_000);
+        assert_eq!(seat.admit(later, true), Admission::Refuse);
+        assert_eq!(seat.admit(later, false), Admission::Ask, "the hint was the probe");
+        seat.breaker().answered();
+        assert_eq!(seat.admit(later, true), Admission::Ask);
     }
 }

@@ -5,17 +5,17 @@
 //! and the exchange reconciles it by the claim's token.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::{Cmd, Value};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_rustls::TlsConnector;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::Config;
-use super::breaker::{Admission, Breaker, Change};
+use super::breaker::Admission;
 use super::dial::dial;
 use super::facts::Facts;
 use super::fault::Fault;
@@ -28,11 +28,11 @@ use crate::metrics::Metrics;
 use crate::server::Tasks;
 
 mod routes;
+mod seats;
 
-use routes::Route;
+use routes::Routing;
+use seats::{Awaited, silence_in};
 
-/// How many calls may be under way at one time; one more waits within its time-out.
-const CALLS: usize = 1024;
 /// How often one call may be sent on, where servers say that they did not execute it.
 const HOPS: usize = 4;
 /// The pause before what a server said it would do later.
@@ -51,9 +51,7 @@ pub(super) struct Links {
     metrics: Metrics,
     tasks: Tasks,
     seats: Mutex<HashMap<Node, Arc<Seat>>>,
-    route: tokio::sync::Mutex<Option<Arc<Route>>>,
-    breaker: Mutex<Breaker>,
-    calls: Semaphore,
+    routing: tokio::sync::Mutex<Routing>,
     /// Told of each new connection to a master.
     pub(super) connected: Notify,
 }
@@ -75,9 +73,7 @@ impl Links {
             metrics,
             tasks,
             seats: Mutex::default(),
-            route: tokio::sync::Mutex::default(),
-            breaker: Mutex::default(),
-            calls: Semaphore::new(CALLS),
+            routing: tokio::sync::Mutex::default(),
             connected: Notify::new(),
         }
     }
@@ -85,29 +81,19 @@ impl Links {
     /// Answers to all commands, each on its own: on a Cluster they may go to several servers at the
     /// same time. One wait, bounded by connecting (twice: a route, then a server) and answering.
     pub(super) async fn send(&self, commands: &[Command]) -> Vec<Result<Value, Fault>> {
-        if self.breaker().admit(self.clock.now()) == Admission::Refuse {
-            let fault =
-                Fault::Held("it did not answer several times, and is not asked for a while");
-            return commands.iter().map(|_| Err(fault.clone())).collect();
-        }
         let limit = self.config.timeout + self.config.connect_timeout * 2;
-        let mut answers = vec![None; commands.len()];
+        let (mut answers, awaited) = (vec![None; commands.len()], Awaited::default());
         // What was answered within the time counts, even if the rest was not.
-        let ended = self.clock.timeout(limit, self.within(commands, &mut answers)).await;
-        let fault = match ended {
+        let within = self.within(commands, &awaited, &mut answers);
+        let fault = match self.clock.timeout(limit, within).await {
             Ok(()) => Fault::Later("it moved too often"),
-            Err(_elapsed) => Fault::Silent(format!("no answer within {limit:?}")),
+            Err(_elapsed) => {
+                let fault = Fault::Silent(format!("no answer within {limit:?}"));
+                self.unheard(&awaited, &fault);
+                fault
+            }
         };
-        let answers: Vec<_> = answers
-            .into_iter()
-            .map(|answer| answer.unwrap_or_else(|| Err(fault.clone())))
-            .collect();
-        self.heard(
-            answers
-                .iter()
-                .find_map(|answer| answer.as_ref().err().filter(|fault| fault.is_silence())),
-        );
-        answers
+        answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(fault.clone()))).collect()
     }
 
     /// One command.
@@ -116,18 +102,18 @@ impl Links {
         self.send(&[command]).await.pop().unwrap_or_else(|| Err(unanswered()))
     }
 
-    /// Lets go of every connection.
-    pub(super) fn close(&self) {
-        self.seats().clear();
-    }
-
-    async fn within(&self, commands: &[Command], answers: &mut [Option<Result<Value, Fault>>]) {
+    async fn within(
+        &self,
+        commands: &[Command],
+        awaited: &Awaited,
+        answers: &mut [Option<Result<Value, Fault>>],
+    ) {
         let mut left: Vec<Leg> = (0..commands.len()).map(Leg::first).collect();
         for hop in 0..HOPS {
             if hop > 0 && left.iter().any(|leg| leg.pause) {
                 self.clock.sleep(LATER).await;
             }
-            let answered = self.hop(commands, &left).await;
+            let answered = self.hop(commands, &left, awaited).await;
             left = Vec::new();
             for (leg, answer) in answered {
                 match &answer {
@@ -148,7 +134,12 @@ impl Links {
     }
 
     /// Sends each leg once, to all servers at the same time.
-    async fn hop(&self, commands: &[Command], legs: &[Leg]) -> Vec<(Leg, Result<Value, Fault>)> {
+    async fn hop(
+        &self,
+        commands: &[Command],
+        legs: &[Leg],
+        awaited: &Awaited,
+    ) -> Vec<(Leg, Result<Value, Fault>)> {
         let route = match self.route().await {
             Ok(route) => route,
             Err(fault) => {
@@ -174,7 +165,7 @@ impl Links {
                 },
             }
         }
-        let trips = trips.into_iter().map(|(node, legs)| self.trip(node, legs, commands));
+        let trips = trips.into_iter().map(|(node, legs)| self.trip(node, legs, commands, awaited));
         let mut under_way: FuturesUnordered<_> = trips.collect();
         let is_hint = |leg: &Leg| commands.get(leg.command).is_some_and(|command| command.hint);
         while let Some(answered) = {
@@ -207,6 +198,7 @@ impl Links {
         node: Node,
         legs: Vec<Leg>,
         commands: &[Command],
+        awaited: &Awaited,
     ) -> Vec<(Leg, Result<Value, Fault>)> {
         let asking = redis::cmd("ASKING");
         let mut cmds: Vec<&Cmd> = Vec::new();
@@ -220,7 +212,9 @@ impl Links {
                 Some(_) | None => &command.cmd,
             });
         }
-        match self.exchange(&node, &cmds).await {
+        let is_hint = |leg: &Leg| commands.get(leg.command).is_some_and(|command| command.hint);
+        let awaited = (!legs.iter().all(is_hint)).then_some(awaited);
+        match self.exchange(&node, &cmds, awaited).await {
             Err(fault) => legs.into_iter().map(|leg| (leg, Err(fault.clone()))).collect(),
             Ok(answers) => {
                 let mut answers = answers.into_iter();
@@ -238,15 +232,37 @@ impl Links {
         }
     }
 
+    /// Asks one server, unless it is suspended. `awaited` is told of it; none: only hints are sent.
     async fn exchange(
         &self,
         node: &Node,
         cmds: &[&Cmd],
+        awaited: Option<&Awaited>,
     ) -> Result<Vec<Result<Value, Fault>>, Fault> {
-        let Ok(_permit) = self.calls.acquire().await else {
+        let seat = self.seat(node);
+        if seat.admit(self.clock.now(), awaited.is_none()) == Admission::Refuse {
+            return Err(Fault::Held(Fault::SUSPENDED));
+        }
+        if let Some(awaited) = awaited {
+            awaited.begin(node, &seat);
+        }
+        let answers = self.answers(node, &seat, cmds).await;
+        if let Some(awaited) = awaited {
+            awaited.end(&seat);
+        }
+        self.heard(node, &seat, silence_in(&answers));
+        answers
+    }
+
+    async fn answers(
+        &self,
+        node: &Node,
+        seat: &Seat,
+        cmds: &[&Cmd],
+    ) -> Result<Vec<Result<Value, Fault>>, Fault> {
+        let Ok(_permit) = seat.calls.acquire().await else {
             return Err(Fault::Held("it is closed"));
         };
-        let seat = self.seat(node);
         let link = seat.link(async || self.connect(node).await).await?;
         let limit = self.config.timeout;
         let trip = self.clock.timeout(limit, link.send(cmds.iter().copied())).await;
@@ -282,47 +298,6 @@ impl Links {
         info!(%node, version = facts.version, "store connected");
         self.connected.notify_one();
         Ok(link)
-    }
-
-    fn seat(&self, node: &Node) -> Arc<Seat> {
-        let mut seats = self.seats();
-        if !seats.contains_key(node) && seats.len() >= MOST_NODES {
-            seats.clear();
-        }
-        Arc::clone(seats.entry(node.clone()).or_default())
-    }
-
-    /// Counts what came of a call, and says when the store is gone and when it is back.
-    fn heard(&self, silence: Option<&Fault>) {
-        let now = self.clock.now();
-        let change = match silence {
-            None => self.breaker().answered(),
-            Some(_) => self.breaker().failed(now, self.chance.share()),
-        };
-        match change {
-            None => {}
-            Some(Change::Opened) => {
-                self.metrics.store_breaker(true);
-                let why = silence.map(ToString::to_string);
-                warn!(
-                    why,
-                    "the store does not answer and is not asked for a while; operations go on as store_down says"
-                );
-            }
-            Some(Change::Closed) => {
-                self.metrics.store_breaker(false);
-                info!("the store answers again");
-            }
-        }
-    }
-
-    /// Nothing awaits while this is held; likewise below.
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn seats(&self) -> MutexGuard<'_, HashMap<Node, Arc<Seat>>> {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
