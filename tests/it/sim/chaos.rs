@@ -207,8 +207,12 @@ impl Chaos {
         self.sky.note(format_args!("all is well"));
         self.sky.calm();
         self.sky.set_unenforced(false);
-        self.pods.set_bypass(false);
         self.pods.reload(Rulebook::Usual);
+        if self.pods.bypassed() {
+            // It is a setting: who runs with it keeps it to its end.
+            self.pods.set_bypass(false);
+            (0..self.pods.count()).for_each(|pod| self.pods.crash(pod));
+        }
         (0..self.pods.count()).for_each(|pod| self.pods.start(pod));
         // What is stalled or late comes, leases end.
         self.sky.sleep(Duration::from_mins(5)).await;
