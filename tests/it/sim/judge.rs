@@ -205,8 +205,8 @@ fn keys(
         let alone = class_of(&plan.intent) == plan.intent;
         let declines = may_be_declined(plan);
         let promised = operation.promise == Promise::Once && plan.by != By::Call;
-        let sent = ears.intents.get(&plan.intent);
-        if let Some((keys, _)) = sent.filter(|_| alone && promised && !declines)
+        let sent = ears.taken.get(&plan.intent);
+        if let Some(keys) = sent.filter(|_| alone && promised && !declines)
             && keys.len() > 1
             && age(lanes) < HORIZON
         {
