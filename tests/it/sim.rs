@@ -65,6 +65,17 @@ fn what_is_promised_holds_in_every_climate() {
     assert!(campaign.mostly_succeeded(), "{:?}", campaign.verdict);
 }
 
+/// Seeds whose runs once looked like broken promises: a rolled API key's doubt that nobody can ask
+/// about (358, 2444), keys that were only rate limited (383, 2714), and two calls of the workload
+/// under one key (489, 1773, 2474).
+#[test]
+fn the_cases_of_these_seeds_break_no_promise() {
+    for seed in [358, 383, 489, 1773, 2444, 2474, 2714] {
+        let wrong = play(seed, Climate::of(seed), SMALL).judged.wrong();
+        assert_eq!(wrong, Vec::<String>::new(), "seed {seed}");
+    }
+}
+
 /// Shows the events of one intent: `PAYONCE_SIM_SHOW=9:named-twins-2-0`.
 #[test]
 fn one_intent_of_one_seed_is_told_when_asked_for() {

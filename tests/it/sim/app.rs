@@ -14,6 +14,7 @@ use payonce::respond::full;
 use payonce::server::{Connection, Peer, Serve};
 use payonce::upstream::Body;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::ears::CALL;
 use super::pod::{Pod, Pods};
@@ -38,6 +39,8 @@ pub(crate) struct Story {
     pub(crate) asked: Option<(Timestamp, Timestamp)>,
     /// What payonce called the operation.
     pub(crate) ids: BTreeSet<String>,
+    /// What it called it under an API key that was rolled since: nobody asks for that one again.
+    pub(crate) left: BTreeSet<String>,
     /// Asks that were not answered with an outcome, or whose answer was not read.
     pub(crate) lost: u32,
     /// An answer was accepted by its connection, which then stayed, and was not read.
@@ -228,7 +231,10 @@ impl App {
         let field = |name| headers.get(name).and_then(|it| it.to_str().ok());
         let (label, attempts) = (field("payonce-outcome"), field("payonce-attempts"));
         self.sky.note(format_args!("{} is {label:?} after {attempts:?}", plan.intent));
-        story.ids.extend(field("payonce-operation-id").map(str::to_owned));
+        let id = field("payonce-operation-id").map(str::to_owned);
+        let rolled_since = plan.habit == Habit::Roll && story.deliveries == 1;
+        story.left.extend(id.clone().filter(|_| rolled_since));
+        story.ids.extend(id);
     }
 
     /// Leaves an answer unread for so long that it counts as delivered, then breaks off.
@@ -362,13 +368,8 @@ fn read(answer: &Response<Bytes>, plan: &Plan) -> Reply {
     Reply { word, retry }
 }
 
+/// What stands for a text alone. A UUID of its letters would not: six bits of it are fixed.
 fn digest(text: &str) -> [u8; 16] {
-    uuid::Uuid::from_bytes({
-        let mut bytes = [0_u8; 16];
-        for (n, byte) in text.bytes().enumerate() {
-            bytes[n % 16] = bytes[n % 16].wrapping_mul(31).wrapping_add(byte);
-        }
-        bytes
-    })
-    .into_bytes()
+    let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+    std::array::from_fn(|n| digest[n])
 }

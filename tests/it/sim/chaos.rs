@@ -207,10 +207,38 @@ impl Chaos {
         self.sky.note(format_args!("all is well"));
         self.sky.calm();
         self.sky.set_unenforced(false);
-        self.pods.set_bypass(false);
         self.pods.reload(Rulebook::Usual);
+        if self.pods.bypassed() {
+            // It is a setting: who runs with it keeps it to its end.
+            self.pods.set_bypass(false);
+            (0..self.pods.count()).for_each(|pod| self.pods.crash(pod));
+        }
         (0..self.pods.count()).for_each(|pod| self.pods.start(pod));
         // What is stalled or late comes, leases end.
         self.sky.sleep(Duration::from_mins(5)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use payonce::sandbox::{Config, Unplugged};
+
+    use super::*;
+
+    /// Seeds 888 and 2659: the work was done while the bypass was on.
+    #[tokio::test(start_paused = true)]
+    async fn when_all_is_well_again_no_pod_runs_with_the_bypass() {
+        let climate = Climate::of(6);
+        let sky = Arc::new(Sky::new(6, climate.rates, 3));
+        let store = Store::new(&sky);
+        let provider = Unplugged::new(Config::local(sky.clock.clone(), 6));
+        let pods = Pods::new(&sky, &store, &provider, &Arc::default(), 3, 6, climate.skew);
+        let chaos = Chaos { sky, store, pods: Arc::clone(&pods), climate };
+        pods.set_bypass(true);
+        chaos.restart_all().await;
+        let bypassed = || (0..3).map(|pod| pods.at(pod).unwrap().exchange.config.bypass);
+        assert!(bypassed().all(|it| it));
+        chaos.heal().await;
+        assert!(!bypassed().any(|it| it));
     }
 }

@@ -10,7 +10,7 @@ use http::request::Parts;
 use payonce::clock::Timestamp;
 
 use super::sky::Sky;
-use super::wire::{Map, field};
+use super::wire::{Map, TURNED_AWAY, field};
 
 /// The header field that names one call of an SDK; all its retries bear it.
 pub(crate) const CALL: &str = "x-call";
@@ -18,7 +18,8 @@ pub(crate) const CALL: &str = "x-call";
 /// What was sent with one key.
 struct Key {
     first: Timestamp,
-    content: u64,
+    /// What the provider may have bound it to: nothing, if it only turned it away.
+    content: Option<u64>,
 }
 
 /// All that was heard.
@@ -28,6 +29,8 @@ pub(crate) struct Ears {
     calls: Map<(String, u64), String>,
     /// The keys that bore each intent, with the number of sends.
     pub(crate) intents: BTreeMap<String, (BTreeSet<String>, u32)>,
+    /// Those of them that the provider did not turn away each time.
+    pub(crate) taken: BTreeMap<String, BTreeSet<String>>,
     /// Classes whose key the provider may hold a 500 under.
     pub(crate) held: BTreeSet<String>,
     /// I4: a key that was sent with two contents, by intent.
@@ -105,9 +108,15 @@ impl Ears {
         sent.1 += 1;
         let content = digest(head.uri.path(), body);
         let known = self.keys.entry((scope.to_owned(), key.to_owned()));
-        let known = known.or_insert(Key { first: now, content });
-        if known.content != content {
+        let known = known.or_insert(Key { first: now, content: None });
+        if known.content.is_some_and(|first| first != content) {
             self.two_contents.push(intent.to_owned());
+        }
+        // A rate limit executes nothing and binds no key (FACTS §2), so that what the claim found is
+        // put back (DESIGN §4): no occurrence has begun under that key (I1, I4).
+        if fate != TURNED_AWAY {
+            known.content.get_or_insert(content);
+            self.taken.entry(intent.to_owned()).or_default().insert(key.to_owned());
         }
         let safe = Duration::from_hours(if head.uri.path().starts_with("/v2/") { 696 } else { 23 });
         if now.since(known.first) >= safe {
@@ -140,4 +149,35 @@ fn digest(path: &str, body: &Bytes) -> u64 {
         digest = (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
     digest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sky::Rates;
+    use super::*;
+
+    /// What is heard of one key that is sent with these contents, each with what becomes of it.
+    fn heard(sends: &[(&'static str, &'static str)]) -> Ears {
+        let (sky, mut ears) = (Sky::new(0, Rates::default(), 1), Ears::default());
+        for (body, fate) in sends {
+            let request = http::Request::post("/v1/charges").header("sandbox-intent", "a");
+            let (head, ()) = request.header("idempotency-key", "k").body(()).unwrap().into_parts();
+            ears.hear(&sky, 1, &head, &Bytes::from_static(body.as_bytes()), fate);
+        }
+        ears
+    }
+
+    #[test]
+    fn a_key_that_was_only_rate_limited_is_bound_to_no_content() {
+        let ears = heard(&[("card 1", TURNED_AWAY), ("card 2", "fine")]);
+        assert_eq!((ears.two_contents.len(), ears.taken["a"].len()), (0, 1));
+        assert!(heard(&[("card 1", TURNED_AWAY)]).taken.is_empty());
+    }
+
+    #[test]
+    fn a_key_that_was_taken_may_not_even_be_turned_away_with_other_content() {
+        for fate in ["fine", "wire: reset before the effect", TURNED_AWAY] {
+            assert_eq!(heard(&[("card 1", "fine"), ("card 2", fate)]).two_contents, ["a"]);
+        }
+    }
 }

@@ -205,8 +205,8 @@ fn keys(
         let alone = class_of(&plan.intent) == plan.intent;
         let declines = may_be_declined(plan);
         let promised = operation.promise == Promise::Once && plan.by != By::Call;
-        let sent = ears.intents.get(&plan.intent);
-        if let Some((keys, _)) = sent.filter(|_| alone && promised && !declines)
+        let sent = ears.taken.get(&plan.intent);
+        if let Some(keys) = sent.filter(|_| alone && promised && !declines)
             && keys.len() > 1
             && age(lanes) < HORIZON
         {
@@ -321,8 +321,10 @@ fn still_open(
             || excuse(plan, lanes, climate).is_some()
             || age(lanes) >= HORIZON;
         let asked = lanes.iter().any(|story| story.healed);
-        let ids: Vec<_> =
-            lanes.iter().flat_map(|story| &story.ids).filter(|id| open.contains(*id)).collect();
+        // A rolled API key is another scope (README): what was left in doubt under the one before
+        // stays open until a person resolves it, for nobody can ask for it again.
+        let asked_again = lanes.iter().flat_map(|story| story.ids.difference(&story.left));
+        let ids: Vec<_> = asked_again.filter(|id| open.contains(*id)).collect();
         if asked && !excused && !ids.is_empty() {
             judged.left_open += 1;
             judged.broken.push(format!("{} is still open: {ids:?}", plan.intent));

@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 /// How many of the last events are kept for people.
-const KEPT: usize = 20_000;
+const KEPT: usize = 200_000;
 
 /// How often what goes wrong, of one.
 #[derive(Clone, Copy, Debug, Default)]

@@ -26,6 +26,9 @@ pub(crate) struct Wire {
     pub(crate) sender: u64,
 }
 
+/// The fate of a request that the provider's rate limiter answers: nothing is executed or kept.
+pub(crate) const TURNED_AWAY: &str = "provider: 429";
+
 /// What becomes of one request.
 #[derive(Clone, Debug)]
 enum Fate {
@@ -59,7 +62,7 @@ impl Fate {
             Self::Cut { clean: true, .. } => "wire: answer ends early",
             Self::Provider(Kind::Stall { .. }) => "provider: stall",
             Self::Provider(Kind::InUse) => "provider: 409 in use",
-            Self::Provider(Kind::RateLimited { .. }) => "provider: 429",
+            Self::Provider(Kind::RateLimited { .. }) => TURNED_AWAY,
             Self::Provider(Kind::LockTimeout) => "provider: lock_timeout",
             Self::Provider(Kind::Saved500 { .. }) => "provider: 500 saved",
             Self::Provider(Kind::Unsaved500 { .. }) => "provider: 500 not saved",
