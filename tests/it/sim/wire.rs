@@ -17,6 +17,9 @@ use payonce::upstream::{Body, BoxError, Cause, Host, NeverSent, SendError, Upstr
 use super::ears::Ears;
 use super::sky::Sky;
 
+/// The name of what the provider refuses for its rate alone, before it looks at it.
+pub(crate) const RATE_LIMITED: &str = "provider: 429";
+
 /// The provider as one pod sees it.
 pub(crate) struct Wire {
     pub(crate) sky: Arc<Sky>,
@@ -59,7 +62,7 @@ impl Fate {
             Self::Cut { clean: true, .. } => "wire: answer ends early",
             Self::Provider(Kind::Stall { .. }) => "provider: stall",
             Self::Provider(Kind::InUse) => "provider: 409 in use",
-            Self::Provider(Kind::RateLimited { .. }) => "provider: 429",
+            Self::Provider(Kind::RateLimited { .. }) => RATE_LIMITED,
             Self::Provider(Kind::LockTimeout) => "provider: lock_timeout",
             Self::Provider(Kind::Saved500 { .. }) => "provider: 500 saved",
             Self::Provider(Kind::Unsaved500 { .. }) => "provider: 500 not saved",
