@@ -180,15 +180,29 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 && asked.recalled.is_none()
                 && table.wanted()
                 && self.has_time(asked);
-            if !goes_on
-                || !self.advance(asked, holding).await
-                || !self.still_ours(asked, holding).await
-            {
+            if !goes_on || !self.goes_on(asked, holding, table).await {
                 return (run, follows);
             }
             table.claimed(Arc::new(holding.record.clone()));
             advances += 1;
         }
+    }
+
+    /// Goes on to the next occurrence. False if the operation is no longer ours, or if nobody waits
+    /// any more once that is written (I11): what is held is then the declined one, as before, for of
+    /// the next nothing was sent.
+    async fn goes_on(&self, asked: &Asked, holding: &mut Holding, table: &Table) -> bool {
+        let before = (holding.found.clone(), holding.record.clone(), holding.way);
+        if !self.advance(asked, holding).await {
+            return false;
+        }
+        let goes_on = self.still_ours(asked, holding).await
+            && self.has_time(asked)
+            && (table.wanted() || seams::mistake(Mistake::RetriedUnwanted));
+        if !goes_on {
+            (holding.found, holding.record, holding.way) = before;
+        }
+        goes_on
     }
 
     /// Goes on to the next occurrence; false if the operation is no longer ours.

@@ -87,3 +87,40 @@ fn one_intent_of_one_seed_is_told_when_asked_for() {
         println!("{event}");
     }
 }
+
+/// What once broke a promise, or was taken for broken, played again.
+fn holds(seeds: &[u64]) {
+    for seed in seeds {
+        assert_eq!(play(*seed, Climate::of(*seed), SMALL).judged.wrong(), Vec::<String>::new());
+    }
+}
+
+/// I11: the asker left while the next occurrence was written.
+#[test]
+fn no_attempt_is_made_for_who_left_while_the_operation_was_advanced() {
+    holds(&[1334, 3175]);
+}
+
+/// I2: 429 leaves no entry, so its occurrence may become a twin's.
+#[test]
+fn a_call_that_was_refused_for_its_rate_may_come_after_its_twin() {
+    holds(&[1184, 1276]);
+}
+
+/// A6: by then the provider may have forgotten the key of a call that comes again.
+#[test]
+fn a_call_that_comes_again_beyond_safe_retention_bears_another_key() {
+    holds(&[439]);
+}
+
+/// Two pods had the operation at once, and the one that lost it saw its call come again.
+#[test]
+fn a_call_keeps_the_key_that_another_pod_went_on_with_where_no_lease_holds() {
+    holds(&[642]);
+}
+
+/// I6: what was refused with 429 the provider does not keep.
+#[test]
+fn a_key_is_as_old_as_its_first_send_that_may_have_been_executed() {
+    holds(&[1440]);
+}

@@ -17,16 +17,35 @@ pub(crate) const CALL: &str = "x-call";
 
 /// What was sent with one key.
 struct Key {
-    first: Timestamp,
+    /// The first send that may have been executed.
+    first: Option<Timestamp>,
     /// What the provider may have bound it to: nothing, if it only turned it away.
     content: Option<u64>,
 }
+
+impl Key {
+    fn age(&self, now: Timestamp) -> Duration {
+        self.first.map_or(Duration::ZERO, |first| now.since(first))
+    }
+}
+
+/// A call that bore another key than before.
+pub(crate) struct Changed {
+    pub(crate) intent: String,
+    /// Another process had sent it with that key before.
+    pub(crate) elsewhere: bool,
+}
+
+/// More than the pods' clocks differ by.
+pub(crate) const SKEW: Duration = Duration::from_mins(1);
 
 /// All that was heard.
 #[derive(Default)]
 pub(crate) struct Ears {
     keys: Map<(String, String), Key>,
     calls: Map<(String, u64), String>,
+    /// Who sent a call with a key first.
+    firsts: Map<(String, String), u64>,
     /// The keys that bore each intent, with the number of sends.
     pub(crate) intents: BTreeMap<String, (BTreeSet<String>, u32)>,
     /// Those of them that the provider did not turn away each time.
@@ -38,7 +57,7 @@ pub(crate) struct Ears {
     /// I6: a key that was sent when it was too old, by intent.
     pub(crate) too_old: Vec<(String, Duration)>,
     /// I2: a call whose retry bore another key at the same process, by intent.
-    pub(crate) call_changed: Vec<String>,
+    pub(crate) call_changed: Vec<Changed>,
     /// The same at whichever process, by intent.
     pub(crate) call_anywhere: BTreeSet<String>,
     call_keys: Map<String, String>,
@@ -108,7 +127,7 @@ impl Ears {
         sent.1 += 1;
         let content = digest(head.uri.path(), body);
         let known = self.keys.entry((scope.to_owned(), key.to_owned()));
-        let known = known.or_insert(Key { first: now, content: None });
+        let known = known.or_insert(Key { first: None, content: None });
         if known.content.is_some_and(|first| first != content) {
             self.two_contents.push(intent.to_owned());
         }
@@ -119,16 +138,48 @@ impl Ears {
             self.taken.entry(intent.to_owned()).or_default().insert(key.to_owned());
         }
         let safe = Duration::from_hours(if head.uri.path().starts_with("/v2/") { 696 } else { 23 });
-        if now.since(known.first) >= safe {
-            self.too_old.push((intent.to_owned(), now.since(known.first)));
+        if known.age(now) >= safe {
+            self.too_old.push((intent.to_owned(), known.age(now)));
         }
-        let anywhere = self.call_keys.entry(call.to_owned());
-        if anywhere.or_insert_with(|| key.to_owned()) != key {
-            self.call_anywhere.insert(intent.to_owned());
+        if fate == TURNED_AWAY {
+            // It was not executed, so the provider keeps nothing for the key, and I2 says that it
+            // leaves no entry.
+            return;
         }
-        let before = self.calls.entry((call.to_owned(), sender));
-        if before.or_insert_with(|| key.to_owned()) != key {
-            self.call_changed.push(intent.to_owned());
+        known.first.get_or_insert(now);
+        self.hear_call(sender, (scope, key), call, intent, (now, safe));
+    }
+
+    /// The same call is to bear the same key, until that is too old (A6: another is sent).
+    fn hear_call(
+        &mut self,
+        sender: u64,
+        (scope, key): (&str, &str),
+        call: &str,
+        intent: &str,
+        (now, safe): (Timestamp, Duration),
+    ) {
+        let first = *self.firsts.entry((call.to_owned(), key.to_owned())).or_insert(sender);
+        let too_old = |before: &str| {
+            let before = self.keys.get(&(scope.to_owned(), before.to_owned()));
+            before.is_some_and(|before| before.age(now) + SKEW >= safe)
+        };
+        let anywhere = self.call_keys.entry(call.to_owned()).or_insert_with(|| key.to_owned());
+        if anywhere != key {
+            if too_old(anywhere) {
+                key.clone_into(anywhere);
+            } else {
+                self.call_anywhere.insert(intent.to_owned());
+            }
+        }
+        let before = self.calls.entry((call.to_owned(), sender)).or_insert_with(|| key.to_owned());
+        if before != key {
+            if too_old(before) {
+                key.clone_into(before);
+            } else {
+                let elsewhere = first != sender;
+                self.call_changed.push(Changed { intent: intent.to_owned(), elsewhere });
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use payonce::sandbox::{Effect, Outcome};
 
 use super::app::{MISUSED, Story};
 use super::chaos::Climate;
-use super::ears::{Ears, class_of};
+use super::ears::{Ears, SKEW, class_of};
 use super::work::{Habit, Plan};
 use crate::proof::verdict::{By, Keys, Operation, Promise, Verdict, Word, verdict};
 
@@ -224,16 +224,16 @@ fn keys(
     );
     // Where the store fails, another process may have gone on with the same call meanwhile.
     if !climate.toggles && !climate.lossy() {
-        let known = |intent: &&String| !intent.ends_with(MISUSED);
+        let declined = ["content-declined", "cards", "again"];
+        let same = ears
+            .call_changed
+            .iter()
+            .filter(|it| !it.intent.ends_with(MISUSED))
+            .filter(|it| !declined.iter().any(|workload| it.intent.starts_with(workload)))
+            // Nor does a lease hold between pods whose clocks differ by more than it.
+            .filter(|it| !(climate.skew && it.elsewhere));
         judged.broken.extend(
-            ears.call_changed
-                .iter()
-                .filter(known)
-                .filter(|intent| {
-                    let declined = ["content-declined", "cards", "again"];
-                    !declined.iter().any(|workload| intent.starts_with(workload))
-                })
-                .map(|intent| format!("I2: a call of {intent} bore two keys at one process")),
+            same.map(|it| format!("I2: a call of {} bore two keys at one process", it.intent)),
         );
     }
     if !climate.toggles {
@@ -245,6 +245,8 @@ fn keys(
             ears.too_old
                 .iter()
                 .filter(|(intent, _)| !intent.starts_with("call"))
+                // Each pod judges by its own clock; safe retention has an hour to spare.
+                .filter(|(_, age)| !climate.skew || *age >= Duration::from_hours(23) + SKEW)
                 .map(|(intent, age)| format!("I6: {intent} sent a key of {age:?}")),
         );
     }
