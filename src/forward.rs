@@ -5,8 +5,7 @@
 //! here bears the same key.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -27,6 +26,10 @@ use crate::request::{InFlightBytes, Share, rejoin};
 use crate::respond::{Answer, Held, full};
 use crate::seams::{self, Mistake, Point};
 use crate::upstream::{Body, BoxError, Cause, Host, SendError, Upstream, headers};
+
+mod until;
+
+pub use until::{Lease, Until};
 
 /// `Idempotency-Key`.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -75,50 +78,6 @@ impl Message {
             headers.insert(IDEMPOTENCY_KEY, value);
         }
         request
-    }
-}
-
-/// Until when a key may be sent.
-#[derive(Clone, Debug, Default)]
-pub struct Until {
-    /// When it becomes too old (I6).
-    pub safe: Option<Timestamp>,
-    /// When another process may take the operation over.
-    pub lease: Option<Lease>,
-}
-
-impl Until {
-    fn passed(&self, now: Timestamp) -> Option<Why> {
-        let safe = self.safe.is_none_or(|safe| now < safe);
-        let held = self.lease.as_ref().is_none_or(|lease| now < lease.ends());
-        match (safe, held) {
-            (false, _) => Some(Why::Retention),
-            (true, false) => Some(Why::Lease),
-            (true, true) => None,
-        }
-    }
-}
-
-/// When a lease ends, which moves on as it is renewed. Clones share it.
-#[derive(Clone, Debug)]
-pub struct Lease(Arc<AtomicU64>);
-
-impl Lease {
-    /// One that ends then.
-    #[must_use]
-    pub fn until(end: Timestamp) -> Self {
-        Self(Arc::new(AtomicU64::new(end.as_millis())))
-    }
-
-    /// When it ends.
-    #[must_use]
-    pub fn ends(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::Acquire))
-    }
-
-    /// It was renewed.
-    pub fn renewed(&self, end: Timestamp) {
-        self.0.store(end.as_millis(), Ordering::Release);
     }
 }
 
