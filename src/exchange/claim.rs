@@ -25,8 +25,6 @@ use crate::upstream::Upstream;
 /// The first pause while another process works on the operation, doubling to [`LONGEST_LOOK`].
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 const LONGEST_LOOK: Duration = Duration::from_millis(500);
-/// A lease that ends later was written by a clock that runs ahead: no setting allows it.
-const LONGEST_LEASE: Duration = Duration::from_mins(5);
 
 /// A claim that was won.
 #[derive(Debug)]
@@ -276,8 +274,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 if !seams::mistake(Mistake::LeaseIgnored)
                     && !self.ledger.exclusive()
                     && claim.owner != self.config.owner
-                    && claim.lease > now
-                    && claim.lease <= now.plus(LONGEST_LEASE) =>
+                    && claim.lease > now =>
             {
                 Owner::Alive
             }
