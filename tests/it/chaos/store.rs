@@ -116,13 +116,24 @@ fn rejoin(servers: &Replicated) {
     follow(servers);
 }
 
+/// Sentinel may decide anew while the replica is told whom to follow: it is told again then.
 fn follow(servers: &Replicated) {
-    // Sentinel wrote down how it was set when it was promoted.
-    servers.replica().configure("masterauth", "");
-    let primary = servers.primary().addr();
-    let (host, port) = (primary.ip().to_string(), primary.port().to_string());
-    servers.replica().command(&["REPLICAOF", &host, &port]);
-    servers.until_replicated();
+    for _ in 0..6 {
+        servers.recognise();
+        // Sentinel wrote down how it was set when it was promoted.
+        servers.replica().configure("masterauth", "");
+        let primary = servers.primary().addr();
+        let (host, port) = (primary.ip().to_string(), primary.port().to_string());
+        servers.replica().command(&["REPLICAOF", &host, &port]);
+        let told = std::time::Instant::now();
+        while told.elapsed() < Duration::from_secs(5) {
+            if servers.in_step() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    panic!("waited in vain: the replica follows the primary");
 }
 
 fn one(server: &Server, what: Mishap, time: Duration) -> Option<&'static str> {

@@ -100,15 +100,18 @@ impl Replicated {
 
     /// Waits until the replica has everything that the primary was told.
     pub(crate) fn until_replicated(&self) {
-        until("the replica is in step", || {
-            let told = self.primary().info("master_repl_offset").parse::<u64>();
-            let (link, at) = (
-                self.replica().info("master_link_status"),
-                self.replica().info("slave_repl_offset").parse::<u64>(),
-            );
-            // Others may go on writing meanwhile.
-            link == "up" && told.is_ok_and(|told| at.is_ok_and(|at| at >= told))
-        });
+        until("the replica is in step", || self.in_step());
+    }
+
+    /// Whether the replica has everything that the primary was told.
+    pub(crate) fn in_step(&self) -> bool {
+        let told = self.primary().info("master_repl_offset").parse::<u64>();
+        let (link, at) = (
+            self.replica().info("master_link_status"),
+            self.replica().info("slave_repl_offset").parse::<u64>(),
+        );
+        // Others may go on writing meanwhile.
+        link == "up" && told.is_ok_and(|told| at.is_ok_and(|at| at >= told))
     }
 
     /// From now on the replica misses what is written. It keeps asking for it in vain, and stands
