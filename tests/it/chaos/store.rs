@@ -113,27 +113,7 @@ impl Store {
 /// one fail-over after the other sometimes takes its time.
 fn rejoin(servers: &Replicated) {
     servers.replica().restart();
-    follow(servers);
-}
-
-/// Sentinel may decide anew while the replica is told whom to follow: it is told again then.
-fn follow(servers: &Replicated) {
-    for _ in 0..6 {
-        servers.recognise();
-        // Sentinel wrote down how it was set when it was promoted.
-        servers.replica().configure("masterauth", "");
-        let primary = servers.primary().addr();
-        let (host, port) = (primary.ip().to_string(), primary.port().to_string());
-        servers.replica().command(&["REPLICAOF", &host, &port]);
-        let told = std::time::Instant::now();
-        while told.elapsed() < Duration::from_secs(5) {
-            if servers.in_step() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-    panic!("waited in vain: the replica follows the primary");
+    servers.follow();
 }
 
 fn one(server: &Server, what: Mishap, time: Duration) -> Option<&'static str> {
@@ -170,7 +150,7 @@ fn one(server: &Server, what: Mishap, time: Duration) -> Option<&'static str> {
 fn two(servers: &Replicated, what: Mishap, time: Duration) -> &'static str {
     servers.recognise();
     if servers.replica().info("role") != "slave" {
-        follow(servers);
+        servers.follow();
     }
     match what {
         Mishap::FailOver => {

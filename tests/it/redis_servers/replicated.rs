@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use super::{Options, Server, until};
+use super::{BETWEEN, Options, Server, until};
 
 /// What the Sentinels call the primary.
 pub(crate) const NAME: &str = "payments";
@@ -154,12 +155,30 @@ impl Replicated {
         self.fail_over();
     }
 
-    /// Starts the server that was killed again, and waits until Sentinel has made it the replica.
+    /// Starts the server that was killed again, as the replica.
     pub(crate) fn rejoin(&self) {
         self.replica().restart();
-        until("Sentinel makes the old primary a replica", || {
-            self.replica().info("role") == "slave"
-        });
-        self.until_replicated();
+        self.follow();
+    }
+
+    /// Makes the replica follow the primary, and waits until it has everything. Sentinel does so by
+    /// itself, in its own time; where it decides anew meanwhile, the replica is told again.
+    pub(crate) fn follow(&self) {
+        for _ in 0..6 {
+            self.recognise();
+            // Sentinel wrote down how it was set when it was promoted.
+            self.replica().configure("masterauth", "");
+            let primary = self.primary().addr();
+            let (host, port) = (primary.ip().to_string(), primary.port().to_string());
+            self.replica().command(&["REPLICAOF", &host, &port]);
+            let told = Instant::now();
+            while told.elapsed() < Duration::from_secs(5) {
+                if self.in_step() {
+                    return;
+                }
+                std::thread::sleep(BETWEEN);
+            }
+        }
+        panic!("waited in vain: the replica follows the primary");
     }
 }
