@@ -5,6 +5,8 @@ pub mod check;
 pub mod explain;
 pub mod keygen;
 pub mod ops;
+mod page;
+pub mod policy;
 pub mod serve;
 mod table;
 
@@ -15,6 +17,8 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use http::{HeaderName, HeaderValue, Method};
+
+pub use self::policy::Policy;
 
 const CODES: &str = "Exit codes:
   0    done
@@ -55,6 +59,9 @@ pub enum Command {
     /// Say how a request would be judged, and why. Nothing is sent.
     #[command(after_help = Explain::EXAMPLES)]
     Explain(Explain),
+    /// Work on policy files: compare two of them.
+    #[command(after_help = Policy::EXAMPLES)]
+    Policy(Policy),
     /// Make a secret for the settings.
     #[command(after_help = Keygen::EXAMPLES)]
     Keygen(Keygen),

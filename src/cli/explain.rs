@@ -9,6 +9,7 @@ use std::path::Path;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 
+use super::page::Page;
 use super::{Exit, Explain};
 use crate::assembly;
 use crate::clock::{Clock, Timestamp};
@@ -21,11 +22,9 @@ use crate::request::Head;
 use crate::settings::{Settings, StoreKind};
 
 mod judged;
-mod page;
 mod words;
 
 use judged::Judged;
-use page::Page;
 
 /// Stands in for the API key that was not given. It is nobody's.
 const PLACEHOLDER: HeaderValue = HeaderValue::from_static("Bearer sk_test_placeholder");

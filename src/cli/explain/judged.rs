@@ -2,8 +2,8 @@
 
 use http::header::USER_AGENT;
 
-use super::page::Page;
 use super::words;
+use crate::cli::page::Page;
 use crate::clock::Timestamp;
 use crate::decide::canonical::{Field, FieldPattern, Kind as BodyKind, Marker};
 use crate::decide::digest::Secret;
