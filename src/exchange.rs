@@ -42,6 +42,7 @@ use crate::upstream::{Body, Upstream};
 mod asked;
 mod claim;
 mod drive;
+mod look;
 mod pass;
 mod settle;
 mod tell;
@@ -50,6 +51,7 @@ mod write;
 pub use asked::Asked;
 use asked::Unbuffered;
 pub(crate) use asked::{Credentials, Reading, remembered};
+pub(crate) use look::Seen;
 pub use write::Write;
 
 /// How long an answered success is shared, unsettled, with those who name the same operation. They

@@ -24,6 +24,7 @@ pub mod diff;
 mod document;
 mod duration;
 mod expect;
+pub mod near;
 mod problem;
 mod routes;
 mod rule;

@@ -268,7 +268,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
 
     /// Whether the owner of a record still works on it. This process holds the turn, so a claim of
     /// its own is a left one.
-    fn owner_of(&self, record: &Record, now: Timestamp) -> Owner {
+    pub(super) fn owner_of(&self, record: &Record, now: Timestamp) -> Owner {
         match &record.claim {
             Some(claim)
                 if !seams::mistake(Mistake::LeaseIgnored)

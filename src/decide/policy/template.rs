@@ -47,7 +47,7 @@ pub(super) enum Segment {
 }
 
 impl Segment {
-    fn matches(&self, segment: &str) -> bool {
+    pub(super) fn matches(&self, segment: &str) -> bool {
         match self {
             Self::Literal(literal) => **literal == *segment,
             Self::One => true,
