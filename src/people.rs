@@ -163,6 +163,7 @@ impl<L: Ledger, U: Upstream> Operations for People<L, U> {
         let bypass = self.exchange.config.bypass;
         let around = Around {
             recalled: sent.is_some(),
+            provider: self.exchange.config.provider.clone(),
             policy_version: policy.version().to_owned(),
             mode: if bypass { "bypass" } else { policy.mode().as_str() }.to_owned(),
             found: record.as_ref().map(|record| detail(id, record)),

@@ -84,6 +84,8 @@ pub struct Judgement {
     /// Whether that process sent this very call within the last 15 minutes, so that the call keeps
     /// the operation and the key that it had then.
     pub recalled: bool,
+    /// The provider there, which is part of every operation's id.
+    pub provider: String,
     /// The policy in force there.
     pub policy_version: String,
     /// `enforce`, `observe` or `bypass`: what is done there at all.
@@ -95,6 +97,7 @@ pub struct Judgement {
 /// What is told of where payonce stands, beside the judgement.
 pub(crate) struct Around {
     pub(crate) recalled: bool,
+    pub(crate) provider: String,
     pub(crate) policy_version: String,
     pub(crate) mode: String,
     pub(crate) found: Option<Detail>,
@@ -134,6 +137,7 @@ impl Judgement {
             fields,
             live_owner: owner == Owner::Alive,
             recalled: around.recalled,
+            provider: around.provider,
             policy_version: around.policy_version,
             mode: around.mode,
             found: around.found,

@@ -74,6 +74,7 @@ impl Operations for Fake {
             fields: Vec::new(),
             live_owner: asked.twins,
             recalled: false,
+            provider: "api.stripe.com".to_owned(),
             policy_version: "0123456789ab".to_owned(),
             mode: "enforce".to_owned(),
             found,

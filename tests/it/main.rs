@@ -10,6 +10,7 @@ mod delivery;
 mod demo;
 mod drain;
 mod exchange;
+mod explain;
 mod fuzz;
 mod harness;
 #[cfg(feature = "seams")]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::template::{Methods, Segment};
+use super::template::{Methods, Segment, is_write};
 use super::{Pattern, Policy, Rule};
 use crate::decide::operations;
 
@@ -117,17 +117,28 @@ fn did_you_mean(policy: &Policy, method: &Method, segments: &[&str]) -> Option<S
     // A template that ends in `**` names nothing that one can mean.
     let patterns = patterns.filter(|it| !it.tail).filter_map(|pattern| {
         let known: Vec<&str> = pattern.as_str().split('/').skip(1).collect();
-        let other_method = usize::from(!pattern.methods.matches(method));
+        let other_method = match &pattern.methods {
+            Methods::Any => 0,
+            Methods::One(one) => apart(one, method),
+        };
         Some((distance(&known, segments)? + other_method, pattern.as_str().to_owned()))
     });
     let published = published.iter().filter_map(|it| {
-        let other_method = usize::from(it.method != *method);
         let text = format!("{} {}", it.method, it.path);
-        Some((distance(&it.segments(), segments)? + other_method, text))
+        Some((distance(&it.segments(), segments)? + apart(&it.method, method), text))
     });
     let length: usize = segments.iter().map(|segment| segment.len()).sum();
     let near = |far: usize| far > 0 && far <= 2.max(length / 6);
     patterns.chain(published).filter(|it| near(it.0)).min_by_key(|it| it.0).map(|it| it.1)
+}
+
+/// How far methods are apart: who writes is less likely to have meant to read.
+fn apart(one: &Method, other: &Method) -> usize {
+    match (one == other, is_write(one, true) == is_write(other, true)) {
+        (true, _) => 0,
+        (false, true) => 1,
+        (false, false) => 2,
+    }
 }
 
 /// How many letters of the literal segments differ; `None` if the lengths do.
