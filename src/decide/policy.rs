@@ -14,15 +14,20 @@ use self::routes::Routes;
 use super::canonical::FieldPattern;
 use super::path::{Api, Target};
 
+pub use self::code::{Code, Severity};
 pub use self::problem::Problem;
 pub use self::template::Pattern;
 pub use self::words::{
     Class, ClientKey, Indeterminate, Merge, Mode, Otherwise, StoreDown, Uuid4Keys,
 };
 
+mod code;
+pub mod coverage;
 mod document;
 mod duration;
 mod expect;
+pub mod lint;
+pub mod operations;
 mod problem;
 mod routes;
 mod rule;

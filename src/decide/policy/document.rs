@@ -6,15 +6,16 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::DeTable;
 
+use super::code::Code;
 use super::problem::{Problem, Report};
 use super::routes::Routes;
 use super::table::{Table, wrong_type};
-use super::{Class, Mode, Policy, Rule, Uuid4Keys, expect, rule};
+use super::{Class, Mode, Policy, Rule, Uuid4Keys, expect, lint, rule};
 
 /// Comparing every rule with all before it is quadratic; this keeps a reload well under a second.
 const MOST_PATTERNS: usize = 5_000;
 
-const KEYS: [&str; 6] = ["version", "mode", "default_writes", "uuid4_keys", "rule", "test"];
+const KEYS: [&str; 7] = ["version", "mode", "default_writes", "uuid4_keys", "allow", "rule", "test"];
 
 /// Keys and tables whose feature a later version has.
 const LATER_KEYS: [&str; 5] = ["client", "scope", "guard", "record", "signature"];
@@ -28,7 +29,8 @@ pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
         for error in errors {
             let at = error.span().unwrap_or(0..0);
             let what = format!("this is not TOML: {}", error.message());
-            report.add(
+            report.add_as(
+                Code::NotToml,
                 at,
                 what,
                 "see https://toml.io for how tables, keys and strings are written",
@@ -42,6 +44,7 @@ pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
     let mode = root.choice(&mut report, "mode", &Mode::NAMES).unwrap_or_default();
     let uuid4_keys = root.choice(&mut report, "uuid4_keys", &Uuid4Keys::NAMES).unwrap_or_default();
     let writes = root.choice(&mut report, "default_writes", &Class::NAMES);
+    lint::allow::read(&root, &mut report);
     let rules = rules(&root, &mut report);
     let tests = expect::read(&root, &mut report);
     let policy = assemble(text, mode, uuid4_keys, writes.unwrap_or(Class::Critical), rules);
@@ -123,7 +126,7 @@ fn shadowed(table: &Table<'_, '_>, report: &mut Report<'_>, earlier: &[Rule], ru
             "{dead} can never match: `{}` on line {} comes first and matches {it} as well",
             first.name, first.line
         );
-        report.add(rule::span_of(table, pattern), what, MEND);
+        report.add_as(Code::ShadowedRule, rule::span_of(table, pattern), what, MEND);
     }
 }
 
