@@ -52,7 +52,7 @@ fn explain_says_what_an_own_key_a_header_a_call_and_a_read_come_to() {
     assert!(call.contains("identity call: this call alone"), "{call}");
     assert!(call.contains("a fresh UUIDv4 for each call"), "{call}");
     let read = explained(&["GET /v1/charges/ch_1"]);
-    assert!(read.contains("rule not_critical") && read.contains("class pass"), "{read}");
+    assert!(read.contains("rule reads") && read.contains("class pass"), "{read}");
 }
 
 #[test]

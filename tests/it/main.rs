@@ -20,6 +20,7 @@ mod ledger_redis;
 mod lifecycle;
 #[cfg(feature = "seams")]
 mod mistakes;
+mod operation_fields;
 mod pods;
 mod policy;
 mod port;

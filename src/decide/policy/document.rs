@@ -15,7 +15,8 @@ use super::{Class, Mode, Policy, Rule, Uuid4Keys, expect, lint, rule};
 /// Comparing every rule with all before it is quadratic; this keeps a reload well under a second.
 const MOST_PATTERNS: usize = 5_000;
 
-const KEYS: [&str; 7] = ["version", "mode", "default_writes", "uuid4_keys", "allow", "rule", "test"];
+const KEYS: [&str; 7] =
+    ["version", "mode", "default_writes", "uuid4_keys", "allow", "rule", "test"];
 
 /// Keys and tables whose feature a later version has.
 const LATER_KEYS: [&str; 5] = ["client", "scope", "guard", "record", "signature"];

@@ -52,16 +52,15 @@ impl Problem {
     #[must_use]
     pub fn told(&self) -> String {
         let (line, column, code) = (self.line, self.column, self.code);
-        let mut text = format!(
-            "line {line}, column {column}: {}[{code}]: {}\n{}",
-            code.severity(),
+        let (severity, blank) = (code.severity(), " ".repeat(line.to_string().len()));
+        format!(
+            "line {line}, column {column}: {severity}[{code}]: {}\n{} {blank} = why: {}\n {blank} = \
+             mend: {}",
             self.what,
-            self.excerpt()
-        );
-        let blank = " ".repeat(line.to_string().len());
-        text.push_str(&format!(" {blank} = why: {}\n", code.why()));
-        text.push_str(&format!(" {blank} = mend: {}", self.mend));
-        text
+            self.excerpt(),
+            code.why(),
+            self.mend
+        )
     }
 
     /// The line of the file, with carets under the place.

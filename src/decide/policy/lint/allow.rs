@@ -73,7 +73,10 @@ pub(super) fn unused(place: &Place<'_>, report: &mut Report<'_>) {
         let what = match Code::named(allowed.code) {
             None => {
                 let names = Code::ALL.map(Code::as_str);
-                format!("there is no `{shown}` to accept{}", did_you_mean(allowed.code, &names, '`'))
+                format!(
+                    "there is no `{shown}` to accept{}",
+                    did_you_mean(allowed.code, &names, '`')
+                )
             }
             Some(code) if code.severity() == Severity::Error => {
                 format!("`{shown}` is an error, which nothing accepts")

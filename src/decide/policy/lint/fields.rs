@@ -1,10 +1,13 @@
 //! Fields that an operation does not have, and fields that tell nothing apart.
 
+use toml::Spanned;
+
 use super::super::IdentityRule;
 use super::super::code::Code;
 use super::super::operations::{Operation, Shape};
 use super::super::problem::{Report, did_you_mean};
-use super::{Finding, Ruled, some};
+use super::{COMPARE, Finding, Ruled, some};
+use crate::decide::canonical::FieldPattern;
 
 /// They say who pays or is paid, and how much: the same in the next payment that is meant.
 const WHO_AND_HOW_MUCH: [&str; 17] = [
@@ -113,14 +116,14 @@ impl<'a> Named<'a> {
     fn of(rule: &'a Ruled<'_>) -> Self {
         let identity = match &rule.rule.identity {
             IdentityRule::Call | IdentityRule::Content => Vec::new(),
-            IdentityRule::Fields { names, .. } => names.iter().map(|name| name.as_str()).collect(),
+            IdentityRule::Fields { names, .. } => names.iter().map(FieldPattern::as_str).collect(),
         };
-        let required = rule.place.table.get("require_field").map(|value| value.get_ref());
+        let required = rule.place.table.get("require_field").map(Spanned::get_ref);
         let required = required.and_then(|value| value.as_array());
         let required = required.into_iter().flat_map(|items| items.iter());
         Self {
             identity,
-            distinguishes: rule.rule.distinguishes.iter().map(|field| field.as_str()).collect(),
+            distinguishes: rule.rule.distinguishes.iter().map(FieldPattern::as_str).collect(),
             required: required.filter_map(|item| item.get_ref().as_str()).collect(),
         }
     }
@@ -164,8 +167,7 @@ fn unknown_field(rule: &Ruled<'_>, key: &str, field: &str, report: &mut Report<'
         code: Code::UnknownField,
         at: rule.place.item(key, field),
         what: whose,
-        mend: "compare it with Stripe's API reference; if it is meant, accept it with `allow`"
-            .to_owned(),
+        mend: format!("{COMPARE}, allow = [\"{} {field}: why\"]", Code::UnknownField),
     };
     rule.place.note(report, Some(field), finding);
 }
@@ -233,7 +235,7 @@ fn without_value(rule: &Ruled<'_>, named: &Named<'_>, report: &mut Report<'_>) {
 fn too_wide(rule: &Ruled<'_>, named: &Named<'_>, report: &mut Report<'_>) {
     let money = rule.operations.iter().any(|operation| operation.money.is_some());
     let wide = |field: &&str| WHO_AND_HOW_MUCH.contains(field) || says_how(field);
-    if !money || named.identity.is_empty() || !named.identity.iter().all(|field| wide(&field)) {
+    if !money || named.identity.is_empty() || !named.identity.iter().all(wide) {
         return;
     }
     let finding = Finding {
@@ -258,7 +260,10 @@ fn weak(rule: &Ruled<'_>, named: &Named<'_>, report: &mut Report<'_>) {
         let finding = Finding {
             code: Code::WeakDistinguishingField,
             at: rule.place.item("distinguishes", field),
-            what: format!("`{field}` does not tell two requests of rule `{}` apart", rule.rule.name),
+            what: format!(
+                "`{field}` does not tell two requests of rule `{}` apart",
+                rule.rule.name
+            ),
             mend: "name fields that say who pays or what for: `customer`, `metadata[order_id]`"
                 .to_owned(),
         };

@@ -2,23 +2,24 @@
 
 use super::super::code::Code;
 use super::super::coverage::Coverage;
-use super::super::operations::{Money, Operation};
+use super::super::operations::Operation;
 use super::super::problem::Report;
 use super::super::{Class, Mode, Policy};
 use super::{Finding, Place, Ruled, some};
 
 pub(super) fn look(rule: &Ruled<'_>, report: &mut Report<'_>) {
     let money: Vec<&Operation> = moving(rule.operations.iter().copied());
-    let Some(first) = money.first() else { return };
+    let Some(what) = what(&money) else { return };
     let (name, listed) = (&rule.rule.name, some(&money));
     if rule.rule.class == Class::Pass {
         let finding = Finding {
             code: Code::MoneyPassed,
             at: rule.place.value("class"),
-            what: format!("rule `{name}` passes what {}: {listed}", what(first)),
-            mend: "write class = \"critical\", or give these operations a rule of their own before \
+            what: format!("rule `{name}` passes what {what}: {listed}"),
+            mend:
+                "write class = \"critical\", or give these operations a rule of their own before \
                    this one"
-                .to_owned(),
+                    .to_owned(),
         };
         rule.place.note(report, None, finding);
     }
@@ -27,7 +28,7 @@ pub(super) fn look(rule: &Ruled<'_>, report: &mut Report<'_>) {
         let finding = Finding {
             code: Code::MoneyObserved,
             at: rule.place.value("mode"),
-            what: format!("rule `{name}` only observes what {}: {listed}", what(first)),
+            what: format!("rule `{name}` only observes what {what}: {listed}"),
             mend: "write mode = \"enforce\" once the report is as expected".to_owned(),
         };
         rule.place.note(report, None, finding);
@@ -71,6 +72,9 @@ fn moving(operations: impl Iterator<Item = &'static Operation>) -> Vec<&'static 
     operations.filter(|operation| operation.money.is_some()).collect()
 }
 
-fn what(operation: &Operation) -> &'static str {
-    operation.money.map_or("moves money", Money::what)
+/// What they all do with the money; `None` if there is none.
+fn what(money: &[&Operation]) -> Option<&'static str> {
+    let first = money.first()?.money?;
+    let all = money.iter().all(|operation| operation.money == Some(first));
+    Some(if all { first.what() } else { "moves money" })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use toml::Spanned;
 use toml::de::DeValue;
 
 use super::super::code::Code;
@@ -11,7 +12,7 @@ use super::super::problem::{Report, did_you_mean};
 use super::super::rule::BUILT_IN;
 use super::super::table::Table;
 use super::super::template::{parse_method, split_request};
-use super::{Finding, Place, Ruled};
+use super::{COMPARE, Finding, Place, Ruled};
 use crate::decide::path::Target;
 
 pub(super) fn look(rules: &[Ruled<'_>], whole: &Place<'_>, report: &mut Report<'_>) {
@@ -38,8 +39,7 @@ fn unknown(rule: &Ruled<'_>, idle: &Idle) -> Finding {
              knows{hint}",
             rule.rule.name
         ),
-        mend: "compare it with Stripe's API reference; if it is meant, accept it with `allow`"
-            .to_owned(),
+        mend: format!("{COMPARE}, allow = [\"{} {pattern}: why\"]", Code::UnknownOperation),
     }
 }
 
@@ -98,9 +98,10 @@ fn tests(whole: &Place<'_>, report: &mut Report<'_>) {
                     request.value,
                     close_to(request.value)
                 ),
-                mend: "write a path that Stripe has; if it is meant, accept it with `allow` before \
+                mend:
+                    "write a path that Stripe has; if it is meant, accept it with `allow` before \
                        all rules"
-                    .to_owned(),
+                        .to_owned(),
             };
             whole.note(report, Some(request.value), finding);
         }
@@ -109,7 +110,7 @@ fn tests(whole: &Place<'_>, report: &mut Report<'_>) {
 
 /// What no rule names may well be what Stripe does not have.
 fn expects_built_in(test: &Table<'_, '_>) -> bool {
-    let Some(DeValue::Table(expect)) = test.get("expect").map(|value| value.get_ref()) else {
+    let Some(DeValue::Table(expect)) = test.get("expect").map(Spanned::get_ref) else {
         return false;
     };
     let rule = expect.get("rule").and_then(|rule| rule.get_ref().as_str());

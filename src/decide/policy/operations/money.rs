@@ -116,7 +116,8 @@ const RETURNS: &[&str] = &[
     "POST /v1/terminal/refunds",
 ];
 
-const RETURNS_IN_BATCHES: &[&str] = &["POST /v1/billing/credit_grants", "POST /v1/customers/{customer}/balance_transactions"];
+const RETURNS_IN_BATCHES: &[&str] =
+    &["POST /v1/billing/credit_grants", "POST /v1/customers/{customer}/balance_transactions"];
 
 const SENDS: &[&str] = &[
     "POST /v1/issuing/authorizations/{authorization}/approve",
