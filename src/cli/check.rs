@@ -42,7 +42,12 @@ pub fn run(args: &Check, settings: &Settings, out: &mut impl Write) -> io::Resul
     } else {
         page::write(&checked, out)?;
     }
-    Ok(checked.exit(args.strict))
+    let exit = checked.exit(args.strict);
+    if exit == Exit::Failed {
+        let open = checked.count(Problem::is_open_warning);
+        eprintln!("--strict: {open} warning(s) that the policy {} does not accept", checked.file);
+    }
+    Ok(exit)
 }
 
 impl Checked {

@@ -101,7 +101,7 @@ pub fn run(args: &Coverage, settings: &Settings, out: &mut impl Write) -> Exit {
     let asked = Asked { file, coverage: decided::Coverage::of(&policy), policy, observed };
     let failures = asked.failures(&args.fail_on);
     let text =
-        if args.json { json::text(&asked, &failures) } else { page::text(&asked, &failures) };
+        if args.json { json::text(&asked, &failures) } else { page::text(&asked) };
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => {}
         // A pipe that its reader closed is no failure worth words.
@@ -110,6 +110,10 @@ pub fn run(args: &Coverage, settings: &Settings, out: &mut impl Write) -> Exit {
             eprintln!("{error}");
             return Exit::Failed;
         }
+    }
+    for Failure { what, names } in &failures {
+        let first = names.first().map_or("", String::as_str);
+        eprintln!("--fail-on {}: {}, the first is {first}", name_of(*what), names.len());
     }
     if failures.is_empty() { Exit::Done } else { Exit::Failed }
 }

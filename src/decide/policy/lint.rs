@@ -37,6 +37,9 @@ pub struct Store {
     pub survives: bool,
 }
 
+/// What to do about a name that is not known.
+const COMPARE: &str = "compare it with Stripe's API reference; if it is meant";
+
 /// Every warning about `policy`, which was read from `text`, in the order of the file; those that
 /// the file accepts among them. With the `store`, also errors: what keeps `serve` from starting.
 #[must_use]

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::super::super::table;
-use super::{Asked, Failure, identity, merge, money, name_of};
+use super::{Asked, identity, merge, money};
 use crate::decide::policy::Class;
 use crate::decide::policy::coverage::Line;
 
 /// Longer lists of names are cut.
 const SHOWN: usize = 20;
 
-pub(super) fn text(asked: &Asked, failures: &[Failure]) -> String {
+pub(super) fn text(asked: &Asked) -> String {
     let mut page = Page(operations(asked));
     page.line("");
     page.summary(asked);
@@ -21,10 +21,6 @@ pub(super) fn text(asked: &Asked, failures: &[Failure]) -> String {
     page.list("that move money fall to no rule of the file", &names(&unnamed));
     let unnamed = asked.unnamed(false);
     page.list("that move no money fall to no rule of the file", &names(&unnamed));
-    for failure in failures {
-        let (what, count) = (name_of(failure.what), failure.names.len());
-        page.line(&format!("failed: {what}: {count}, such as {}", first(&failure.names)));
-    }
     page.0
 }
 
@@ -142,8 +138,4 @@ fn kind(line: &Line) -> String {
 
 fn names(lines: &[&Line]) -> Vec<String> {
     lines.iter().map(|line| line.operation.name()).collect()
-}
-
-fn first(names: &[String]) -> &str {
-    names.first().map_or("", String::as_str)
 }

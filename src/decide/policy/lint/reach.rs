@@ -98,10 +98,11 @@ fn tests(whole: &Place<'_>, report: &mut Report<'_>) {
                     request.value,
                     close_to(request.value)
                 ),
-                mend:
-                    "write a path that Stripe has; if it is meant, accept it with `allow` before \
-                       all rules"
-                        .to_owned(),
+                mend: format!(
+                    "{COMPARE}, before all rules: allow = [\"{} {}: why\"]",
+                    Code::TestOfUnknownOperation,
+                    request.value
+                ),
             };
             whole.note(report, Some(request.value), finding);
         }

@@ -169,6 +169,8 @@ const BILLS_IN_BATCHES: &[&str] = &[
 
 const REPORTS_IN_BATCHES: &[&str] = &[
     "POST /v1/payment_records/report_payment",
+    "POST /v1/payment_records/{id}/report_payment_attempt",
+    "POST /v1/payment_records/{id}/report_payment_attempt_guaranteed",
     "POST /v1/payment_records/{id}/report_refund",
     "POST /v1/tax/transactions/create_from_calculation",
     "POST /v1/tax/transactions/create_reversal",
