@@ -100,8 +100,7 @@ pub fn run(args: &Coverage, settings: &Settings, out: &mut impl Write) -> Exit {
     };
     let asked = Asked { file, coverage: decided::Coverage::of(&policy), policy, observed };
     let failures = asked.failures(&args.fail_on);
-    let text =
-        if args.json { json::text(&asked, &failures) } else { page::text(&asked) };
+    let text = if args.json { json::text(&asked, &failures) } else { page::text(&asked) };
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => {}
         // A pipe that its reader closed is no failure worth words.
