@@ -23,7 +23,7 @@ pub(super) fn list(operations: &[Summary], more: bool, now: Timestamp) -> String
             plain(operation.object_id.as_deref().unwrap_or("-")),
         ]
     }));
-    let mut text = self::rows(&rows);
+    let mut text = columns(&rows);
     if more {
         text.push_str("There may be more: ask with a higher --limit.\n");
     }
@@ -65,7 +65,7 @@ pub(super) fn detail(detail: &Detail, now: Timestamp) -> String {
 }
 
 /// Lines of cells, each column as wide as its widest cell.
-pub(super) fn rows(lines: &[impl AsRef<[String]>]) -> String {
+pub(super) fn columns(lines: &[impl AsRef<[String]>]) -> String {
     let mut widths: Vec<usize> = Vec::new();
     for line in lines {
         let line = line.as_ref();

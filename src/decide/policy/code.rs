@@ -98,6 +98,8 @@ codes! {
         "a field that never comes recognises nothing: a repeat would be executed again";
     FieldMissingOnOperation = "field-missing-on-operation", Warning,
         "these requests are never recognised as the rule means: a repeat would be executed again";
+    RefusedAlways = "refused-always", Warning,
+        "not one of these requests can bring the field: each is refused, and nothing is done";
     FieldWithoutValue = "field-without-value", Warning,
         "an identity field that never has a value recognises nothing: a repeat is executed again";
     IdentityTooWide = "identity-too-wide", Warning,
@@ -118,7 +120,7 @@ codes! {
     MoneyObserved = "money-observed", Warning,
         "it is only reported, and goes out as it comes: a repeat is executed again";
     ObserveMode = "observe-mode", Warning,
-        "nothing is protected: every request goes out as it comes, and payonce only reports";
+        "what is only observed goes out as it comes: a repeat is executed again, and only reported";
     DefaultWritesPass = "default-writes-pass", Warning,
         "a write that no rule names, also one that Stripe adds tomorrow, goes out without a key";
     StoreDownIgnored = "store-down-ignored", Warning,

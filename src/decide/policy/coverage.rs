@@ -87,14 +87,14 @@ fn idle(policy: &Policy) -> Vec<Idle> {
 fn matched<'p>(policy: &'p Policy, pattern: &Pattern) -> Vec<&'p Arc<Rule>> {
     let mut falls = Vec::new();
     for operation in operations::all() {
-        let target = operation.target();
-        let segments: Vec<&str> = target.segments().iter().map(String::as_str).collect();
         let methods: &[Method] = match operation.method {
             Method::GET => &[Method::GET, Method::HEAD],
             _ => std::slice::from_ref(&operation.method),
         };
-        if let Some(method) = methods.iter().find(|method| pattern.matches(method, &segments)) {
-            falls.push(policy.judge(method, target));
+        if let Some(method) =
+            methods.iter().find(|method| pattern.matches(method, operation.segments()))
+        {
+            falls.push(policy.judge(method, operation.target()));
         }
     }
     falls

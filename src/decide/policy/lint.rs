@@ -68,7 +68,7 @@ pub fn findings(text: &str, policy: &Policy, store: Option<Store>) -> Vec<Proble
         merging::look(rule, &mut report);
         store::look(rule, store, &mut report);
     }
-    money::of_the_file(policy, &coverage, &whole, &mut report);
+    money::of_the_file(policy, &coverage, (&whole, &rules), &mut report);
     store::of_the_file(&rules, store, &mut report);
     // Last: what accepts nothing is known only now.
     for place in std::iter::once(&whole).chain(rules.iter().map(|rule| &rule.place)) {

@@ -38,6 +38,7 @@ pub struct Operation {
     /// them meant.
     pub batch: bool,
     target: Target,
+    segments: Vec<&'static str>,
     parameters: Option<Vec<Parameter>>,
 }
 
@@ -47,6 +48,12 @@ impl Operation {
     #[must_use]
     pub const fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// The segments of its path.
+    #[must_use]
+    pub fn segments(&self) -> &[&'static str] {
+        &self.segments
     }
 
     /// The parameters it takes at the top level of its body, sorted; `None` if they are not known.
@@ -118,6 +125,7 @@ fn operation(
         money: known.map(|(money, _)| *money),
         batch: known.is_some_and(|(_, batch)| *batch),
         target: Target::parse(path).ok()?,
+        segments: path.split('/').skip(1).collect(),
         parameters: parameters.remove(&fields::key(method, path)),
     })
 }

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use crate::decide::path::Target;
 use crate::decide::policy::operations;
 
-/// A recorded decision is a few hundred bytes.
-const LONGEST_LINE: usize = 64 * 1024;
+/// A recorded decision is a few kilobytes, unless its request had a great many fields.
+const LONGEST_LINE: usize = 1024 * 1024;
 
 /// Different requests for what is no operation; more are counted, not listed.
 const MOST_UNKNOWN: usize = 1000;

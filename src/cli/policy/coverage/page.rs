@@ -43,7 +43,7 @@ fn operations(asked: &Asked) -> String {
         cells.extend(asked.calls(index).map(|calls| calls.to_string()));
         cells
     });
-    table::rows(&std::iter::once(head).chain(lines).collect::<Vec<_>>())
+    table::columns(&std::iter::once(head).chain(lines).collect::<Vec<_>>())
 }
 
 struct Page(String);
@@ -74,7 +74,7 @@ impl Page {
         let rows = kinds.iter().map(|(kind, (count, moving))| {
             vec![format!("  {kind}"), count.to_string(), moving.to_string()]
         });
-        self.0.push_str(&table::rows(&std::iter::once(head).chain(rows).collect::<Vec<_>>()));
+        self.0.push_str(&table::columns(&std::iter::once(head).chain(rows).collect::<Vec<_>>()));
     }
 
     fn observed(&mut self, asked: &Asked) {

@@ -118,7 +118,7 @@ fn what_was_called_is_counted_an_operation() {
 #[test]
 fn what_was_recorded_is_read_within_bounds() {
     let mut observed = Observed::default();
-    let long = format!("{{\"method\":\"POST\",\"path\":\"/{}\"}}\n", "x".repeat(200_000));
+    let long = format!("{{\"method\":\"POST\",\"path\":\"/{}\"}}\n", "x".repeat(2_000_000));
     observed.read(long.as_bytes()).unwrap();
     assert_eq!((observed.unread, observed.total), (1, 0));
     for n in 0..1500 {

@@ -2,10 +2,10 @@
 
 use toml::Spanned;
 
-use super::super::IdentityRule;
 use super::super::code::Code;
 use super::super::operations::{Operation, Shape};
 use super::super::problem::{Report, did_you_mean};
+use super::super::{IdentityRule, Otherwise};
 use super::{COMPARE, Finding, Ruled, some};
 use crate::decide::canonical::FieldPattern;
 
@@ -175,24 +175,37 @@ fn unknown_field(rule: &Ruled<'_>, key: &str, field: &str, report: &mut Report<'
 /// Operations of the rule for which the fields can never come together. What no operation has is
 /// told already.
 fn missing(rule: &Ruled<'_>, named: &Named<'_>, unknown: &[&str], report: &mut Report<'_>) {
-    let told = |field: &&&str| !unknown.contains(field);
-    let identity: Vec<&str> = named.identity.iter().filter(told).copied().collect();
-    let lacking = |lacks: &dyn Fn(&Operation) -> bool| -> Vec<&Operation> {
-        rule.operations.iter().copied().filter(|operation| lacks(operation)).collect()
+    let lacks_one = |fields: &[&str]| -> Vec<&Operation> {
+        let known = |field: &&&str| !unknown.contains(field);
+        let lacks = |operation: &&&Operation| {
+            fields.iter().filter(known).any(|field| !may_have(operation, field))
+        };
+        rule.operations.iter().filter(lacks).copied().collect()
     };
-    let one = lacking(&|operation| identity.iter().any(|field| !may_have(operation, field)));
-    say_missing(rule, "identity", "lack a field of its `identity`", &one, report);
+    let (identity, required) = (lacks_one(&named.identity), lacks_one(&named.required));
+    let otherwise = match &rule.rule.identity {
+        IdentityRule::Fields { otherwise: Otherwise::Refuse, .. } => Code::RefusedAlways,
+        IdentityRule::Call | IdentityRule::Content | IdentityRule::Fields { .. } => {
+            Code::FieldMissingOnOperation
+        }
+    };
+    say_missing(rule, otherwise, ("identity", "lack a field of its `identity`"), &identity, report);
+    let refused = ("require_field", "lack a field of its `require_field`");
+    say_missing(rule, Code::RefusedAlways, refused, &required, report);
     if named.distinguishes.iter().any(|field| !unknown.contains(field)) {
-        let fields = &named.distinguishes;
-        let all = lacking(&|operation| !fields.iter().any(|field| may_have(operation, field)));
-        say_missing(rule, "distinguishes", "have no field of its `distinguishes`", &all, report);
+        let lacks_all = |operation: &&&Operation| {
+            !named.distinguishes.iter().any(|field| may_have(operation, field))
+        };
+        let all: Vec<&Operation> = rule.operations.iter().filter(lacks_all).copied().collect();
+        let none = ("distinguishes", "have no field of its `distinguishes`");
+        say_missing(rule, Code::FieldMissingOnOperation, none, &all, report);
     }
 }
 
 fn say_missing(
     rule: &Ruled<'_>,
-    key: &str,
-    lack: &str,
+    code: Code,
+    (key, lack): (&str, &str),
     lacking: &[&Operation],
     report: &mut Report<'_>,
 ) {
@@ -201,7 +214,7 @@ fn say_missing(
     }
     let (name, count, all) = (&rule.rule.name, lacking.len(), rule.operations.len());
     let finding = Finding {
-        code: Code::FieldMissingOnOperation,
+        code,
         at: rule.place.value(key),
         what: format!("{count} of {all} operations of rule `{name}` {lack}: {}", some(lacking)),
         mend: "give them a rule of their own, or name a field that they have".to_owned(),

@@ -39,14 +39,19 @@ pub(super) fn look(rule: &Ruled<'_>, report: &mut Report<'_>) {
 pub(super) fn of_the_file(
     policy: &Policy,
     coverage: &Coverage,
-    whole: &Place<'_>,
+    (whole, rules): (&Place<'_>, &[Ruled<'_>]),
     report: &mut Report<'_>,
 ) {
     if policy.mode() == Mode::Observe {
+        let enforced = |rule: &&Ruled<'_>| rule.place.text("mode") == Some(Mode::Enforce.as_str());
+        let but = match rules.iter().filter(enforced).count() {
+            0 => String::new(),
+            count => format!(", but for {count} of {} rules", rules.len()),
+        };
         let finding = Finding {
             code: Code::ObserveMode,
             at: whole.value("mode"),
-            what: "the whole policy only observes".to_owned(),
+            what: format!("the policy only observes{but}"),
             mend: "write mode = \"enforce\" once the report is as expected".to_owned(),
         };
         whole.note(report, None, finding);

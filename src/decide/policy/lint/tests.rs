@@ -92,6 +92,13 @@ fn cases() -> Vec<Case> {
                 "distinguishes = [\"charge\", \"destination\"]",
             ),
         ),
+        case(
+            Code::RefusedAlways,
+            critical(
+                "\"POST /v1/charges\", \"POST /v1/payment_intents/{intent}/cancel\"",
+                "identity = [\"metadata[order_id]\"]\notherwise = \"refuse\"",
+            ),
+        ),
         case(Code::FieldWithoutValue, fields(charge, "\"metadata\", \"transfer_group\"")),
         case(Code::IdentityTooWide, fields(charge, "\"customer\", \"amount\"")),
         case(
