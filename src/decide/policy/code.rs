@@ -99,7 +99,8 @@ codes! {
     FieldMissingOnOperation = "field-missing-on-operation", Warning,
         "these requests are never recognised as the rule means: a repeat would be executed again";
     RefusedAlways = "refused-always", Warning,
-        "not one of these requests can bring the field: each is refused, and nothing is done";
+        "not one of these requests can bring the field: at best a key of the application's own gets \
+         one through";
     FieldWithoutValue = "field-without-value", Warning,
         "an identity field that never has a value recognises nothing: a repeat is executed again";
     IdentityTooWide = "identity-too-wide", Warning,
