@@ -5,6 +5,7 @@ pub mod check;
 pub mod explain;
 pub mod keygen;
 pub mod ops;
+pub mod policy;
 pub mod serve;
 mod table;
 
@@ -15,6 +16,8 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use http::{HeaderName, HeaderValue, Method};
+
+pub use self::policy::Policy;
 
 const CODES: &str = "Exit codes:
   0    done
@@ -55,6 +58,9 @@ pub enum Command {
     /// Say how a request would be judged, and why. Nothing is sent.
     #[command(after_help = Explain::EXAMPLES)]
     Explain(Explain),
+    /// Work on policy files: their schema, and the audit log of their loads.
+    #[command(after_help = Policy::EXAMPLES)]
+    Policy(Policy),
     /// Make a secret for the settings.
     #[command(after_help = Keygen::EXAMPLES)]
     Keygen(Keygen),

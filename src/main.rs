@@ -52,6 +52,7 @@ async fn run(command: Command) -> Exit {
             Ok(settings) => cli::explain::run(&args, &settings, &mut io::stdout()),
             Err(exit) => exit,
         },
+        Command::Policy(args) => cli::policy::run(&args, &mut io::stdout()),
         Command::Keygen(_) => done(&cli::keygen::run(&mut io::stdout(), &mut io::stderr())),
         Command::Ops(args) => match load(args.settings.as_deref()) {
             Ok(settings) => match cli::ops::run(&args, &settings, &mut io::stdout()).await {
@@ -109,6 +110,14 @@ fn check(args: &cli::Check) -> Exit {
     };
     let mut out = io::stdout();
     let path = args.policy.clone().or_else(|| settings.policy.path.clone());
+    // A draft, named on the command line, need not be signed yet.
+    if let (None, Some(path)) = (&args.policy, &settings.policy.path) {
+        match cli::policy::signed::run(path, &settings.policy.trusted, &mut out) {
+            Ok(true) => {}
+            Ok(false) => return Exit::Configuration,
+            Err(error) => return done(&Err(error)),
+        }
+    }
     let checked = match path {
         Some(path) => cli::check::run(&path, &mut out),
         None => cli::check::shipped(&mut out),

@@ -135,7 +135,7 @@ fn keygen_writes_a_secret_alone_to_standard_output() {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    let commands: [&[&str]; 11] = [
+    let commands: [&[&str]; 14] = [
         &[],
         &["serve"],
         &["sandbox"],
@@ -143,6 +143,9 @@ fn every_command_has_help_with_an_example() {
         &["check"],
         &["explain"],
         &["keygen"],
+        &["policy"],
+        &["policy", "audit"],
+        &["policy", "schema"],
         &["ops"],
         &["ops", "list"],
         &["ops", "show"],

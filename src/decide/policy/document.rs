@@ -143,7 +143,7 @@ fn assemble(
     Policy {
         mode,
         uuid4_keys,
-        version: super::version_of(text.as_bytes()),
+        hash: super::hash_of(text.as_bytes()),
         rules: rules.into_iter().map(Arc::new).collect(),
         routes,
         default_writes: Arc::new(Rule::call("default_writes".to_owned(), default_writes)),
