@@ -10,6 +10,7 @@
 //! leave a watched file silent for ever. A timer reads again in case no event comes at all.
 
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -50,6 +51,10 @@ const LOOKS: usize = 10;
 /// Whether this process can serve a policy, beyond its being sound; the error says why not. For
 /// what lies between two files, such as content rules on a store that is not the only one.
 pub type Accept = Box<dyn Fn(&Policy) -> Result<(), String> + Send + Sync>;
+
+/// What is done with a sound new policy before it is in force.
+pub type Prepare =
+    Box<dyn Fn(Arc<Policy>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// What is in force, and what was refused since.
 #[derive(Clone, Debug)]
@@ -97,6 +102,7 @@ pub struct PolicyFile {
     accept: Accept,
     trusted: TrustedKeys,
     witness: OnceLock<Box<dyn Witness>>,
+    prepare: OnceLock<Prepare>,
     current: ArcSwap<Policy>,
     status: watch::Sender<Status>,
     /// What was found on the disk the last time; one reload at a time looks at it.
@@ -167,6 +173,7 @@ impl PolicyFile {
             accept: Box::new(|_policy| Ok(())),
             trusted: TrustedKeys::default(),
             witness: OnceLock::new(),
+            prepare: OnceLock::new(),
             current: ArcSwap::new(sound.policy),
             status: watch::Sender::new(status),
             last: Mutex::new(None),
@@ -193,6 +200,12 @@ impl PolicyFile {
 
     fn shown(&self) -> &Path {
         self.path.as_deref().unwrap_or(Path::new(SHIPPED_AS))
+    }
+
+    /// Has `prepare` done with every new policy before it is in force. To be said once.
+    pub fn before_taking(&self, prepare: Prepare) {
+        let first = self.prepare.set(prepare).is_ok();
+        debug_assert!(first, "it is prepared in one way");
     }
 
     /// The policy in force. A request asks once and keeps the answer until it is done.
@@ -238,7 +251,12 @@ impl PolicyFile {
         *last = Some(mark);
         match (found, heard) {
             (Ok(sound), _) if same => self.mended(sound.signed),
-            (Ok(sound), Ok(())) => self.take(sound),
+            (Ok(sound), Ok(())) => {
+                if let Some(prepare) = self.prepare.get() {
+                    prepare(Arc::clone(&sound.policy)).await;
+                }
+                self.take(sound)
+            }
             (Ok(sound), Err(why)) => {
                 // The disk may be full only for now: the next look finds the file new again.
                 *last = None;

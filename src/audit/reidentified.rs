@@ -45,6 +45,10 @@ pub(super) fn count<'r>(
 }
 
 fn is_concerned(before: &Policy, after: &Policy, record: &Record) -> bool {
+    if before.scopes() != after.scopes() {
+        // A scope is part of every operation's id, and the record does not say which it is in.
+        return true;
+    }
     let Some((method, target)) = request(&record.request) else {
         // A path that was cut short when it was recorded: perhaps.
         return true;

@@ -19,9 +19,10 @@ use super::running::run;
 const SCHEMA: &str = include_str!("../../config/policy.schema.json");
 
 /// Every table of a policy: where its schema stands, and a policy that ends within such a table.
-const TABLES: [(&str, &str); 4] = [
+const TABLES: [(&str, &str); 5] = [
     ("", "version = 1\n"),
     ("/$defs/rule", "version = 1\n[[rule]]\n"),
+    ("/$defs/scope", "version = 1\n[[scope]]\n"),
     ("/$defs/test", "version = 1\n[[test]]\n"),
     (
         "/$defs/test/properties/expect",
@@ -129,6 +130,8 @@ fn the_shipped_policy_is_one() {
     assert_eq!(Schema::compiled().refuses(SHIPPED), None);
 }
 
+const SCOPE: &str = "version = 1\n[[scope]]\nname = \"acme\"\n";
+
 /// A policy of one rule with these lines in it.
 fn rule(lines: &str) -> String {
     format!("version = 1\n[[rule]]\nname = \"a\"\nmatch = [\"POST /v1/charges\"]\n{lines}\n")
@@ -160,6 +163,9 @@ fn what_an_editor_can_see_is_marked() {
         rule(&format!(
             "{content}distinguishes = [\"a\"]\nmerge = \"twins\"\nrepeat_window = \"1d\""
         )),
+        format!("{SCOPE}keys = []\n"),
+        format!("{SCOPE}keys = [\"sk_live_1\"]\n"),
+        format!("{SCOPE}keys = [\"{0}\", \"{0}\"]\n", "0a".repeat(32)),
         rule("class = \"critical\"").replace("\"a\"", "\"A\""),
         rule("class = \"critical\"").replace("\"a\"", "\"not_critical\""),
         rule("class = \"critical\"").replace("[\"POST /v1/charges\"]", "[]"),
@@ -189,6 +195,7 @@ fn what_is_in_order_is_not_marked() {
             right.push(rule(&format!("class = \"critical\"\n{identity}\n{more}")));
         }
     }
+    right.push(format!("{SCOPE}keys = [\"{}\", \"{}\"]\n", "0a".repeat(32), "0B".repeat(32)));
     right.push(rule("class = \"pass\"").replace("POST /v1/charges", "* /v1/{a}/**"));
     let tested = "[[test]]\nrequest = \"POST /v1/charges?a=b\"\n";
     for expect in ["rule = \"a\"", "class = \"critical\"", "identity = \"call\""] {
