@@ -19,7 +19,7 @@ use payonce::policy_file::SHIPPED;
 const TURNS: usize = 101;
 
 /// How often all requests are judged in one turn.
-const ROUNDS: u32 = 200;
+const ROUNDS: u32 = 50;
 
 fn main() {
     let shipped = policy(SHIPPED);
