@@ -58,7 +58,7 @@ pub(super) async fn audited_policy(
     Err(refused)
 }
 
-/// From now on, each load of `policy` is written down, if the settings say so.
+/// From now on, each load of `policy` is looked at, and written down if the settings say so.
 pub(super) async fn audit(
     policy: &PolicyFile,
     settings: &Settings,
@@ -66,9 +66,8 @@ pub(super) async fn audit(
     metrics: &Metrics,
     clock: &Clock,
 ) -> Result<(), LoadError> {
-    let Some(log) = audit_log(settings, clock) else { return Ok(()) };
     let recorder = Recorder {
-        log,
+        log: audit_log(settings, clock),
         required: settings.policy.audit_required,
         ledger: Arc::clone(ledger),
         metrics: metrics.clone(),

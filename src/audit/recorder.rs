@@ -1,11 +1,11 @@
-//! Hears of every load of the policy and writes it down, with what the change does and what it
-//! means for operations that are open now.
+//! Hears of every load of the policy, says what a change means for operations that are open now, and
+//! writes it down where the settings name a log.
 
 use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
-use tracing::error;
+use tracing::{error, warn};
 
 use super::entry::{Entry, Event, FORMAT, Reidentified, Verdict};
 use super::{AuditLog, NotWritten, chain, reidentified};
@@ -26,11 +26,11 @@ const LISTING: Duration = Duration::from_secs(5);
 /// The longest text of a line that somebody else wrote, in characters.
 const LONGEST_TEXT: usize = 400;
 
-/// Writes loads to an audit log.
+/// Says what loads mean, and writes them to an audit log.
 #[derive(Debug)]
 pub struct Recorder<L> {
-    /// Where it writes.
-    pub log: AuditLog,
+    /// Where it writes, if anywhere.
+    pub log: Option<AuditLog>,
     /// Whether a policy is taken only once that is written.
     pub required: bool,
     /// Where open operations are counted.
@@ -52,9 +52,10 @@ impl<L: Ledger> Witness for Recorder<L> {
                 && entry.verdict == Verdict::Taken
             {
                 entry.reidentified = self.concerned(before, &after.policy).await;
+                name(before, &after.policy, entry.reidentified.as_ref());
             }
-            let written = self.log.append(entry).await;
-            written.or_else(|why| {
+            let Some(log) = &self.log else { return Ok(()) };
+            log.append(entry).await.or_else(|why| {
                 self.metrics.policy_audit_failed();
                 said(&why, self.required)
             })
@@ -71,6 +72,22 @@ impl<L: Ledger> Recorder<L> {
             held.iter().filter_map(|held| decode(&held.record).ok()).collect();
         Some(reidentified::count(before, after, records.iter(), held.len() == MOST_OPEN))
     }
+}
+
+/// Names a change after which operations are recognised otherwise.
+fn name(before: &Policy, after: &Policy, found: Option<&Reidentified>) {
+    let concerned = found.map(Reidentified::operations);
+    if before.way() == after.way() && concerned.unwrap_or(0) == 0 {
+        return;
+    }
+    warn!(
+        policy = after.version(),
+        before = before.version(),
+        open = found.map(|found| found.open),
+        concerned,
+        "the new policy recognises requests otherwise. What is open is found by its older identity \
+         too; `concerned` of the open operations may be recognised by something else from now on"
+    );
 }
 
 /// Writes down that payonce did not start, because the policy is not good. Nothing else is done

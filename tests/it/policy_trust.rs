@@ -78,6 +78,7 @@ fn a_start_with_a_policy_that_nobody_vouches_for_ends_with_64_and_is_recorded() 
     let ready =
         until(payonce.health(), "/readyz", |it| it.body.contains(&hash_of(ONE.as_bytes())[..12]));
     assert!(!ready.body.contains("policy_refused"), "{ready:?}");
+    payonce.line("the new policy recognises requests otherwise");
     payonce.signal("TERM");
     assert_eq!(payonce.ended().0, Some(0));
 

@@ -40,7 +40,7 @@ impl Audited {
 
     fn recorder(&self, required: bool) -> Recorder<Arc<Memory>> {
         Recorder {
-            log: AuditLog::at(&self.log(), Clock::System),
+            log: Some(AuditLog::at(&self.log(), Clock::System)),
             required,
             ledger: Arc::clone(&self.ledger),
             metrics: self.metrics.clone(),
@@ -144,7 +144,7 @@ async fn nothing_is_started_with_a_policy_that_could_not_be_recorded_where_it_mu
 #[tokio::test]
 async fn an_edit_says_how_many_open_operations_it_recognises_otherwise() {
     let audited = Audited::start(false).await;
-    let record = include_str!("../fixtures/record-1.json");
+    let record = include_str!("../../fixtures/record-1.json");
     let of_kind = |kind: &str| record.replace("\"own_key\"", &format!("{kind:?}"));
     for (id, text) in [(1, of_kind("content")), (2, of_kind("content")), (3, of_kind("header"))] {
         let fresh = ledger::Entry {
