@@ -201,8 +201,10 @@ impl<L: Ledger, U: Upstream> Health for People<L, U> {
         let detail = |name: &str, value: String| (name.to_owned(), value);
         let mut details = vec![detail("policy", format!("version {}", status.version))];
         if let Some(refused) = &status.refused {
-            let version = refused.error.version.clone().unwrap_or_else(|| "unread".to_owned());
-            details.push(detail("policy_refused", format!("version {version} at {}", refused.at)));
+            let version = refused.error.version().unwrap_or("unread");
+            let why = refused.error.summary();
+            let said = format!("version {version} at {}: {why}", refused.at.rfc3339());
+            details.push(detail("policy_refused", said));
         }
         let store = match self.exchange.ledger.get(RecordId([0; 32])).await {
             Ok(_) => "ok".to_owned(),

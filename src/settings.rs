@@ -9,6 +9,7 @@ mod checked;
 mod files;
 mod layers;
 mod other_secrets;
+mod policy;
 mod problem;
 mod reader;
 mod secret;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::ledger::redis::{Login, Node, Topology};
+use crate::policy_file::signature::TrustedKeys;
 
 pub use problem::{Origin, Problem};
 pub use secret::Secret;
@@ -241,6 +243,12 @@ pub struct Policy {
     pub refresh: Duration,
     /// Whether everything is passed on unjudged.
     pub bypass: bool,
+    /// Who must have signed the file: one of these, if there are any.
+    pub trusted: TrustedKeys,
+    /// Where each load is written down; `None`: nowhere.
+    pub audit_log: Option<PathBuf>,
+    /// Whether a policy is taken only once that is written.
+    pub audit_required: bool,
 }
 
 /// Who may ask the admin port.

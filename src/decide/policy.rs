@@ -43,12 +43,15 @@ mod tests;
 mod way;
 mod words;
 
+/// How much of the hash people are shown.
+const VERSION_DIGITS: usize = 12;
+
 /// A policy without a mistake that payonce can see. Shared behind an `Arc`.
 #[derive(Debug)]
 pub struct Policy {
     mode: Mode,
     uuid4_keys: Uuid4Keys,
-    version: String,
+    hash: String,
     way: String,
     scopes: Scopes,
     rules: Vec<Arc<Rule>>,
@@ -102,10 +105,16 @@ impl Policy {
         self.uuid4_keys
     }
 
-    /// The first 12 hexadecimal digits of the SHA-256 of the file's bytes.
+    /// The first 12 hexadecimal digits of [`Self::hash`]: what logs, metrics and answers show.
     #[must_use]
     pub fn version(&self) -> &str {
-        &self.version
+        version_in(&self.hash)
+    }
+
+    /// The SHA-256 of the file's bytes, in hexadecimal.
+    #[must_use]
+    pub fn hash(&self) -> &str {
+        &self.hash
     }
 
     /// Which API keys count as one.
@@ -146,12 +155,22 @@ impl Policy {
     }
 }
 
+/// The hash of a policy file with these bytes: see [`Policy::hash`].
+#[must_use]
+pub fn hash_of(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
 /// The version of a policy file with these bytes: see [`Policy::version`].
 #[must_use]
 pub fn version_of(bytes: &[u8]) -> String {
-    let mut digits = hex::encode(Sha256::digest(bytes));
-    digits.truncate(12);
-    digits
+    version_in(&hash_of(bytes)).to_owned()
+}
+
+/// The version of a policy file with this hash: see [`Policy::version`].
+#[must_use]
+pub fn version_in(hash: &str) -> &str {
+    hash.get(..VERSION_DIGITS).unwrap_or(hash)
 }
 
 /// What becomes of the requests that a rule matches, and how their operations are recognised.

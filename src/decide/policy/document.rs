@@ -150,7 +150,7 @@ pub(super) fn assemble(text: &str, rules: Vec<Rule>) -> Policy {
     Policy {
         mode: Mode::default(),
         uuid4_keys: Uuid4Keys::default(),
-        version: super::version_of(text.as_bytes()),
+        hash: super::hash_of(text.as_bytes()),
         way: String::new(),
         scopes: Scopes::default(),
         rules: rules.into_iter().map(Arc::new).collect(),
