@@ -20,7 +20,7 @@
 //!    ledger did not take yet.
 //! 4. [`forward`] makes the attempts of one exchange; [`upstream`] holds the connections and the
 //!    evidence of what left; [`passthrough`] hands on what is not critical.
-//! 5. [`server`], [`request`], [`delivery`], [`respond`], [`refusal`] are the client's side.
+//! 5. [`clients`] knows which SDKs ask; [`server`], [`request`], [`delivery`], [`respond`], [`refusal`] are the client's side.
 //! 6. [`settings`], [`policy_file`], [`assembly`] start it; [`admin`], [`people`], [`metrics`],
 //!    [`telemetry`], [`cli`] are for people; [`clock`] is where time comes from, [`chance`] where
 //!    random numbers do.
@@ -34,6 +34,7 @@ pub mod admin;
 pub mod assembly;
 pub mod chance;
 pub mod cli;
+pub mod clients;
 pub mod clock;
 pub mod decide;
 pub mod delivery;

@@ -9,15 +9,16 @@ use toml::de::DeTable;
 use super::problem::{Problem, Report};
 use super::routes::Routes;
 use super::table::{Table, wrong_type};
-use super::{Class, Mode, Policy, Rule, Uuid4Keys, expect, rule};
+use super::{Class, Mode, Policy, Rule, Uuid4Keys, client, expect, rule};
 
 /// Comparing every rule with all before it is quadratic; this keeps a reload well under a second.
 const MOST_PATTERNS: usize = 5_000;
 
-const KEYS: [&str; 6] = ["version", "mode", "default_writes", "uuid4_keys", "rule", "test"];
+const KEYS: [&str; 7] =
+    ["version", "mode", "default_writes", "uuid4_keys", "rule", "client", "test"];
 
 /// Keys and tables whose feature a later version has.
-const LATER_KEYS: [&str; 5] = ["client", "scope", "guard", "record", "signature"];
+const LATER_KEYS: [&str; 4] = ["scope", "guard", "record", "signature"];
 
 /// Reads a policy file's text.
 pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
@@ -43,6 +44,7 @@ pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
     let uuid4_keys = root.choice(&mut report, "uuid4_keys", &Uuid4Keys::NAMES).unwrap_or_default();
     let writes = root.choice(&mut report, "default_writes", &Class::NAMES);
     let rules = rules(&root, &mut report);
+    let clients = client::read(&root, &mut report);
     let tests = expect::read(&root, &mut report);
     let policy = assemble(text, mode, uuid4_keys, writes.unwrap_or(Class::Critical), rules);
     // Of rules that are not what their author meant, no test says anything.
@@ -50,7 +52,7 @@ pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
         expect::run(&policy, &tests, &mut report);
     }
     if report.is_clean() {
-        Ok(Policy { tests: tests.len(), ..policy })
+        Ok(Policy { clients, tests: tests.len(), ..policy })
     } else {
         Err(report.finish())
     }
@@ -148,6 +150,7 @@ fn assemble(
         routes,
         default_writes: Arc::new(Rule::call("default_writes".to_owned(), default_writes)),
         not_critical: Arc::new(Rule::call("not_critical".to_owned(), Class::Pass)),
+        clients: Vec::new(),
         tests: 0,
     }
 }
