@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::chance::Chance;
+use crate::clients::Clients;
 use crate::clock::{Clock, Timestamp};
 use crate::decide::digest::Secret;
 use crate::decide::identity::Kind;
@@ -41,6 +42,7 @@ use crate::upstream::{Body, Upstream};
 
 mod asked;
 mod claim;
+mod client;
 mod drive;
 mod pass;
 mod settle;
@@ -50,6 +52,7 @@ mod write;
 pub use asked::Asked;
 use asked::Unbuffered;
 pub(crate) use asked::{Credentials, Reading, remembered};
+pub use client::WARNING;
 pub use write::Write;
 
 /// How long an answered success is shared, unsettled, with those who name the same operation. They
@@ -105,6 +108,8 @@ pub struct Rooms<L, U> {
     pub clock: Clock,
     /// The random numbers.
     pub chance: Chance,
+    /// Who asks.
+    pub clients: Clients,
     /// The counters.
     pub metrics: Metrics,
     /// The settings.
@@ -134,10 +139,10 @@ impl<L: Ledger, U: Upstream> Serve for Exchange<L, U> {
         let _in_flight = self.metrics.in_flight();
         let method = request.method().clone();
         let (parts, body) = request.into_parts();
-        let response = match Box::pin(self.handle(parts, body, &conn, arrived)).await {
-            Ok(response) => response,
-            Err(refusal) => self.refuse(&refusal),
-        };
+        let mut warning = client::Warning::default();
+        let handled = Box::pin(self.handle(parts, body, &conn, arrived, &mut warning)).await;
+        let mut response = handled.unwrap_or_else(|refusal| self.refuse(&refusal));
+        warning.attach(response.headers_mut());
         self.metrics.request(&method, response.status(), self.clock.now().since(arrived));
         response
     }
@@ -162,10 +167,12 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         body: Body,
         conn: &Connection,
         arrived: Timestamp,
+        warning: &mut client::Warning,
     ) -> Result<Response<Body>, Refusal> {
         let head = Head::check(parts)?;
         let policy = self.policies.current();
         let rule = Arc::clone(policy.judge(&head.method, &head.target));
+        self.client(&head.method, &head.headers, &policy, warning)?;
         let credentials = Credentials::of(&head.headers);
         if self.config.bypass || policy.mode() == Mode::Observe {
             return self.unenforced(head, body, conn, &policy, &rule, credentials, arrived).await;

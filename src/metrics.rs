@@ -285,8 +285,7 @@ impl Metrics {
     #[must_use]
     pub fn sdk(&self, sdk: Option<Sdk>, version: Option<Version>) -> Count {
         let major = version.map_or(Cow::Borrowed("unknown"), |it| it.major().to_string().into());
-        let (counter, own) =
-            self.0.sdks.series([sdk.map_or("unknown", Sdk::as_str).into(), major]);
+        let (counter, own) = self.0.sdks.series([sdk.map_or("unknown", Sdk::as_str).into(), major]);
         self.bound(own);
         Count(counter)
     }

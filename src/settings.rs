@@ -6,6 +6,7 @@
 //! reads the environment.
 
 mod checked;
+mod clients;
 mod files;
 mod layers;
 mod problem;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::decide::agent::Releases;
 use crate::ledger::redis::{Login, Node, Topology};
 
 pub use problem::{Origin, Problem};
@@ -42,6 +44,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Where the policy is.
     pub policy: Policy,
+    /// What is known of clients.
+    pub clients: Clients,
     /// From what keys are derived; `None`: from each request's API key.
     pub secret: Option<Secret>,
     /// Who may ask the admin port.
@@ -229,6 +233,13 @@ pub struct Policy {
     pub refresh: Duration,
     /// Whether everything is passed on unjudged.
     pub bypass: bool,
+}
+
+/// What is known of clients.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// The table of SDK releases; without a file, the one that payonce is shipped with.
+    pub releases: Releases,
 }
 
 /// Who may ask the admin port.

@@ -6,6 +6,7 @@ use std::future::Future;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use crate::clients::list::List;
 use crate::clock::Timestamp;
 use crate::ledger::LedgerError;
 
@@ -23,6 +24,9 @@ pub trait Operations: Clone + Send + Sync + 'static {
         &self,
         key: &SecretString,
     ) -> impl Future<Output = Result<Option<Detail>, OpsError>> + Send;
+
+    /// The clients that were seen, and what the policy says of them.
+    fn clients(&self) -> List;
 
     /// Ends an open operation by a person's word. `who` and `why` are one line each, not empty.
     fn resolve(

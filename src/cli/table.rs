@@ -64,7 +64,7 @@ pub(super) fn detail(detail: &Detail, now: Timestamp) -> String {
     text
 }
 
-fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -90,7 +90,7 @@ fn amount(summary: &Summary) -> String {
 }
 
 /// `3m ago`, or `in 3m` for what lies ahead.
-fn ago(time: Timestamp, now: Timestamp) -> String {
+pub(super) fn ago(time: Timestamp, now: Timestamp) -> String {
     if time > now { format!("in {}", span(time, now)) } else { format!("{} ago", span(now, time)) }
 }
 
@@ -105,7 +105,7 @@ fn span(later: Timestamp, earlier: Timestamp) -> String {
 }
 
 /// A terminal obeys control characters: none gets there from a store.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 

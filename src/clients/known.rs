@@ -39,11 +39,7 @@ pub const KNOWN: [Behaviour; 6] = [
         below: Some(Version::of(11, 0, 0)),
         what: "by default it does not retry",
     },
-    Behaviour {
-        sdk: Sdk::Go,
-        below: None,
-        what: "calls with nil params send no key",
-    },
+    Behaviour { sdk: Sdk::Go, below: None, what: "calls with nil params send no key" },
     Behaviour {
         sdk: Sdk::Rust,
         below: None,

@@ -154,12 +154,8 @@ impl Said {
 
 /// At most 64 characters, none of which a terminal obeys; `None` if nothing is left.
 fn tidy(text: &str) -> Option<String> {
-    let text: String = text
-        .trim()
-        .chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .take(LONGEST)
-        .collect();
+    let text: String =
+        text.trim().chars().map(|c| if c.is_control() { '?' } else { c }).take(LONGEST).collect();
     (!text.is_empty()).then_some(text)
 }
 

@@ -76,8 +76,7 @@ impl Reading {
         let client_key = client_key(&head.headers)?;
         let operation = operation_header(&head.headers)?;
         let agent = head.headers.get(USER_AGENT).map(|value| agent::ascii(value.as_bytes()));
-        let chosen =
-            client_key.as_ref().map(|key| key::chosen(key, agent, policy.uuid4_keys()));
+        let chosen = client_key.as_ref().map(|key| key::chosen(key, agent, policy.uuid4_keys()));
         let query = head.target.query();
         let content = canonical::read(text(CONTENT_TYPE), text(CONTENT_ENCODING), query, body);
         Ok(Self { client_key, chosen, content, operation })

@@ -46,6 +46,7 @@ pub(super) fn read(r: &mut Reader) -> Settings {
             refresh: r.duration("policy.refresh", SECOND..=HOUR),
             bypass: r.flag("policy.bypass"),
         },
+        clients: super::clients::read(r),
         secret: r.secret("secret.file", "secret.value", 32),
         admin: admin(r, listen.admin, &store.path),
         log: log(r),

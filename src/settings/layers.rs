@@ -22,7 +22,7 @@ const PREFIX: &str = "PAYONCE_";
 const MAX_FILE: u64 = 1024 * 1024;
 
 /// Every setting there is. The first part is the section, and each has exactly two.
-pub(super) const KNOWN: [&str; 63] = [
+pub(super) const KNOWN: [&str; 64] = [
     "listen.proxy",
     "listen.unix_socket",
     "listen.admin",
@@ -79,6 +79,7 @@ pub(super) const KNOWN: [&str; 63] = [
     "policy.path",
     "policy.refresh",
     "policy.bypass",
+    "clients.releases",
     "secret.file",
     "secret.value",
     "admin.token_file",

@@ -59,6 +59,7 @@ fn a_commented_out_example_of_the_shipped_file_is_a_setting_that_works() {
     let dir = tempfile::tempdir().unwrap();
     let secret = dir.path().join("secret");
     let pem = dir.path().join("ca.pem");
+    let table = concat!(env!("CARGO_MANIFEST_DIR"), "/config/sdk-releases.tsv");
     std::fs::write(&secret, SECRET).unwrap();
     std::fs::write(&pem, "-----BEGIN CERTIFICATE-----").unwrap();
     let mut text = String::new();
@@ -68,6 +69,7 @@ fn a_commented_out_example_of_the_shipped_file_is_a_setting_that_works() {
             .filter(|rest| rest.split_once(" = ").is_some_and(|(name, _)| !name.contains(' ')));
         let line = match example.map(|rest| rest.split_once(" = ").unwrap()) {
             Some(("ca_file", _)) => format!("ca_file = {pem:?}"),
+            Some(("releases", _)) => format!("releases = {table:?}"),
             Some((
                 name @ ("file" | "token_file" | "password_file" | "sentinel_password_file"),
                 _,

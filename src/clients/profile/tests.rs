@@ -65,7 +65,23 @@ fn every_sdk_tells_its_version_its_language_and_its_application() {
         read("curl/8.14.1", ""),
         read("", ""),
     ];
-    insta::assert_snapshot!(all.map(|profile| shown(&profile)).join("\n"), @"");
+    insta::assert_snapshot!(all.map(|profile| shown(&profile)).join("\n"), @r"
+    python | 16.1.0 | 3.11.7 | Linux-6.18.44-x86_64-with-glibc2.36 | - | -
+    python | 16.1.0 | 3.11.7 | Linux-6.18.44-x86_64-with-glibc2.36 | My Shop/1.2 | claude_code
+    python | 7.14.1 | 3.11.7 | Linux-6.18.44-x86_64-with-glibc2.36 | My Shop/1.2 | -
+    node | 23.1.0 | v20.20.2 | linux 6.18.44 x64 | Mein Läden/1/1.2 | -
+    node | 23.1.0 | - | - | Läden/1.2 | -
+    go | 86.2.0 | go1.25.1 | - | - | -
+    ruby | 19.5.0 | 3.4.5 p51 (2025-07-16) | x86_64-linux | MyAwesomePlugin/1.2.34 | -
+    php | 21.0.0 | 8.4.1 | - | - | -
+    java | 29.1-beta | 21.0.8 | Linux 6.18 | MyAwesomePlugin/1.2.34 | -
+    dotnet | 52.2.0 | .NET 9.0.8 | Linux 6.18 | - | -
+    rust | 1.0.0-rc.6 | - | - | shop | -
+    node | 23.1.0 | - | - | - | -
+    - | - | 8.3.1 | - | WooCommerce Stripe Gateway/9.1 | -
+    - | - | - | - | curl/8.14.1 | -
+    - | - | - | - | - | -
+    ");
 }
 
 #[test]

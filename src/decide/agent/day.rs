@@ -150,7 +150,7 @@ mod tests {
         }
         assert_eq!(day("2026-11-23"), Day::of(Timestamp::from_millis(1_795_392_000_000)));
         assert_eq!(day("2024-02-29").starts(), Timestamp::from_millis(1_709_164_800_000));
-        assert_eq!(Day(u32::MAX).to_string().len(), "9999-12-31".len() + 5);
+        assert!(Day(u32::MAX).to_string().starts_with("9999-12-"));
     }
 
     #[test]

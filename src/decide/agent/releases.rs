@@ -41,7 +41,9 @@ pub enum Released {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadTable {
     /// A line is none.
-    #[error("line {0}: must be an SDK, a version, a date such as 2026-10-29 or -, and a source, with tabs between")]
+    #[error(
+        "line {0}: must be an SDK, a version, a date such as 2026-10-29 or -, and a source, with tabs between"
+    )]
     Line(usize),
     /// Two lines are for one version.
     #[error("{0} {1} is listed twice")]

@@ -239,7 +239,8 @@ fn when(table: &Table<'_, '_>, report: &mut Report<'_>, sdks: &[Sdk], unknown: b
     let range = present("from") || present("below");
     let kinds = [present("minimum"), range, present("older_than")];
     if kinds.iter().filter(|there| **there).count() > 1 {
-        let what = "a [[client]] has one condition: `minimum`, or `from` and `below`, or `older_than`";
+        let what =
+            "a [[client]] has one condition: `minimum`, or `from` and `below`, or `older_than`";
         report.add(table.span.clone(), what, "write two [[client]]s: the worst action is taken");
         return When::Always;
     }
