@@ -73,7 +73,7 @@ fn a_client_is_listed_once_with_what_it_did() {
     let policy = policy(
         "[[client]]\nname = \"old\"\nsdk = \"python\"\nolder_than = \"12 months\"\naction = \"warn\"",
     );
-    let later = NOW.plus(Duration::from_secs(60));
+    let later = NOW.plus(Duration::from_mins(1));
     for (host, key, now) in [("one", None, NOW), ("two", Some("k"), later)] {
         let said = format!(r#"{{"lang":"python","lang_version":"3.11.7","uname":"Linux {host}"}}"#);
         let mut fields = vec![

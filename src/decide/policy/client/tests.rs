@@ -17,9 +17,9 @@ fn refused(lines: &str) -> String {
 }
 
 fn asker(sdk: Option<Sdk>, version: &str) -> Asker<'static> {
-    let releases = Releases::parse(TABLE).unwrap();
+    let table = Releases::parse(TABLE).unwrap();
     let version = Version::parse(version);
-    let released = sdk.zip(version).map(|(sdk, version)| releases.released(sdk, version));
+    let released = sdk.zip(version).map(|(sdk, version)| table.released(sdk, version));
     Asker { sdk, version, released: released.unwrap_or(Released::Unknown), caller: None }
 }
 
