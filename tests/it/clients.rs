@@ -140,7 +140,7 @@ fn refresh(directory: &Path, only: &str) -> (Option<i32>, String) {
     let output = Command::new("python3")
         .args([script, "--only", only])
         .arg(directory.join("table.tsv"))
-        .env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", directory.display()))
+        .env("PATH", format!("{}:{}", directory.display(), std::env::var("PATH").unwrap()))
         .output()
         .unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())

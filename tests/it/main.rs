@@ -10,6 +10,7 @@ mod clients;
 mod delivery;
 mod demo;
 mod drain;
+mod edits;
 mod exchange;
 mod fuzz;
 mod harness;
