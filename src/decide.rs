@@ -2,8 +2,9 @@
 //!
 //! Read in this order: [`path`] and [`policy`] say which rule a request falls to; [`canonical`]
 //! what its body means; [`digest`] and [`identity`] which operation it is; [`key`] which idempotency key goes
-//! upstream, and [`agent`] whose keys have which shape; [`operation`] what to do with what the ledger holds; [`outcome`] what an answer
-//! means; [`retry`] whether to ask again.
+//! upstream, and [`agent`] whose keys have which shape; [`operation`] what to do with what the ledger
+//! holds; [`outcome`] what an answer means; [`retry`] whether to ask again. [`operations`] are those
+//! that Stripe has, for tools.
 
 pub mod agent;
 pub mod canonical;
@@ -11,6 +12,7 @@ pub mod digest;
 pub mod identity;
 pub mod key;
 pub mod operation;
+pub mod operations;
 pub mod outcome;
 pub mod path;
 pub mod policy;

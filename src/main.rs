@@ -49,9 +49,10 @@ async fn run(command: Command) -> Exit {
         }
         Command::Check(args) => check(&args),
         Command::Explain(args) => match load(args.settings.as_deref()) {
-            Ok(settings) => cli::explain::run(&args, &settings, &mut io::stdout()),
+            Ok(settings) => cli::explain::run(&args, &settings, &mut io::stdout()).await,
             Err(exit) => exit,
         },
+        Command::Policy(args) => cli::policy::run(&args, &mut io::stdout()),
         Command::Keygen(_) => done(&cli::keygen::run(&mut io::stdout(), &mut io::stderr())),
         Command::Clients(args) => match load(args.settings.as_deref()) {
             Ok(settings) => told(cli::clients::run(&args, &settings, &mut io::stdout()).await),

@@ -190,7 +190,7 @@ struct RefusalError {
 }
 
 impl Client {
-    /// Of the payonce that has these settings.
+    /// The admin port of the payonce that has these settings.
     pub(super) fn of(settings: &Settings) -> Result<Self, OpsFailure> {
         let address = settings.listen.admin.ok_or(OpsFailure::Off)?;
         let token = token::find(&settings.admin.token).map_err(OpsFailure::Token)?;

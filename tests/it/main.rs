@@ -12,6 +12,7 @@ mod demo;
 mod drain;
 mod edits;
 mod exchange;
+mod explain;
 mod fuzz;
 mod harness;
 #[cfg(feature = "seams")]
