@@ -5,6 +5,8 @@ pub mod check;
 pub mod explain;
 pub mod keygen;
 pub mod ops;
+pub mod policy;
+pub mod report;
 pub mod serve;
 mod table;
 
@@ -13,6 +15,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use self::policy::Policy;
+use self::report::Report;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use http::{HeaderName, HeaderValue, Method};
 
@@ -55,6 +59,12 @@ pub enum Command {
     /// Say how a request would be judged, and why. Nothing is sent.
     #[command(after_help = Explain::EXAMPLES)]
     Explain(Explain),
+    /// Tools for whoever writes the policy.
+    #[command(after_help = Policy::EXAMPLES)]
+    Policy(Policy),
+    /// Add up what was recorded: suspected duplicates, by operation and caller, with amounts.
+    #[command(after_help = Report::EXAMPLES)]
+    Report(Report),
     /// Make a secret for the settings.
     #[command(after_help = Keygen::EXAMPLES)]
     Keygen(Keygen),

@@ -30,6 +30,7 @@ use crate::inflight::{Entered, Inflight, NoSeat, Seat, Standing, Table};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::notes::Notes;
+use crate::observer::Observer;
 use crate::recent::Recent;
 use crate::refusal::Refusal;
 use crate::request::{Head, InFlightBytes};
@@ -40,11 +41,14 @@ use crate::unwritten::Unwritten;
 use crate::upstream::{Body, Upstream};
 
 mod asked;
+mod caller;
 mod claim;
 mod drive;
+
 mod pass;
 mod settle;
 mod tell;
+mod witness;
 mod write;
 
 pub use asked::Asked;
@@ -77,6 +81,8 @@ pub struct Config {
     pub body_bytes: usize,
     /// Everything passes, but what is open or recent keeps its key.
     pub bypass: bool,
+    /// Who asks, where a request does not say.
+    pub caller: Option<String>,
 }
 
 /// The rooms that a journey passes.
@@ -101,6 +107,8 @@ pub struct Rooms<L, U> {
     pub unwritten: Unwritten<Write>,
     /// Calls that people should check.
     pub notes: Notes,
+    /// Who looks on, and writes down.
+    pub observer: Observer,
     /// The time.
     pub clock: Clock,
     /// The random numbers.
@@ -134,10 +142,16 @@ impl<L: Ledger, U: Upstream> Serve for Exchange<L, U> {
         let _in_flight = self.metrics.in_flight();
         let method = request.method().clone();
         let (parts, body) = request.into_parts();
-        let response = match Box::pin(self.handle(parts, body, &conn, arrived)).await {
+        let mut witness = witness::Witness::default();
+        let response = match Box::pin(self.handle(parts, body, &conn, arrived, &mut witness)).await
+        {
             Ok(response) => response,
-            Err(refusal) => self.refuse(&refusal),
+            Err(refusal) => {
+                witness.refused(&refusal);
+                self.refuse(&refusal)
+            }
         };
+        let response = witness.answered(response, &conn, &self.tasks);
         self.metrics.request(&method, response.status(), self.clock.now().since(arrived));
         response
     }
@@ -162,13 +176,17 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         body: Body,
         conn: &Connection,
         arrived: Timestamp,
+        witness: &mut witness::Witness,
     ) -> Result<Response<Body>, Refusal> {
         let head = Head::check(parts)?;
         let policy = self.policies.current();
         let rule = Arc::clone(policy.judge(&head.method, &head.target));
         let credentials = Credentials::of(&head.headers);
-        if self.config.bypass || policy.mode() == Mode::Observe {
-            return self.unenforced(head, body, conn, &policy, &rule, credentials, arrived).await;
+        *witness = self.witness(&policy, &rule, &head, arrived);
+        if self.config.bypass || policy.mode_of(&rule) == Mode::Observe {
+            return self
+                .unenforced(head, body, conn, &policy, &rule, credentials, arrived, witness)
+                .await;
         }
         match rule.class {
             Class::Refuse => return Err(Refusal::ByPolicy { rule: rule.name.clone() }),
@@ -192,6 +210,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             }
         };
         let mut asked = self.identify(&head, &body, &credentials, &policy, &rule, arrived)?;
+        witness.identified(&mut asked);
         if !self.recall(&mut asked) && rule.class == Class::Pass {
             return self.pass_held(head, &body).await;
         }

@@ -52,6 +52,19 @@ async fn run(command: Command) -> Exit {
             Ok(settings) => cli::explain::run(&args, &settings, &mut io::stdout()),
             Err(exit) => exit,
         },
+        Command::Policy(args) => match args.action {
+            cli::policy::PolicyAction::Replay(args) => match load(args.settings.as_deref()) {
+                Ok(settings) => cli::policy::replay::run(&args, &settings, &mut io::stdout()),
+                Err(exit) => exit,
+            },
+        },
+        Command::Report(args) => match load(args.settings.as_deref()) {
+            Ok(settings) => {
+                let now = clock::Clock::System.now();
+                cli::report::run(&args, &settings, now, &mut io::stdout())
+            }
+            Err(exit) => exit,
+        },
         Command::Keygen(_) => done(&cli::keygen::run(&mut io::stdout(), &mut io::stderr())),
         Command::Ops(args) => match load(args.settings.as_deref()) {
             Ok(settings) => match cli::ops::run(&args, &settings, &mut io::stdout()).await {

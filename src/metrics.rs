@@ -48,6 +48,8 @@ struct Inner {
     policy: Family<[(&'static str, String); 1], Gauge>,
     policy_refused: Counter,
     in_flight: Gauge,
+    findings: Counters<2>,
+    records: Counters<1>,
     requests: Durations<2>,
 }
 
@@ -170,6 +172,18 @@ impl Metrics {
             abandoned: counter(r, "abandoned", "Open operations that safe retention ended"),
             policy: family(r, "policy", "The policy in force, by version"),
             policy_refused: counter(r, "policy_refused", "Changed policies that were not taken"),
+            findings: Counters::register(
+                r,
+                "observed_findings",
+                "What observing requests brought to light, by rule and kind",
+                ["rule", "kind"],
+            ),
+            records: Counters::register(
+                r,
+                "record_lines",
+                "Lines for the record of decisions, by what became of them",
+                ["result"],
+            ),
             in_flight: gauge(r, "operations_in_flight", "Critical operations in flight"),
             registry: all,
         };
@@ -290,6 +304,18 @@ impl Metrics {
     /// A changed policy was not taken, and the former one stays in force.
     pub fn policy_refused(&self) {
         self.0.policy_refused.inc();
+    }
+
+    /// Observing a request brought this to light: a finding, or `missing_key`.
+    pub fn finding(&self, rule: &str, kind: &'static str) {
+        self.bound(self.0.findings.add([rule.into(), kind.into()]));
+    }
+
+    /// A line for the record was `written`, `dropped` or `failed`.
+    pub fn record_lines(&self, result: &'static str, lines: usize) {
+        for _ in 0..lines {
+            self.0.records.add([result.into()]);
+        }
     }
 
     /// A critical operation is in flight until the guard is dropped.

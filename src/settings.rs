@@ -42,6 +42,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Where the policy is.
     pub policy: Policy,
+    /// Where decisions are written down.
+    pub record: Record,
     /// From what keys are derived; `None`: from each request's API key.
     pub secret: Option<Secret>,
     /// Who may ask the admin port.
@@ -88,6 +90,8 @@ pub struct Listen {
     pub admin: Option<SocketAddr>,
     /// For probes and metrics.
     pub health: Option<SocketAddr>,
+    /// Who asks, where a request does not say.
+    pub caller: Option<String>,
 }
 
 /// The provider's hosts as origins (`https://api.stripe.com`, no path, no final slash), and the way
@@ -229,6 +233,15 @@ pub struct Policy {
     pub refresh: Duration,
     /// Whether everything is passed on unjudged.
     pub bypass: bool,
+}
+
+/// Where decisions are written down, if the policy says `record = "decisions"`.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The file; `None`: nowhere. The one before it stands beside it with `.1` at its end.
+    pub path: Option<PathBuf>,
+    /// How large the file becomes before the next is begun, in bytes.
+    pub max_size: usize,
 }
 
 /// Who may ask the admin port.

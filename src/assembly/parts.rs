@@ -15,6 +15,7 @@ use crate::ledger::memory::Memory;
 use crate::ledger::redis::{self, Redis};
 use crate::metrics::Metrics;
 use crate::policy_file::{self, LoadError, PolicyFile};
+use crate::recording::Recorder;
 use crate::request::InFlightBytes;
 use crate::server::limits::BodyPace;
 use crate::server::{Address, Limits, Listen, ServerConfig, Shutdown};
@@ -115,6 +116,16 @@ pub(super) fn forwarder(
     Forwarder::new(upstream, clock.clone(), chance, bounds, shutdown.first.clone(), metrics.clone())
 }
 
+/// The way to the record, if the settings name a file for it.
+pub(super) fn recorder(
+    settings: &Settings,
+    metrics: &Metrics,
+) -> Result<Option<Recorder>, StartError> {
+    let Some(path) = &settings.record.path else { return Ok(None) };
+    let opened = Recorder::open(path, settings.record.max_size, metrics.clone());
+    opened.map(Some).map_err(|why| StartError::Record { path: path.clone(), why })
+}
+
 /// What the exchange is told of these settings.
 pub(crate) fn exchange_config(settings: &Settings) -> Config {
     Config {
@@ -124,6 +135,7 @@ pub(crate) fn exchange_config(settings: &Settings) -> Config {
         lease: settings.store.lease,
         body_bytes: settings.limits.body,
         bypass: settings.policy.bypass,
+        caller: settings.listen.caller.clone(),
     }
 }
 

@@ -9,6 +9,7 @@ use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, Uri};
 use zeroize::Zeroizing;
 
+use super::caller::caller;
 use super::{Config, Exchange};
 use crate::clock::Timestamp;
 use crate::decide::canonical::{self, Canonical};
@@ -21,6 +22,7 @@ use crate::decide::operation::record::About;
 use crate::decide::operation::table::Ask;
 use crate::decide::path::Api;
 use crate::decide::policy::{Indeterminate, Policy, Rule};
+use crate::decide::traffic::{Heard, Said};
 use crate::forward::{IDEMPOTENCY_KEY, Message};
 use crate::ledger::{KeyDigest, Ledger, RecordId};
 use crate::refusal::Refusal;
@@ -154,6 +156,8 @@ pub struct Asked {
     pub hint: Option<CallHint>,
     /// What people want to know.
     pub about: About,
+    /// What is written down of it, if anything is.
+    pub(super) said: Option<Box<Said>>,
     pub(super) secret: Secret,
     nonce: [u8; 16],
     waited: AtomicBool,
@@ -252,6 +256,17 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let identified =
             reading.recognise(&self.config, head, credentials, &secret, rule, nonce)?;
         remembered(&identified, head.target.api(), self.ledger.never_forgets())?;
+        let of = || Heard {
+            secret: &secret,
+            scope: &credentials.scope,
+            path: head.target.raw_path(),
+            client_key: reading.client_key.as_ref(),
+            agent: head.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()),
+            header: reading.operation.as_deref(),
+            content: &reading.content,
+            fingerprint: &identified.fingerprint,
+        };
+        let said = self.records(policy).then(|| Box::new(Said::of(&of())));
         let Reading { client_key, content, .. } = reading;
         let short = |name: &str| {
             let value = content.get(name).and_then(|value| std::str::from_utf8(value).ok());
@@ -261,9 +276,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let about = About {
             rule: rule.name.clone(),
             policy: policy.version().to_owned(),
-            amount: short("amount"),
-            currency: short("currency"),
-            caller: caller(&head.headers),
+            // v2 has money as an object.
+            amount: short("amount").or_else(|| short("amount[value]")),
+            currency: short("currency").or_else(|| short("amount[currency]")),
+            caller: caller(&head.headers, self.config.caller.as_deref()),
             ..About::default()
         };
         let message = message(head, body.bytes().clone(), arrived)?;
@@ -275,6 +291,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             recalled: None,
             hint: credentials.hint(head),
             about,
+            said,
             secret,
             nonce,
             waited: AtomicBool::new(false),
@@ -349,13 +366,6 @@ pub(super) fn operation_header(headers: &HeaderMap) -> Result<Option<String>, Re
         return Err(Refusal::BadOperation);
     }
     Ok(Some(text.to_owned()))
-}
-
-/// `Payonce-Caller`: who asks, for people.
-fn caller(headers: &HeaderMap) -> Option<String> {
-    const LONGEST: usize = 64;
-    let text = headers.get("payonce-caller")?.to_str().ok()?;
-    Some(text.chars().take(LONGEST).collect())
 }
 
 fn unidentified(why: Unidentified, rule: &Rule) -> Refusal {

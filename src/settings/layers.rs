@@ -22,11 +22,12 @@ const PREFIX: &str = "PAYONCE_";
 const MAX_FILE: u64 = 1024 * 1024;
 
 /// Every setting there is. The first part is the section, and each has exactly two.
-pub(super) const KNOWN: [&str; 63] = [
+pub(super) const KNOWN: [&str; 66] = [
     "listen.proxy",
     "listen.unix_socket",
     "listen.admin",
     "listen.health",
+    "listen.caller",
     "upstream.api",
     "upstream.files",
     "upstream.connect",
@@ -79,6 +80,8 @@ pub(super) const KNOWN: [&str; 63] = [
     "policy.path",
     "policy.refresh",
     "policy.bypass",
+    "record.path",
+    "record.max_size",
     "secret.file",
     "secret.value",
     "admin.token_file",

@@ -28,6 +28,7 @@ use payonce::ledger::{
 };
 use payonce::metrics::Metrics;
 use payonce::notes::Notes;
+use payonce::observer::Observer;
 use payonce::recent::Recent;
 use payonce::request::InFlightBytes;
 use payonce::sandbox::{self, Effect, Fault, Sandbox, Seen};
@@ -275,6 +276,7 @@ impl<L: Ledger> World<L> {
             bytes: InFlightBytes::new(1 << 24),
             unwritten: Unwritten::default(),
             notes: Notes::default(),
+            observer: Observer::new(metrics.clone(), None),
             chance: Chance::System,
             clock: clock.clone(),
             metrics: metrics.clone(),
@@ -285,6 +287,7 @@ impl<L: Ledger> World<L> {
                 lease: Duration::from_secs(15),
                 body_bytes: settings.limits.body,
                 bypass: false,
+                caller: None,
             },
         });
         let config = ServerConfig {

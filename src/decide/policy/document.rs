@@ -9,15 +9,16 @@ use toml::de::DeTable;
 use super::problem::{Problem, Report};
 use super::routes::Routes;
 use super::table::{Table, wrong_type};
-use super::{Class, Mode, Policy, Rule, Uuid4Keys, expect, rule};
+use super::{Class, Mode, Policy, Recording, Rule, Uuid4Keys, expect, rule};
 
 /// Comparing every rule with all before it is quadratic; this keeps a reload well under a second.
 const MOST_PATTERNS: usize = 5_000;
 
-const KEYS: [&str; 6] = ["version", "mode", "default_writes", "uuid4_keys", "rule", "test"];
+const KEYS: [&str; 7] =
+    ["version", "mode", "default_writes", "uuid4_keys", "record", "rule", "test"];
 
 /// Keys and tables whose feature a later version has.
-const LATER_KEYS: [&str; 5] = ["client", "scope", "guard", "record", "signature"];
+const LATER_KEYS: [&str; 4] = ["client", "scope", "guard", "signature"];
 
 /// Reads a policy file's text.
 pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
@@ -41,6 +42,7 @@ pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
     version(&root, &mut report);
     let mode = root.choice(&mut report, "mode", &Mode::NAMES).unwrap_or_default();
     let uuid4_keys = root.choice(&mut report, "uuid4_keys", &Uuid4Keys::NAMES).unwrap_or_default();
+    let recording = root.choice(&mut report, "record", &Recording::NAMES).unwrap_or_default();
     let writes = root.choice(&mut report, "default_writes", &Class::NAMES);
     let rules = rules(&root, &mut report);
     let tests = expect::read(&root, &mut report);
@@ -50,7 +52,7 @@ pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
         expect::run(&policy, &tests, &mut report);
     }
     if report.is_clean() {
-        Ok(Policy { tests: tests.len(), ..policy })
+        Ok(Policy { tests: tests.len(), recording, ..policy })
     } else {
         Err(report.finish())
     }
@@ -142,6 +144,7 @@ fn assemble(
     }
     Policy {
         mode,
+        recording: Recording::default(),
         uuid4_keys,
         version: super::version_of(text.as_bytes()),
         rules: rules.into_iter().map(Arc::new).collect(),

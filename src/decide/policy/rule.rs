@@ -14,7 +14,9 @@ use super::duration;
 use super::problem::Report;
 use super::table::{self, Table, Text};
 use super::template::Pattern;
-use super::{Class, ClientKey, IdentityRule, Indeterminate, Merge, Otherwise, Rule, StoreDown};
+use super::{
+    Class, ClientKey, IdentityRule, Indeterminate, Merge, Mode, Otherwise, Rule, StoreDown,
+};
 use crate::decide::canonical::FieldPattern;
 
 /// The names of the rules that payonce adds itself.
@@ -29,7 +31,7 @@ const LONGEST_NAME: usize = 64;
 /// Every critical request is searched for each of them.
 const MOST_FIELDS: usize = 64;
 
-const ALL_KEYS: [&str; 11] = [
+const ALL_KEYS: [&str; 12] = [
     "name",
     "match",
     "class",
@@ -41,6 +43,7 @@ const ALL_KEYS: [&str; 11] = [
     "repeat_window",
     "store_down",
     "indeterminate",
+    "mode",
 ];
 
 /// The keys that say something about critical requests alone.
@@ -56,7 +59,7 @@ const CRITICAL_KEYS: [&str; 8] = [
 ];
 
 /// Keys whose feature a later version has.
-const LATER_KEYS: [&str; 4] = ["finish", "require_field", "record", "mode"];
+const LATER_KEYS: [&str; 3] = ["finish", "require_field", "record"];
 
 /// Reads the rule in `table`, noting whatever is wrong.
 pub(super) fn read(table: &Table<'_, '_>, report: &mut Report<'_>) -> Rule {
@@ -64,10 +67,17 @@ pub(super) fn read(table: &Table<'_, '_>, report: &mut Report<'_>) -> Rule {
     let mut rule = Rule::call(name(table, report), Class::Critical);
     rule.line = report.line(table.span.start);
     rule.patterns = patterns(table, report);
+    rule.mode = table.choice(report, "mode", &Mode::NAMES);
     match class(table, report) {
         Some(class @ (Class::Pass | Class::Refuse)) => {
             rule.class = class;
             no_effect(table, report, class);
+            if class == Class::Pass
+                && let Some(span) = table.key("mode")
+            {
+                let what = "`mode` has no effect on a rule whose class is \"pass\"";
+                report.add(span, what, "remove it: what passes is not touched in either mode");
+            }
         }
         Some(Class::Critical) => {
             keys_must_have_effect(table, report, &rule.patterns);

@@ -13,6 +13,7 @@ use payonce::forward::{Bounds, Forwarder};
 use payonce::inflight::Inflight;
 use payonce::metrics::Metrics;
 use payonce::notes::Notes;
+use payonce::observer::Observer;
 use payonce::recent::Recent;
 use payonce::request::InFlightBytes;
 use payonce::sandbox::Unplugged;
@@ -252,6 +253,7 @@ impl Pods {
             bytes: InFlightBytes::new(1 << 26),
             unwritten: Unwritten::default(),
             notes: Notes::default(),
+            observer: Observer::new(metrics.clone(), None),
             clock,
             chance,
             metrics,
@@ -262,6 +264,7 @@ impl Pods {
                 lease: Duration::from_secs(15),
                 body_bytes: 1 << 20,
                 bypass,
+                caller: None,
             },
         });
         let writer = exchange.clone();
