@@ -60,6 +60,14 @@ impl Observer {
         opinion
     }
 
+    /// Learns that it has its answer.
+    pub fn answered(&self, request: &Request, opinion: &Opinion, declined: bool, now: Timestamp) {
+        let mut memory = self.0.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = memory.get(&request.operation, now);
+        let keep = observe::answered(found, request, opinion, declined, now);
+        remember(&mut memory, request.operation, keep, now);
+    }
+
     /// Learns what became of it.
     pub fn end(
         &self,

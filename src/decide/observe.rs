@@ -307,6 +307,7 @@ fn arrive_as(
             Way::Replay => Does::Replay,
         },
         Then::ReplayEarlier(_) => Does::Replay,
+        Then::Wait { share: true } if told_long_ago(found, request, now) => Does::Wait,
         Then::Wait { share: true } => Does::Join,
         Then::Wait { share: false } => Does::Wait,
         Then::Refuse(Refused::Conflict(_)) => Does::Conflict,
@@ -329,9 +330,39 @@ fn arrive_as(
     (opinion, keep)
 }
 
+/// Whether the live one has its answer already, for longer than twins share it by content.
+fn told_long_ago(found: Option<&Record>, request: &Request, now: Timestamp) -> bool {
+    let told = found.and_then(|record| record.answered.filter(|at| *at >= record.last_sent));
+    let over = |at: Timestamp| now.since(at) >= request.repeat_window;
+    request.kind == Kind::Content && told.is_some_and(over)
+}
+
 fn knows(record: &Record, request: &Request) -> bool {
     let seen = |key| record.client_keys.iter().any(|seen| seen.digest == key);
     request.client_key.is_some_and(seen)
+}
+
+/// Learns that a request has its answer, though not yet whether that was delivered. A decline
+/// (`declined`) is shared with nobody, so that whoever comes next is judged by it at once.
+#[must_use]
+pub fn answered(
+    found: Option<&Record>,
+    request: &Request,
+    opinion: &Opinion,
+    declined: bool,
+    now: Timestamp,
+) -> Keep {
+    let Some(record) = found.filter(|record| is_of(record, request)) else { return Keep::Same };
+    if !declined {
+        return Keep::This(Box::new(Record { answered: Some(now), ..record.clone() }));
+    }
+    let conclusion = Conclusion::Declined { spent: true };
+    let ended = Ended { conclusion, replayed: false, delivered: true, answered: now };
+    after(record, opinion, &ended, now)
+}
+
+fn is_of(record: &Record, request: &Request) -> bool {
+    record.claim.as_ref().is_some_and(|claim| claim.token == request.token)
 }
 
 /// Learns what became of a request that [`arrive`] judged; `found` is what is remembered now. The
@@ -344,8 +375,7 @@ pub fn end(
     ended: &Ended,
     now: Timestamp,
 ) -> (Opinion, Option<Finding>, Keep) {
-    let mine = |record: &&Record| record.claim.as_ref().is_some_and(|it| it.token == request.token);
-    let (opinion, keep) = match found.filter(mine) {
+    let (opinion, keep) = match found.filter(|record| is_of(record, request)) {
         Some(record) => {
             let keep = after(record, &opinion, ended, now);
             (opinion, keep)
@@ -372,26 +402,11 @@ fn waited(
         Keep::This(record) => after(&record, &again, ended, now),
         Keep::Same | Keep::Nothing => Keep::Same,
     };
+    // One that is still on its way when this has its answer: as far as can be told, one of them is
+    // too many.
     let still = matches!(again.does, Does::Join | Does::Wait);
-    let opinion = match first.does {
-        // It has an answer, while the one that it would have waited for has none: as far as can be
-        // told, one of them is too many.
-        Does::Join => Opinion { before: if still { first.before } else { again.before }, ..first },
-        Does::Wait
-        | Does::Send
-        | Does::Repeat
-        | Does::Next
-        | Does::TakeOver
-        | Does::Replay
-        | Does::Conflict
-        | Does::Refuse => {
-            if still {
-                first
-            } else {
-                Opinion { same_key: first.same_key || again.same_key, ..again }
-            }
-        }
-    };
+    let same_key = first.same_key || again.same_key;
+    let opinion = if still { first } else { Opinion { same_key, ..again } };
     (opinion, keep)
 }
 

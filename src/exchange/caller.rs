@@ -54,8 +54,8 @@ fn app_of_client(client: &str) -> Option<String> {
 }
 
 fn name(app: &str) -> Option<String> {
-    let end = app.find('/').or_else(|| app.find(" (")).unwrap_or(app.len());
-    plain(app.get(..end)?)
+    let bare = app.split(" (").next().unwrap_or_default();
+    plain(bare.split('/').next().unwrap_or_default())
 }
 
 fn plain(text: &str) -> Option<String> {

@@ -3,7 +3,7 @@
 //! A witness never changes what is done: it is told on the way, and stays until it is known whether the
 //! client got its answer. One that is dropped before says that the client hung up.
 
-use http::{Method, Response};
+use http::{Method, Response, StatusCode};
 use tracing::info;
 
 use super::caller::caller;
@@ -187,6 +187,10 @@ impl Witness {
         seeing.line.status = Some(status.as_u16());
         seeing.line.replayed = signals.replayed;
         seeing.line.took = seeing.took();
+        if let Some((request, opinion)) = &seeing.watched {
+            let (declined, now) = (status == StatusCode::PAYMENT_REQUIRED, seeing.clock.now());
+            seeing.observer.answered(request, opinion, declined, now);
+        }
         let Some(place) = seeing.observer.wait() else {
             let came = seeing.came(status, signals, &Through::default());
             seeing.end(came, None);
@@ -212,7 +216,7 @@ impl Seeing {
     }
 
     /// What became of the request, by its answer.
-    fn came(&self, status: http::StatusCode, signals: Signals, through: &Through) -> Came {
+    fn came(&self, status: StatusCode, signals: Signals, through: &Through) -> Came {
         if let Some(refused) = self.refused {
             return refused;
         }

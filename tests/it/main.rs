@@ -20,6 +20,7 @@ mod ledger_redis;
 mod lifecycle;
 #[cfg(feature = "seams")]
 mod mistakes;
+mod observe;
 mod pods;
 mod policy;
 mod port;

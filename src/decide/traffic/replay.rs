@@ -18,7 +18,7 @@ use crate::clock::Timestamp;
 use crate::decide::canonical::FieldPattern;
 use crate::decide::digest::{ClientKeyDigest, OperationId, WholeDigest};
 use crate::decide::identity::{Fingerprint, Kind};
-use crate::decide::observe::{self, Ended, Finding, Keep, Opinion};
+use crate::decide::observe::{self, Does, Ended, Finding, Keep, Opinion};
 use crate::decide::operation::record::Record;
 use crate::decide::path::{Api, Target};
 use crate::decide::policy::{
@@ -138,9 +138,9 @@ pub fn replay(policy: &Policy, lines: &[Line]) -> Replay {
     for (n, (line, anew)) in lines.iter().zip(&anew).enumerate() {
         let found = merged.0.get(&n);
         replay.count(line, anew, found);
-        let now = found.is_some_and(|(opinion, _)| !opinion.same_key && opinion.does.merges());
+        let does = found.map(|(opinion, _)| opinion.does);
         let same_key = earlier.same_key(line);
-        let change = change(line, anew, (now, was_merged(line)), same_key);
+        let change = change(line, anew, does, same_key);
         let (before, then) = earlier.step(line, anew);
         let Some(change) = change else { continue };
         replay.changed += 1;
@@ -411,8 +411,9 @@ fn was_merged(line: &Line) -> bool {
 }
 
 fn was_refused(line: &Line) -> bool {
-    let would = line.would.as_ref().is_some_and(|would| would.finding == Finding::Refused);
-    would || line.class == "refuse"
+    let refused = [Finding::Refused, Finding::Conflict];
+    let would = line.would.as_ref().is_some_and(|would| refused.contains(&would.finding));
+    would || line.class == "refuse" || line.outcome == Came::Refused
 }
 
 fn was(line: &Line) -> String {
@@ -420,13 +421,21 @@ fn was(line: &Line) -> String {
     format!("{} ({what})", line.rule)
 }
 
-/// The worst of what changes for a line; `merged`: is now, was then.
-fn change(line: &Line, anew: &Anew, merged: (bool, bool), same_key: bool) -> Option<Change> {
+/// The worst of what changes for a line; `does`: what the policy would have done.
+fn change(line: &Line, anew: &Anew, does: Option<Does>, same_key: bool) -> Option<Change> {
     let was_critical = line.class == "critical";
+    let merged = (does.is_some_and(Does::merges), was_merged(line));
+    if does == Some(Does::Conflict) && !was_refused(line) {
+        return Some(Change::NowRefused);
+    }
     let change = match anew.as_what {
         As::Nobody if was_critical => Change::Unprotected,
         As::Refused if !was_refused(line) => Change::NowRefused,
-        As::Nobody | As::Call | As::Operation(..) if was_refused(line) => Change::NoLongerRefused,
+        As::Nobody | As::Call | As::Operation(..)
+            if was_refused(line) && does != Some(Does::Conflict) =>
+        {
+            Change::NoLongerRefused
+        }
         As::Call | As::Operation(..) if merged == (false, true) && !same_key => {
             Change::NoLongerMerged
         }
