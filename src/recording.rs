@@ -182,17 +182,26 @@ pub struct Recorded {
 /// If the file cannot be read, or there is none.
 pub fn read(path: &Path) -> io::Result<Recorded> {
     let mut recorded = Recorded::default();
-    match File::open(former(path)) {
-        Ok(file) => recorded.take(file)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    recorded.take(File::open(path)?)?;
-    recorded.lines.sort_by_key(|line| line.at);
+    recorded.add(path)?;
     Ok(recorded)
 }
 
 impl Recorded {
+    /// Adds the record of another process, and what came before it.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn add(&mut self, path: &Path) -> io::Result<()> {
+        match File::open(former(path)) {
+            Ok(file) => self.take(file)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        self.take(File::open(path)?)?;
+        self.lines.sort_by_key(|line| line.at);
+        Ok(())
+    }
+
     fn take(&mut self, file: File) -> io::Result<()> {
         let mut reader = BufReader::new(file);
         let mut text = Vec::new();

@@ -184,7 +184,7 @@ impl Question<'_> {
         if self.settings.policy.bypass {
             page.say("but", "policy.bypass is on: nothing new is protected until it is off again");
         }
-        if self.policy.mode() == Mode::Observe && rule.class == Class::Critical {
+        if self.policy.mode_of(rule) == Mode::Observe && rule.class == Class::Critical {
             page.say(
                 "but",
                 "mode = \"observe\": it is forwarded unchanged, and this is what would be done",

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::decide::observe::Finding;
 use crate::decide::traffic::money::Sums;
 use crate::decide::traffic::report::{self, Count};
-use crate::recording::{self, Recorded};
+use crate::recording::Recorded;
 use crate::settings::Settings;
 
 /// `payonce report`
@@ -24,9 +24,9 @@ pub struct Report {
     #[arg(long, value_name = "NUMBER", default_value_t = 7,
           value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub days: u32,
-    /// The recorded requests; otherwise the file that the settings name.
-    #[arg(long, value_name = "RECORD")]
-    pub file: Option<PathBuf>,
+    /// The recorded requests; once for each payonce. Otherwise the file that the settings name.
+    #[arg(long = "file", value_name = "RECORD")]
+    pub files: Vec<PathBuf>,
     /// The settings file.
     #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
@@ -38,15 +38,15 @@ pub struct Report {
 impl Report {
     pub(super) const EXAMPLES: &str = "Examples:
   payonce report --settings /etc/payonce/payonce.toml
-  payonce report --days 30 --file /var/lib/payonce/traffic.ndjson --json
+  payonce report --days 30 --file pod-1/traffic.ndjson --file pod-2/traffic.ndjson --json
 The policy must say record = \"decisions\", and the settings where: [record] path. With mode =
 \"observe\" nothing is changed, and what payonce would have kept to once is counted.";
 }
 
 /// Adds up what was recorded in the days before `now`, and says it on `out`.
 pub fn run(args: &Report, settings: &Settings, now: Timestamp, out: &mut impl Write) -> Exit {
-    let (recorded, path) = match load(args.file.as_deref(), settings) {
-        Ok(loaded) => loaded,
+    let recorded = match load(&args.files, settings) {
+        Ok(recorded) => recorded,
         Err(exit) => return exit,
     };
     let since = now.minus(Duration::from_hours(24).saturating_mul(args.days));
@@ -60,25 +60,27 @@ pub fn run(args: &Report, settings: &Settings, now: Timestamp, out: &mut impl Wr
         });
         format!("{shown:#}\n")
     } else {
-        page(args.days, &recorded, &path, since, &found)
+        page(args.days, &recorded, since, &found)
     };
     print(&text, out)
 }
 
-/// The record of `file`, or of the settings, and where it is; else what is wrong, on standard
+/// What stands in `files`, or else in the file of the settings; else what is wrong, on standard
 /// error.
-pub(super) fn load(file: Option<&Path>, settings: &Settings) -> Result<(Recorded, PathBuf), Exit> {
-    let Some(path) = file.or(settings.record.path.as_deref()) else {
+pub(super) fn load(files: &[PathBuf], settings: &Settings) -> Result<Recorded, Exit> {
+    let named = if files.is_empty() { settings.record.path.as_slice() } else { files };
+    if named.is_empty() {
         eprintln!("name the recorded file, or a settings file with record.path (--settings)");
         return Err(Exit::Usage);
-    };
-    match recording::read(path) {
-        Ok(recorded) => Ok((recorded, path.to_path_buf())),
-        Err(error) => {
+    }
+    let mut recorded = Recorded::default();
+    for path in named {
+        if let Err(error) = recorded.add(path) {
             eprintln!("{}: {error}", path.display());
-            Err(Exit::Unavailable)
+            return Err(Exit::Unavailable);
         }
     }
+    Ok(recorded)
 }
 
 /// Writes `text` to `out`.
@@ -102,13 +104,7 @@ pub(super) fn unreadable(recorded: &Recorded) -> String {
     }
 }
 
-fn page(
-    days: u32,
-    recorded: &Recorded,
-    path: &Path,
-    since: Timestamp,
-    found: &report::Report,
-) -> String {
+fn page(days: u32, recorded: &Recorded, since: Timestamp, found: &report::Report) -> String {
     let mut page = format!("{}\n", headline(days, found));
     if !found.rows.is_empty() {
         let head = ["OPERATION", "RULE", "CALLER", "REQUESTS", "AMOUNT"];
@@ -128,7 +124,7 @@ fn page(
     page.push('\n');
     page.push_str(&others(found));
     page.push('\n');
-    page.push_str(&unknown(recorded, path, since, found));
+    page.push_str(&unknown(recorded, since, found));
     page
 }
 
@@ -172,7 +168,7 @@ fn others(found: &report::Report) -> String {
 }
 
 /// What the numbers do not say.
-fn unknown(recorded: &Recorded, path: &Path, since: Timestamp, found: &report::Report) -> String {
+fn unknown(recorded: &Recorded, since: Timestamp, found: &report::Report) -> String {
     let mut text = String::from("What this cannot know:\n");
     let mut say = |words: String| {
         text.push_str("- ");
@@ -180,14 +176,15 @@ fn unknown(recorded: &Recorded, path: &Path, since: Timestamp, found: &report::R
         text.push('\n');
     };
     match found.first {
-        None => say(format!("nothing of these days stands in {}", path.display())),
+        None => say("anything of these days: nothing is recorded of them".to_owned()),
         Some(first) if first > since.plus(Duration::from_hours(24)).as_millis() => {
-            say(format!("{} begins at {}", path.display(), moment(first)));
+            say(format!("what was before {}, when the record begins", moment(first)));
         }
         Some(_) => {}
     }
     say("a duplicate whose first request went through another payonce, came before this one's \
-         start, or\n  more than a day before: each process remembers by itself"
+         start, or\n  more than a day before: each process remembers by itself. `payonce policy \
+         replay` looks across\n  the files of all that it is given"
         .to_owned());
     if found.by_call > 0 {
         say(format!(

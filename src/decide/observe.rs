@@ -207,8 +207,8 @@ impl Before {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Finding {
-    /// It was executed, and so, perhaps, was the same operation before, under another client key or
-    /// none: payonce would have kept it to once.
+    /// It was executed, and so, perhaps, was the same operation before, mostly under another client
+    /// key or none: payonce would have kept it to once.
     Duplicate,
     /// The same name or own key had been used with other content.
     Conflict,
@@ -385,7 +385,7 @@ pub fn end(
         }
         None => (opinion, Keep::Same),
     };
-    let finding = finding(&opinion, ended);
+    let finding = finding(&opinion, request.api, ended);
     (opinion, finding, keep)
 }
 
@@ -435,10 +435,13 @@ fn after(record: &Record, opinion: &Opinion, ended: &Ended, now: Timestamp) -> K
     Keep::This(Box::new(settled(record.clone(), &learnt, ended.delivered, &[], now)))
 }
 
-fn finding(opinion: &Opinion, ended: &Ended) -> Option<Finding> {
+fn finding(opinion: &Opinion, api: Api, ended: &Ended) -> Option<Finding> {
     let executed = ended.conclusion == Conclusion::Succeeded && !ended.replayed;
     if opinion.same_key && opinion.does != Does::Conflict {
-        return Some(Finding::SameKey);
+        // v1 marks what it replays (FACTS §2): this it had forgotten, and did again.
+        let done = matches!(opinion.before, Before::Lost | Before::Delivered);
+        let twice = executed && done && api == Api::V1;
+        return Some(if twice { Finding::Duplicate } else { Finding::SameKey });
     }
     match opinion.does {
         Does::Conflict => Some(Finding::Conflict),

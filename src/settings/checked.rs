@@ -48,7 +48,7 @@ pub(super) fn read(r: &mut Reader) -> Settings {
         },
         record: Record {
             path: r.path("record.path"),
-            max_size: r.size("record.max_size", 64 * KIB..=16 * GIB),
+            max_size: r.size("record.max_size", 64 * KIB..=GIB),
         },
         secret: r.secret("secret.file", "secret.value", 32),
         admin: admin(r, listen.admin, &store.path),

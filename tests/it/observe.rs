@@ -129,7 +129,7 @@ async fn day(world: &World) {
 
 fn said(path: &Path, days: u32, json: bool) -> String {
     let now = Timestamp::from_millis(1_790_000_000_000).plus(Duration::from_hours(2));
-    let args = Report { days, file: Some(path.to_path_buf()), settings: None, json };
+    let args = Report { days, files: vec![path.to_path_buf()], settings: None, json };
     let mut out = Vec::new();
     let settings = Settings::load(None, []).unwrap();
     assert_eq!(report::run(&args, &settings, now, &mut out), Exit::Done);

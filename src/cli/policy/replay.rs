@@ -24,9 +24,9 @@ pub struct Replay {
     /// The policy to judge by.
     #[arg(long, value_name = "FILE")]
     pub policy: PathBuf,
-    /// The recorded requests; otherwise the file that the settings name.
+    /// The recorded requests; a file for each payonce. Otherwise the one that the settings name.
     #[arg(value_name = "RECORD")]
-    pub file: Option<PathBuf>,
+    pub files: Vec<PathBuf>,
     /// The settings file.
     #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
@@ -39,7 +39,7 @@ impl Replay {
     pub(super) const EXAMPLES: &str = "Examples:
   payonce policy replay --policy new.toml /var/lib/payonce/traffic.ndjson
   payonce policy replay --policy new.toml --settings /etc/payonce/payonce.toml --json
-The file before it, traffic.ndjson.1, is read as well if it is there.";
+The file before each, traffic.ndjson.1, is read as well if it is there.";
 }
 
 /// Judges the recorded requests anew and says on `out` what would change.
@@ -51,8 +51,8 @@ pub fn run(args: &Replay, settings: &Settings, out: &mut impl Write) -> Exit {
             return Exit::Configuration;
         }
     };
-    let recorded = match load(args.file.as_deref(), settings) {
-        Ok((recorded, _path)) => recorded,
+    let recorded = match load(&args.files, settings) {
+        Ok(recorded) => recorded,
         Err(exit) => return exit,
     };
     let found = replay(&policy, &recorded.lines);

@@ -120,7 +120,22 @@ fn a_second_charge_after_a_lost_answer_is_a_duplicate_with_another_key_or_none()
 fn the_same_key_again_is_no_duplicate_since_stripe_knows_it() {
     let mut shop = Shop::default();
     shop.ask(0, keyed(lost(), 1), SUCCESS, false);
-    assert_eq!(shop.ask(60, keyed(lost(), 1), SUCCESS, true), Some(Finding::SameKey));
+    let sent = shop.send(60, keyed(lost(), 1));
+    let ended = Ended { conclusion: SUCCESS, replayed: true, delivered: true, answered: at(61) };
+    let (_, finding, _) = end(shop.memory.as_ref(), &sent.request, sent.opinion, &ended, at(61));
+    assert_eq!(finding, Some(Finding::SameKey));
+}
+
+#[test]
+fn the_same_key_that_stripe_had_forgotten_is_a_duplicate() {
+    let own = || Request { kind: Kind::OwnKey, ..keyed(lost(), 1) };
+    let mut shop = Shop::default();
+    shop.ask(0, own(), SUCCESS, true);
+    assert_eq!(shop.ask(26 * 3600, own(), SUCCESS, true), Some(Finding::Duplicate));
+    let v2 = || Request { api: Api::V2, ..own() };
+    let mut shop = Shop::default();
+    shop.ask(0, v2(), SUCCESS, true);
+    assert_eq!(shop.ask(60, v2(), SUCCESS, true), Some(Finding::SameKey), "v2 marks nothing");
 }
 
 #[test]

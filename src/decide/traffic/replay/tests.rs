@@ -129,8 +129,8 @@ fn a_pair_that_would_be_merged_by_a_wider_identity_is_told() {
 
 #[test]
 fn the_same_client_key_again_is_no_pair() {
-    let lines = [lost(charge(0, "k1", &SAME)), charge(60, "k1", &SAME)];
-    let found = replay(&critical(CONTENT), &lines);
+    let again = Line { replayed: true, ..charge(60, "k1", &SAME) };
+    let found = replay(&critical(CONTENT), &[lost(charge(0, "k1", &SAME)), again]);
     assert!(found.pairs.is_empty() && found.duplicates == 0);
 }
 
