@@ -23,7 +23,8 @@
 //!    [`observer`] counts what would have been done where payonce only looks on, and [`recording`]
 //!    writes down what was decided.
 //! 5. [`server`], [`request`], [`delivery`], [`respond`], [`refusal`] are the client's side.
-//! 6. [`settings`], [`policy_file`], [`assembly`] start it; [`admin`], [`people`], [`metrics`],
+//! 6. [`settings`], [`policy_file`], [`assembly`] start it; [`ways`] tells other processes how the
+//!    policy recognises operations; [`admin`], [`people`], [`metrics`],
 //!    [`telemetry`], [`cli`] are for people; [`clock`] is where time comes from, [`chance`] where
 //!    random numbers do.
 //! 7. [`sandbox`] simulates Stripe and is the oracle of the tests and of the [`demo`]: it shares no
@@ -62,3 +63,4 @@ pub mod settings;
 pub mod telemetry;
 pub mod unwritten;
 pub mod upstream;
+pub mod ways;
