@@ -4,7 +4,8 @@
 //! what its body means; [`digest`] and [`identity`] which operation it is; [`key`] which idempotency key goes
 //! upstream; [`operation`] what to do with what the ledger holds; [`outcome`] what an answer
 //! means; [`retry`] whether to ask again; [`observe`] what would have been done where nothing is;
-//! [`traffic`] what is written down of it, and what can be read from that.
+//! [`traffic`] what is written down of it, and what can be read from that. [`operations`] are those
+//! that Stripe has, for tools.
 
 pub mod canonical;
 pub mod digest;
@@ -12,6 +13,7 @@ pub mod identity;
 pub mod key;
 pub mod observe;
 pub mod operation;
+pub mod operations;
 pub mod outcome;
 pub mod path;
 pub mod policy;

@@ -49,15 +49,10 @@ async fn run(command: Command) -> Exit {
         }
         Command::Check(args) => check(&args),
         Command::Explain(args) => match load(args.settings.as_deref()) {
-            Ok(settings) => cli::explain::run(&args, &settings, &mut io::stdout()),
+            Ok(settings) => cli::explain::run(&args, &settings, &mut io::stdout()).await,
             Err(exit) => exit,
         },
-        Command::Policy(args) => match args.action {
-            cli::policy::PolicyAction::Replay(args) => match load(args.settings.as_deref()) {
-                Ok(settings) => cli::policy::replay::run(&args, &settings, &mut io::stdout()),
-                Err(exit) => exit,
-            },
-        },
+        Command::Policy(args) => cli::policy::run(&args, load, &mut io::stdout()),
         Command::Report(args) => match load(args.settings.as_deref()) {
             Ok(settings) => {
                 let now = clock::Clock::System.now();

@@ -412,9 +412,10 @@ fn waited(
 
 /// The record once the request that claimed it has ended.
 fn after(record: &Record, opinion: &Opinion, ended: &Ended, now: Timestamp) -> Keep {
+    let answered = matches!(ended.conclusion, Conclusion::Succeeded | Conclusion::Declined { .. });
     let conclusion = match (opinion.does, record.standing) {
         // The provider would have given the saved outcome again, whatever it did in truth.
-        (Does::Replay, Standing::Settled(held)) => match held.result {
+        (Does::Replay, Standing::Settled(held)) if answered => match held.result {
             Outcome::Succeeded => Conclusion::Succeeded,
             Outcome::Declined => Conclusion::Declined { spent: held.spent },
         },

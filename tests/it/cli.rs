@@ -135,13 +135,15 @@ fn keygen_writes_a_secret_alone_to_standard_output() {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    let commands: [&[&str]; 11] = [
+    let commands: [&[&str]; 13] = [
         &[],
         &["serve"],
         &["sandbox"],
         &["demo"],
         &["check"],
         &["explain"],
+        &["policy"],
+        &["policy", "diff"],
         &["keygen"],
         &["ops"],
         &["ops", "list"],

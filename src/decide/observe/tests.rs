@@ -261,3 +261,12 @@ fn an_answer_that_the_provider_replayed_was_not_executed_again() {
     let (_, finding, _) = end(shop.memory.as_ref(), &sent.request, sent.opinion, &ended, at(61));
     assert_eq!(finding, Some(Finding::Retry));
 }
+
+#[test]
+fn an_answer_that_nobody_got_a_second_time_is_still_lost() {
+    let mut shop = Shop::default();
+    shop.ask(0, keyed(lost(), 1), SUCCESS, false);
+    // Whoever asked was told that there is no answer, and got that.
+    assert_eq!(shop.ask(60, keyed(lost(), 2), DOUBT, true), Some(Finding::Retry));
+    assert_eq!(shop.ask(120, keyed(lost(), 3), SUCCESS, true), Some(Finding::Duplicate));
+}

@@ -6,28 +6,27 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// Every operation that Stripe has published, a line each: method, path template, and what is not
-/// needed here.
-const OPERATIONS: &str = include_str!("../../../config/operations.tsv");
+use http::Method;
 
-type Templates = HashMap<(&'static str, usize), Vec<Vec<&'static str>>>;
+use crate::decide::operations;
+
+type Templates = HashMap<(Method, usize), Vec<Vec<&'static str>>>;
 
 /// The templates, by method and number of segments.
 static TEMPLATES: LazyLock<Templates> = LazyLock::new(|| {
-    let mut all: HashMap<_, Vec<Vec<&str>>> = HashMap::new();
-    for line in OPERATIONS.lines().skip(1) {
-        let mut columns = line.split('\t');
-        let (Some(method), Some(path)) = (columns.next(), columns.next()) else { continue };
-        let segments: Vec<&str> = path.split('/').skip(1).collect();
-        all.entry((method, segments.len())).or_default().push(segments);
+    let mut all = Templates::new();
+    for operation in operations::published() {
+        let segments = operation.segments();
+        all.entry((operation.method, segments.len())).or_default().push(segments);
     }
     all
 });
 
 /// The template of a path, by its decoded segments.
 #[must_use]
-pub fn of(method: &str, segments: &[String]) -> String {
-    let candidates = TEMPLATES.get(&(method, segments.len())).map_or(&[][..], Vec::as_slice);
+pub fn of(method: &Method, segments: &[String]) -> String {
+    let candidates =
+        TEMPLATES.get(&(method.clone(), segments.len())).map_or(&[][..], Vec::as_slice);
     // Where a literal and a placeholder both fit, Stripe means the literal.
     let best = candidates.iter().filter_map(|it| Some((literals(it, segments)?, it))).max();
     match best {
@@ -80,7 +79,8 @@ mod tests {
     use super::*;
 
     fn template(method: &str, path: &str) -> String {
-        of(method, &path.split('/').skip(1).map(str::to_owned).collect::<Vec<_>>())
+        let method = method.parse().unwrap();
+        of(&method, &path.split('/').skip(1).map(str::to_owned).collect::<Vec<_>>())
     }
 
     #[test]

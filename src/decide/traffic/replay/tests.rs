@@ -155,3 +155,12 @@ fn a_uuid_is_the_applications_where_the_policy_says_so() {
     let found = replay(&Policy::parse(text).unwrap(), &[line]);
     assert_eq!(found.groups[0].becomes, "charges (own_key)");
 }
+
+#[test]
+fn a_duplicate_that_two_processes_made_is_found_in_their_records_together() {
+    // Neither had seen the other's request, so that neither found anything.
+    let found =
+        replay(&critical(CONTENT), &[lost(charge(0, "k1", &SAME)), charge(60, "k2", &SAME)]);
+    assert_eq!((found.duplicates, found.recorded_duplicates), (1, 0));
+    assert_eq!(changes(&found), [(Change::NowMerged, 1)]);
+}
