@@ -54,7 +54,6 @@ async fn run(command: Command) -> Exit {
             Ok(settings) => cli::explain::run(&args, &settings, &mut io::stdout()).await,
             Err(exit) => exit,
         },
-        Command::Policy(args) => cli::policy::run(&args, &mut io::stdout()),
         Command::Keygen(_) => done(&cli::keygen::run(&mut io::stdout(), &mut io::stderr())),
         Command::Ops(args) => match load(args.settings.as_deref()) {
             Ok(settings) => match cli::ops::run(&args, &settings, &mut io::stdout()).await {
