@@ -13,10 +13,11 @@ use tracing::{info, warn};
 use crate::admin;
 use crate::chance::Chance;
 use crate::clock::Clock;
+use crate::credential::Credential;
 use crate::decide::operation::table;
 use crate::decide::outcome;
 use crate::decide::policy::Policy;
-use crate::exchange::{Exchange, Policies, Rooms};
+use crate::exchange::{Exchange, Guards, Policies, Rooms};
 use crate::inflight::Inflight;
 use crate::ledger::embedded::OpenError;
 use crate::ledger::redis;
@@ -166,6 +167,11 @@ impl Assembly {
             forwarder: forwarder(&settings, upstream, &clock, &bytes, &shutdown, &metrics),
             ledger: Arc::clone(&ledger),
             policies: Box::new(Arc::clone(&policy)),
+            guards: Guards::new(Arc::new(Credential::new(
+                &settings.credential,
+                clock.clone(),
+                metrics.clone(),
+            ))),
             recent: Recent::default(),
             inflight: Inflight::new(settings.limits.operations, settings.limits.waiters),
             tasks: tasks.clone(),
@@ -271,6 +277,15 @@ impl Assembly {
             file = source.map_or_else(|| "(shipped)".to_owned(), |path| path.to_string()),
             "policy is in force"
         );
+        if self.settings.credential.key.is_some() {
+            let file = self.settings.credential.path.as_deref().map(Path::display);
+            let file = file.map_or_else(|| "(environment)".to_owned(), |path| path.to_string());
+            info!(
+                file,
+                only = self.settings.credential.only,
+                "API key is put in for a placeholder"
+            );
+        }
         for warning in &self.settings.warnings {
             warn!("{warning}");
         }
@@ -308,6 +323,9 @@ impl Assembly {
             });
         }
         watch_policy(&policy, &settings, &metrics, &aside, &done);
+        let credential = Arc::clone(exchange.guards.credential());
+        let (refresh, stop) = (settings.credential.refresh, done.clone());
+        aside.spawn(async move { credential.watch(refresh, stop).await });
         let (writer, stop) = (exchange.clone(), done.clone());
         aside.spawn(async move { writer.write_what_is_left(stop).await });
         let summary = server.run(exchange.clone(), tasks, shutdown).await;

@@ -42,6 +42,7 @@ use crate::upstream::{Body, Upstream};
 mod asked;
 mod claim;
 mod drive;
+mod guard;
 mod pass;
 mod settle;
 mod tell;
@@ -50,6 +51,7 @@ mod write;
 pub use asked::Asked;
 use asked::Unbuffered;
 pub(crate) use asked::{Credentials, Reading, remembered};
+pub use guard::Guards;
 pub use write::Write;
 
 /// How long an answered success is shared, unsettled, with those who name the same operation. They
@@ -87,6 +89,8 @@ pub struct Rooms<L, U> {
     pub forwarder: Forwarder<U>,
     /// The policy.
     pub policies: Box<dyn Policies>,
+    /// The API key that payonce holds, and what guards remember.
+    pub guards: Guards,
     /// What this process remembers.
     pub recent: Recent,
     /// What this process works on.
@@ -163,11 +167,12 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         conn: &Connection,
         arrived: Timestamp,
     ) -> Result<Response<Body>, Refusal> {
-        let head = Head::check(parts)?;
+        let mut head = Head::check(parts)?;
         let policy = self.policies.current();
         let rule = Arc::clone(policy.judge(&head.method, &head.target));
-        let credentials = Credentials::of(&head.headers);
-        if self.config.bypass || policy.mode() == Mode::Observe {
+        let acts = !self.config.bypass && policy.mode() == Mode::Enforce;
+        let credentials = self.admit(&mut head, &policy, &rule, acts)?;
+        if !acts {
             return self.unenforced(head, body, conn, &policy, &rule, credentials, arrived).await;
         }
         match rule.class {

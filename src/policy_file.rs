@@ -21,7 +21,7 @@ use crate::seams::{self, Point};
 pub use self::read::{LoadError, MAX_BYTES, Why, parse, read};
 
 mod read;
-mod watching;
+pub(crate) mod watching;
 
 /// The policy that ships with payonce, `config/policy.toml`.
 pub const SHIPPED: &str = include_str!("../config/policy.toml");

@@ -6,6 +6,7 @@
 //! reads the environment.
 
 mod checked;
+mod credential;
 mod files;
 mod layers;
 mod problem;
@@ -23,6 +24,7 @@ use secrecy::SecretString;
 
 use crate::ledger::redis::{Login, Node, Topology};
 
+pub use credential::{Credential, Unfit, fit};
 pub use problem::{Origin, Problem};
 pub use secret::Secret;
 pub use units::{show_duration, show_size};
@@ -44,6 +46,8 @@ pub struct Settings {
     pub policy: Policy,
     /// From what keys are derived; `None`: from each request's API key.
     pub secret: Option<Secret>,
+    /// The API key that payonce holds for its application.
+    pub credential: Credential,
     /// Who may ask the admin port.
     pub admin: Admin,
     /// What is logged and how.

@@ -14,15 +14,19 @@ use self::routes::Routes;
 use super::canonical::FieldPattern;
 use super::path::{Api, Target};
 
+pub use self::guard::Guard;
 pub use self::problem::Problem;
 pub use self::template::Pattern;
+pub(crate) use self::template::is_write;
 pub use self::words::{
-    Class, ClientKey, Indeterminate, Merge, Mode, Otherwise, StoreDown, Uuid4Keys,
+    Action, ApiKeyKind, Class, ClientKey, Environment, Indeterminate, Merge, Mode, Otherwise,
+    StoreDown, Uuid4Keys,
 };
 
 mod document;
 mod duration;
 mod expect;
+mod guard;
 mod problem;
 mod routes;
 mod rule;
@@ -37,6 +41,7 @@ mod words;
 pub struct Policy {
     mode: Mode,
     uuid4_keys: Uuid4Keys,
+    guard: Guard,
     version: String,
     rules: Vec<Arc<Rule>>,
     routes: Routes,
@@ -63,7 +68,7 @@ impl Policy {
         let first = self.routes.first(method, target.segments());
         first.and_then(|index| self.rules.get(index)).unwrap_or_else(|| {
             let v2 = matches!(target.api(), Api::V2);
-            if template::is_write(method, v2) { &self.default_writes } else { &self.not_critical }
+            if is_write(method, v2) { &self.default_writes } else { &self.not_critical }
         })
     }
 
@@ -77,6 +82,12 @@ impl Policy {
     #[must_use]
     pub const fn uuid4_keys(&self) -> Uuid4Keys {
         self.uuid4_keys
+    }
+
+    /// What is looked for in every request's API key and own key.
+    #[must_use]
+    pub const fn guard(&self) -> &Guard {
+        &self.guard
     }
 
     /// The first 12 hexadecimal digits of the SHA-256 of the file's bytes.
@@ -122,6 +133,8 @@ pub struct Rule {
     pub class: Class,
     /// Whether the application must choose a key.
     pub client_key: ClientKey,
+    /// Each of these must be there with a value; else it is answered with an error.
+    pub require_field: Vec<FieldPattern>,
     /// What makes two requests the same operation, beside header and own key.
     pub identity: IdentityRule,
     /// Content is an identity only where one of these fields is present.
@@ -147,6 +160,7 @@ impl Rule {
             name,
             class,
             client_key: ClientKey::Optional,
+            require_field: Vec::new(),
             identity: IdentityRule::Call,
             distinguishes: Vec::new(),
             merge: Merge::Lost,
@@ -162,7 +176,7 @@ impl Rule {
     #[must_use]
     pub fn by_call(&self) -> Self {
         let (identity, client_key) = (IdentityRule::Call, ClientKey::Optional);
-        Self { client_key, identity, ..self.clone() }
+        Self { client_key, identity, require_field: Vec::new(), ..self.clone() }
     }
 
     /// Whether an operation can come to be recognised by its content.

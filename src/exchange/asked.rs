@@ -13,6 +13,7 @@ use super::{Config, Exchange};
 use crate::clock::Timestamp;
 use crate::decide::canonical::{self, Canonical};
 use crate::decide::digest::{CallHint, Scope, Secret, key_digest};
+use crate::decide::guard;
 use crate::decide::identity::{self, Identified, Kind, Unidentified};
 use crate::decide::key::{self, Chosen, IdempotencyKey};
 use crate::decide::operation::Occurrence;
@@ -53,6 +54,11 @@ impl Credentials {
         Some(Self { api_key, scope })
     }
 
+    /// Within which nothing is shared with others.
+    pub(super) const fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
     /// What keys the digests of the request: the configured secret, else one of its API key.
     pub(crate) fn secret(&self, config: &Config) -> Secret {
         config.secret.clone().unwrap_or_else(|| Secret::of_api_key(&self.api_key))
@@ -91,6 +97,10 @@ impl Reading {
         rule: &Rule,
         nonce: [u8; 16],
     ) -> Result<Identified, Refusal> {
+        let fields = guard::missing(rule, &self.content);
+        if !fields.is_empty() {
+            return Err(Refusal::RequiredFields { rule: rule.name.clone(), fields });
+        }
         let request = identity::Request {
             provider: &config.provider,
             method: head.method.as_str(),
@@ -120,7 +130,7 @@ pub(crate) fn remembered(
 
 /// The API key, alike for `Basic` (its user name) and `Bearer` (RFC 7617, RFC 6750). Whatever else
 /// stands there is taken as it is.
-fn api_key(authorization: &[u8]) -> Zeroizing<Vec<u8>> {
+pub(super) fn api_key(authorization: &[u8]) -> Zeroizing<Vec<u8>> {
     let text = std::str::from_utf8(authorization).unwrap_or_default().trim();
     let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
     if scheme.eq_ignore_ascii_case("bearer") {

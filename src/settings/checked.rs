@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use super::reader::Reader;
 use super::{
     Admin, Limits, Listen, Log, LogFormat, LogLevel, Policy, Problem, Retry, Settings, Shutdown,
-    Store, StoreKind, Token, Upstream, store,
+    Store, StoreKind, Token, Upstream, credential, store,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -47,6 +47,7 @@ pub(super) fn read(r: &mut Reader) -> Settings {
             bypass: r.flag("policy.bypass"),
         },
         secret: r.secret("secret.file", "secret.value", 32),
+        credential: credential::read(r),
         admin: admin(r, listen.admin, &store.path),
         log: log(r),
         shutdown: Shutdown { drain: r.duration("shutdown.drain", Duration::ZERO..=HOUR) },
@@ -337,6 +338,7 @@ fn warnings(r: &Reader, s: &Settings) -> Vec<String> {
     if s.store.kind == StoreKind::Redis {
         said.extend(store::warnings(&s.store.redis));
     }
+    said.extend(credential::warnings(&s.credential));
     for (path, origin) in plain.iter().filter(|(_, origin)| origin.starts_with("http:")) {
         let from = r.origin(path);
         said.push(format!("{path} is {origin} (from {from}): API keys leave in plain text"));

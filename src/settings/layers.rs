@@ -22,7 +22,7 @@ const PREFIX: &str = "PAYONCE_";
 const MAX_FILE: u64 = 1024 * 1024;
 
 /// Every setting there is. The first part is the section, and each has exactly two.
-pub(super) const KNOWN: [&str; 63] = [
+pub(super) const KNOWN: [&str; 68] = [
     "listen.proxy",
     "listen.unix_socket",
     "listen.admin",
@@ -81,6 +81,11 @@ pub(super) const KNOWN: [&str; 63] = [
     "policy.bypass",
     "secret.file",
     "secret.value",
+    "credential.file",
+    "credential.value",
+    "credential.placeholder",
+    "credential.only",
+    "credential.refresh",
     "admin.token_file",
     "admin.token",
     "log.format",

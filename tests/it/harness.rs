@@ -268,6 +268,7 @@ impl<L: Ledger> World<L> {
             ledger: store,
             forwarder,
             policies: Box::new(Fixed(Arc::new(policy))),
+            guards: exchange::Guards::default(),
             recent: Recent::default(),
             inflight: Inflight::new(1_000, 64),
             tasks: tasks.clone(),

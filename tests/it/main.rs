@@ -6,11 +6,13 @@ mod admin;
 mod bad_input;
 mod chaos;
 mod cli;
+mod credential;
 mod delivery;
 mod demo;
 mod drain;
 mod exchange;
 mod fuzz;
+mod guards;
 mod harness;
 #[cfg(feature = "seams")]
 mod kill;

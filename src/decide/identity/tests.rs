@@ -77,6 +77,7 @@ fn rule(identity: IdentityRule) -> Rule {
         name: "charges".to_owned(),
         class: Class::Critical,
         client_key: ClientKey::Optional,
+        require_field: Vec::new(),
         identity,
         distinguishes: vec![FieldPattern::parse("customer").unwrap()],
         merge: Merge::Lost,

@@ -9,15 +9,16 @@ use toml::de::DeTable;
 use super::problem::{Problem, Report};
 use super::routes::Routes;
 use super::table::{Table, wrong_type};
-use super::{Class, Mode, Policy, Rule, Uuid4Keys, expect, rule};
+use super::{Class, Guard, Mode, Policy, Rule, Uuid4Keys, expect, guard, rule};
 
 /// Comparing every rule with all before it is quadratic; this keeps a reload well under a second.
 const MOST_PATTERNS: usize = 5_000;
 
-const KEYS: [&str; 6] = ["version", "mode", "default_writes", "uuid4_keys", "rule", "test"];
+const KEYS: [&str; 7] =
+    ["version", "mode", "default_writes", "uuid4_keys", "guard", "rule", "test"];
 
 /// Keys and tables whose feature a later version has.
-const LATER_KEYS: [&str; 5] = ["client", "scope", "guard", "record", "signature"];
+const LATER_KEYS: [&str; 4] = ["client", "scope", "record", "signature"];
 
 /// Reads a policy file's text.
 pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
@@ -44,7 +45,10 @@ pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
     let writes = root.choice(&mut report, "default_writes", &Class::NAMES);
     let rules = rules(&root, &mut report);
     let tests = expect::read(&root, &mut report);
-    let policy = assemble(text, mode, uuid4_keys, writes.unwrap_or(Class::Critical), rules);
+    let policy = Policy {
+        guard: guard::read(&root, &mut report),
+        ..assemble(text, mode, uuid4_keys, writes.unwrap_or(Class::Critical), rules)
+    };
     // Of rules that are not what their author meant, no test says anything.
     if report.is_clean() {
         expect::run(&policy, &tests, &mut report);
@@ -143,6 +147,7 @@ fn assemble(
     Policy {
         mode,
         uuid4_keys,
+        guard: Guard::default(),
         version: super::version_of(text.as_bytes()),
         rules: rules.into_iter().map(Arc::new).collect(),
         routes,

@@ -245,6 +245,7 @@ impl Pods {
             ledger: Remote { sky, store: Arc::clone(&self.store), pod },
             forwarder,
             policies: Box::new(self.file.clone()),
+            guards: exchange::Guards::default(),
             recent: Recent::default(),
             inflight: Inflight::new(10_000, 64),
             tasks: tasks.clone(),
