@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Mutex, Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::Metrics;
 use crate::policy_file::watching::{BURST, directory_of, start};
+use crate::recent::CALLS_FOR;
 use crate::settings::{self, Secret, Unfit};
 
 /// How long a changed file must stay as it is before it is taken: what is written in place is, for
@@ -23,6 +24,18 @@ const SETTLING: Duration = Duration::from_millis(100);
 
 /// How often a file that keeps changing is looked at before it is left to the next event.
 const LOOKS: usize = 10;
+
+/// Keys are not rolled more often than this while their calls are remembered.
+const MOST_FORMER: usize = 4;
+
+/// A key that was in use until it was rolled.
+#[derive(Clone, Debug)]
+pub struct Former {
+    /// It.
+    pub key: Arc<Secret>,
+    /// When it was rolled.
+    pub rolled: Timestamp,
+}
 
 /// What is held, and what was refused since. Says nothing of the key.
 #[derive(Clone, Debug)]
@@ -76,6 +89,7 @@ pub struct Credential {
     placeholder: String,
     only: bool,
     current: ArcSwapOption<Secret>,
+    former: ArcSwap<Vec<Former>>,
     status: watch::Sender<Status>,
     one_reload: Mutex<()>,
     clock: Clock,
@@ -97,6 +111,7 @@ impl Credential {
             placeholder: settings.placeholder.clone(),
             only: settings.only,
             current: ArcSwapOption::from(settings.key.clone().map(Arc::new)),
+            former: ArcSwap::default(),
             status: watch::Sender::new(status),
             one_reload: Mutex::new(()),
             clock,
@@ -121,6 +136,14 @@ impl Credential {
     #[must_use]
     pub fn current(&self) -> Option<Arc<Secret>> {
         self.current.load_full()
+    }
+
+    /// The keys that a call which was sent lately may have borne, the last one first.
+    #[must_use]
+    pub fn former(&self) -> Vec<Former> {
+        let now = self.clock.now();
+        let lately = |it: &&Former| now.since(it.rolled) < CALLS_FOR;
+        self.former.load().iter().filter(lately).cloned().collect()
     }
 
     /// Whether this is what the application sends in the key's place.
@@ -236,6 +259,13 @@ impl Credential {
     }
 
     fn take(&self, key: Secret) -> Reloaded {
+        let mut former = self.former();
+        // First the old one is remembered, so that no request finds neither.
+        if let Some(key) = self.current() {
+            former.insert(0, Former { key, rolled: self.clock.now() });
+            former.truncate(MOST_FORMER);
+        }
+        self.former.store(Arc::new(former));
         self.current.store(Some(Arc::new(key)));
         tracing::info!("the credential was rolled: requests that begin now bear the new API key");
         self.metrics.credential("taken");

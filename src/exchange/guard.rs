@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, HeaderValue, USER_AGENT};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, USER_AGENT};
 use tracing::warn;
 use zeroize::Zeroizing;
 
@@ -28,6 +28,7 @@ use crate::ledger::Ledger;
 use crate::recent::Bounded;
 use crate::refusal::Refusal;
 use crate::request::Head;
+use crate::settings::Secret;
 use crate::upstream::Upstream;
 
 /// Own keys whose endpoint is remembered, and for how long: as long as Stripe keeps them (v1).
@@ -77,14 +78,18 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         rule: &Rule,
         acts: bool,
     ) -> Result<Option<Credentials>, Refusal> {
-        let placed = self.place_credential(head)?;
-        let key = head.headers.get(AUTHORIZATION).map(|value| api_key(value.as_bytes()));
-        let credentials = Credentials::of(&head.headers);
+        let came = head.headers.get(AUTHORIZATION).map(|value| api_key(value.as_bytes()));
+        let placed = self.place_credential(head, came.as_deref().map(Vec::as_slice))?;
+        let key = placed.as_ref().map(|real| real.expose()).or(came.as_deref().map(Vec::as_slice));
+        let credentials = match &placed {
+            Some(_) => self.as_it_began(head).or_else(|| Credentials::of(&head.headers)),
+            None => Credentials::of(&head.headers),
+        };
         let own = own_key(head, policy);
         let endpoint = own.as_ref().and_then(|own| endpoint(head, credentials.as_ref()?, own));
         let facts = Facts {
-            api_key: key.as_ref().map(|key| key.as_slice()),
-            foreign: self.guards.credential.only() && !placed,
+            api_key: key,
+            foreign: self.guards.credential.only() && placed.is_none(),
             own_key: own.as_ref().map(IdempotencyKey::as_str),
             reused: endpoint.is_some_and(|(key, here)| self.elsewhere(key, here)),
         };
@@ -108,16 +113,32 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         Ok(credentials)
     }
 
-    /// Whether the request bore the placeholder, for which it bears the real key now.
-    fn place_credential(&self, head: &mut Head) -> Result<bool, Refusal> {
-        let Some(came) = head.headers.get(AUTHORIZATION) else { return Ok(false) };
-        if !self.guards.credential.stands_for_it(&api_key(came.as_bytes())) {
-            return Ok(false);
+    /// The real key, if the request bore the placeholder: now it bears that key.
+    fn place_credential(
+        &self,
+        head: &mut Head,
+        came: Option<&[u8]>,
+    ) -> Result<Option<Arc<Secret>>, Refusal> {
+        if !came.is_some_and(|came| self.guards.credential.stands_for_it(came)) {
+            return Ok(None);
         }
-        let real = self.guards.credential.current();
-        let value = real.and_then(|real| authorization(came.as_bytes(), real.expose()));
-        head.headers.insert(AUTHORIZATION, value.ok_or(Refusal::NoCredential)?);
-        Ok(true)
+        let real = self.guards.credential.current().ok_or(Refusal::NoCredential)?;
+        bear(&mut head.headers, &real)?;
+        Ok(Some(real))
+    }
+
+    /// Who asked when a call was sent that is asked for again with the same client key, if its API
+    /// key was rolled meanwhile. The scope goes by the API key, and derived keys by the scope: the
+    /// client of a call that is under way cannot know of a roll, and would be charged twice (I2). It
+    /// is sent with the new API key all the same.
+    fn as_it_began(&self, head: &Head) -> Option<Credentials> {
+        head.headers.get(IDEMPOTENCY_KEY)?;
+        self.guards.credential.former().iter().find_map(|former| {
+            let mut headers = head.headers.clone();
+            bear(&mut headers, &former.key).ok()?;
+            let credentials = Credentials::of(&headers);
+            self.may_be_known(head, credentials.as_ref()).then_some(credentials)?
+        })
     }
 
     fn elsewhere(&self, key: CallHint, here: CallHint) -> bool {
@@ -184,6 +205,15 @@ fn endpoint(
     let v2 = matches!(head.target.api(), Api::V2);
     let everywhere = CallHint::of(credentials.scope(), "", "", own.as_str().as_bytes());
     is_write(&head.method, v2).then_some(everywhere).zip(credentials.hint(head))
+}
+
+/// Puts `key` into an `Authorization` in the place of the key there.
+fn bear(headers: &mut HeaderMap, key: &Secret) -> Result<(), Refusal> {
+    let came = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+    // Nothing is put in that was not seen to be fit for a header.
+    let value = authorization(came, key.expose()).ok_or(Refusal::NoCredential)?;
+    headers.insert(AUTHORIZATION, value);
+    Ok(())
 }
 
 /// An `Authorization` with `real` for its API key: `Basic` if it `came` so (RFC 7617), else `Bearer`

@@ -338,7 +338,7 @@ fn warnings(r: &Reader, s: &Settings) -> Vec<String> {
     if s.store.kind == StoreKind::Redis {
         said.extend(store::warnings(&s.store.redis));
     }
-    said.extend(credential::warnings(&s.credential));
+    said.extend(credential::warnings(&s.credential, exposed));
     for (path, origin) in plain.iter().filter(|(_, origin)| origin.starts_with("http:")) {
         let from = r.origin(path);
         said.push(format!("{path} is {origin} (from {from}): API keys leave in plain text"));

@@ -117,11 +117,22 @@ fn is_real(text: &str) -> bool {
 }
 
 /// What should be said aloud of it.
-pub(super) fn warnings(s: &Credential) -> Vec<String> {
+///
+/// `exposed`: others than this machine's processes reach the proxy.
+pub(super) fn warnings(s: &Credential, exposed: bool) -> Vec<String> {
     let secret = s.key.as_ref().is_some_and(|key| key.expose().starts_with(b"sk_live_"));
-    let what = "credential: the API key is a secret key, which may do everything; a restricted one \
-                (rk_live_…) is safer";
-    if secret { vec![what.to_owned()] } else { Vec::new() }
+    let known = [
+        (
+            secret,
+            "credential: the API key is a secret key, which may do everything; a restricted one \
+             (rk_live_…) is safer",
+        ),
+        (
+            s.key.is_some() && exposed,
+            "credential: listen.proxy is not loopback: whoever reaches it can use the API key",
+        ),
+    ];
+    known.iter().filter(|(holds, _)| *holds).map(|(_, text)| (*text).to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -166,13 +177,19 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_key_is_said_aloud_where_a_restricted_one_would_do() {
+    fn what_makes_the_key_easier_to_misuse_is_said_aloud() {
         for (key, warned) in [("sk_live_51abc", true), ("rk_live_51abc", false)] {
             let value = ("PAYONCE_CREDENTIAL__VALUE".into(), key.into());
             let said = Settings::load(None, [value]).unwrap().warnings.join("\n");
             assert_eq!(said.contains("a restricted one"), warned, "{said}");
             assert!(!said.contains("51abc"));
         }
+        let exposed = [
+            ("PAYONCE_CREDENTIAL__VALUE".into(), "rk_live_51abc".into()),
+            ("PAYONCE_LISTEN__PROXY".into(), "0.0.0.0:8420".into()),
+        ];
+        let said = Settings::load(None, exposed).unwrap().warnings.join("\n");
+        assert!(said.contains("whoever reaches it can use the API key"), "{said}");
     }
 
     #[test]

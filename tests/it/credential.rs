@@ -202,6 +202,31 @@ async fn a_roll_under_load_fails_no_request_and_no_placeholder_leaves() {
     assert_eq!(world.count("payonce_credential_reloads_total{result=\"taken\"}"), 3);
 }
 
+#[tokio::test]
+async fn a_call_under_way_keeps_its_key_across_a_roll_of_the_credential() {
+    for policy in ["", TWINS] {
+        let mounted = Mounted::new("rk_test_shop_1");
+        let world = mounted.setup(policy).start().await;
+        let credential = Arc::clone(world.payonce().exchange.guards.credential());
+        world.lose(&charge(PLACEHOLDER).sdk(1)).await;
+        for next in [&b"rk_test_shop_2"[..], b"rk_test_shop_3"] {
+            mounted.swap(std::str::from_utf8(next).unwrap());
+            until("it is rolled", || credential.current().unwrap().expose() == next).await;
+            // The SDK asks again; the answer was lost to it.
+            let reply = world.done(&charge(PLACEHOLDER).sdk(1)).await;
+            assert_eq!((reply.status, reply.header("idempotent-replayed")), (200, Some("true")));
+        }
+        let keys = world.keys();
+        assert!(keys.len() == 3 && keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+        assert_eq!(world.effects().len(), 1);
+        // Another call is another asker's now.
+        world.done(&charge(PLACEHOLDER).sdk(2)).await.is(200, "executed");
+        // After a while the former key is forgotten.
+        world.clock.advance(std::time::Duration::from_mins(16));
+        assert!(credential.former().is_empty());
+    }
+}
+
 fn encode(text: &str) -> String {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.encode(text)

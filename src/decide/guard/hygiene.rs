@@ -4,12 +4,15 @@
 //! number must look like one in length, beginning, grouping and check digit: one number in ten has
 //! a valid check digit by chance, and keys are full of times and order numbers.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 use super::Finding;
 
 /// A key that one could guess this often is no name for an operation.
 const LEAST_BITS: f64 = 16.0;
+
+/// Digits of the shortest card number.
+const SHORTEST_CARD: usize = 13;
 
 /// How card numbers are grouped in print.
 const GROUPS: [&[usize]; 6] =
@@ -17,7 +20,7 @@ const GROUPS: [&[usize]; 6] =
 
 /// Whether an e-mail address stands in `key`, with an `@` or its `%40`.
 pub(super) fn has_email(key: &str) -> bool {
-    let key = key.replace("%40", "@");
+    let key = if key.contains('%') { key.replace("%40", "@").into() } else { Cow::Borrowed(key) };
     key.match_indices('@').any(|(at, _)| {
         let local = key.get(..at).unwrap_or_default();
         let domain = key.get(at.saturating_add(1)..).unwrap_or_default();
@@ -39,6 +42,9 @@ fn is_domain(text: &str) -> bool {
 
 /// Whether a card number stands in `key`, in one piece or in groups as on a card.
 pub(super) fn has_card(key: &str) -> bool {
+    if key.bytes().filter(u8::is_ascii_digit).count() < SHORTEST_CARD {
+        return false;
+    }
     let runs = digit_runs(key);
     let grouped = |from: usize| {
         GROUPS.iter().any(|lengths| {
@@ -81,7 +87,7 @@ fn digit_runs(key: &str) -> Vec<Run<'_>> {
 fn is_card(digits: &str) -> bool {
     let first = digits.get(..4).and_then(|four| four.parse::<u32>().ok());
     let issued = match first {
-        Some(3000..=6999) => (13..=19).contains(&digits.len()),
+        Some(3000..=6999) => (SHORTEST_CARD..=19).contains(&digits.len()),
         Some(2221..=2720) => digits.len() == 16,
         Some(_) | None => false,
     };
@@ -112,12 +118,12 @@ pub(super) fn weakness(key: &str, least: usize) -> Option<Finding> {
 
 /// How much there is to guess, were the characters drawn as often as they stand here.
 fn bits(key: &str) -> f64 {
-    let mut counts: BTreeMap<u8, u32> = BTreeMap::new();
-    for byte in key.bytes() {
-        *counts.entry(byte).or_default() += 1;
-    }
-    let length = f64::from(counts.values().sum::<u32>());
-    counts.values().map(|count| f64::from(*count) * (length / f64::from(*count)).log2()).sum()
+    let count = |bytes: &[u8]| f64::from(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+    let mut bytes = key.as_bytes().to_vec();
+    bytes.sort_unstable();
+    let length = count(&bytes);
+    let alike = bytes.chunk_by(|one, next| one == next).map(count);
+    alike.map(|count| count * (length / count).log2()).sum()
 }
 
 #[cfg(test)]
