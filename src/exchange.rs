@@ -196,7 +196,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 return self.stream_once(head, rest, &rule, arrived).await;
             }
         };
-        let mut asked = self.identify(&head, &body, &credentials, &policy, &rule, arrived)?;
+        let identify =
+            |rule: &Arc<Rule>| self.identify(&head, &body, &credentials, &policy, rule, arrived);
+        let mut asked = identify(&rule)
+            .or_else(|refused| self.begun(refused, identify(&Arc::new(rule.by_call()))))?;
         if !self.recall(&mut asked) && rule.class == Class::Pass {
             return self.pass_held(head, &body).await;
         }

@@ -15,7 +15,7 @@ use tracing::warn;
 use zeroize::Zeroizing;
 
 use super::Exchange;
-use super::asked::{Credentials, api_key};
+use super::asked::{Asked, Credentials, api_key};
 use crate::clock::Timestamp;
 use crate::credential::Credential;
 use crate::decide::digest::CallHint;
@@ -139,6 +139,17 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             let credentials = Credentials::of(&headers);
             self.may_be_known(head, credentials.as_ref()).then_some(credentials)?
         })
+    }
+
+    /// What the policy `refused` for a field or a key that it has come to demand is finished as it was
+    /// begun, if its call was sent lately: then it is as good as recognised `again`.
+    pub(super) fn begun(
+        &self,
+        refused: Refusal,
+        again: Result<Asked, Refusal>,
+    ) -> Result<Asked, Refusal> {
+        let Ok(mut asked) = again else { return Err(refused) };
+        if self.recall(&mut asked) { Ok(asked) } else { Err(refused) }
     }
 
     fn elsewhere(&self, key: CallHint, here: CallHint) -> bool {

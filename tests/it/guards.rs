@@ -187,6 +187,36 @@ async fn a_call_that_was_sent_before_the_guard_came_is_finished_with_its_key() {
     assert_eq!(world.effects().len(), 1);
 }
 
+#[tokio::test]
+async fn a_call_that_was_sent_before_the_demand_came_is_finished_with_its_key() {
+    let rule = |more: &str| {
+        format!(
+            "[[rule]]\nname = \"charges\"\nmatch = [\"POST /v1/charges\"]\n\
+             class = \"critical\"\n{more}"
+        )
+    };
+    let content = "identity = \"content\"\ndistinguishes = [\"source\"]\n";
+    for before in ["", content] {
+        for demand in [
+            "client_key = \"required\"\n",
+            "require_field = [\"metadata[order_id]\"]\n",
+            "identity = [\"metadata[order_id]\"]\notherwise = \"refuse\"\n",
+        ] {
+            let world = Setup::policy(&rule(before)).start().await;
+            world.lose(&charge().sdk(1)).await;
+            world.reload(&rule(demand)).await;
+            let reply = world.done(&charge().sdk(1)).await;
+            assert_eq!(reply.header("idempotent-replayed"), Some("true"), "{demand}");
+            let keys = world.keys();
+            assert_eq!((keys.len(), &keys[0]), (2, &keys[1]), "{demand}");
+            assert_eq!(world.ask(&charge().sdk(2)).await.status, 400, "{demand}");
+            let other = Post::charge("amount=501&currency=usd&source=tok_visa").sdk(1);
+            assert_eq!(world.ask(&other).await.status, 400, "{demand}");
+            assert_eq!(world.effects().len(), 1, "{demand}");
+        }
+    }
+}
+
 #[derive(Clone, Default)]
 struct Page(Arc<Mutex<Vec<u8>>>);
 
