@@ -17,7 +17,7 @@ use crate::credential::Credential;
 use crate::decide::operation::table;
 use crate::decide::outcome;
 use crate::decide::policy::Policy;
-use crate::exchange::{Exchange, Guards, Policies, Rooms};
+use crate::exchange::{Exchange, Guards, Rooms};
 use crate::inflight::Inflight;
 use crate::ledger::embedded::OpenError;
 use crate::ledger::redis;
@@ -35,6 +35,7 @@ use crate::unwritten::Unwritten;
 use crate::upstream::origin::BadOrigin;
 use crate::upstream::proxy::BadProxy;
 use crate::upstream::{BuildError, Direct};
+use crate::ways::{InForce, Ways};
 
 mod parts;
 
@@ -116,6 +117,7 @@ pub struct Assembly {
     exchange: Exchange<Arc<AnyLedger>, Direct>,
     ledger: Arc<AnyLedger>,
     policy: Arc<PolicyFile>,
+    ways: Arc<Ways<Arc<AnyLedger>>>,
     admin: Option<(TcpListener, crate::settings::Secret)>,
     health: Option<TcpListener>,
     settings: Settings,
@@ -124,10 +126,18 @@ pub struct Assembly {
     metrics: Metrics,
 }
 
-impl Policies for Arc<PolicyFile> {
-    fn current(&self) -> Arc<Policy> {
-        PolicyFile::current(self)
-    }
+fn in_force(policy: &Arc<PolicyFile>) -> impl Fn() -> Arc<Policy> + Send + Sync + use<> {
+    let policy = Arc::clone(policy);
+    move || policy.current()
+}
+
+/// Has every new policy announced to the store before it is in force.
+fn announce_edits(policy: &PolicyFile, ways: &Arc<Ways<Arc<AnyLedger>>>) {
+    let ways = Arc::clone(ways);
+    policy.before_taking(Box::new(move |policy| {
+        let ways = Arc::clone(&ways);
+        Box::pin(async move { ways.announce(&policy).await })
+    }));
 }
 
 impl Assembly {
@@ -143,6 +153,11 @@ impl Assembly {
         let upstream = Direct::new(&upstream_config(&settings)?, clock.clone())?;
         // The store comes first: a second process fails on it before it touches anything else.
         let ledger = Arc::new(open_ledger(&settings, &clock, &metrics).await?);
+        let notice = settings.store.lease;
+        let ways = Ways::new(Arc::clone(&ledger), clock.clone(), metrics.clone(), notice);
+        let ways = Arc::new(ways);
+        ways.announce(&policy.current()).await;
+        announce_edits(&policy, &ways);
         let server = Server::bind(server_config(&settings), clock.clone()).await?;
         let admin = match settings.listen.admin {
             None => None,
@@ -166,7 +181,7 @@ impl Assembly {
         let rooms = Rooms {
             forwarder: forwarder(&settings, upstream, &clock, &bytes, &shutdown, &metrics),
             ledger: Arc::clone(&ledger),
-            policies: Box::new(Arc::clone(&policy)),
+            policies: Box::new(InForce { policy: in_force(&policy), ways: Arc::clone(&ways) }),
             guards: Guards::new(Arc::new(Credential::new(
                 &settings.credential,
                 clock.clone(),
@@ -194,6 +209,7 @@ impl Assembly {
             exchange,
             ledger,
             policy,
+            ways,
             admin,
             health,
             settings,
@@ -298,6 +314,7 @@ impl Assembly {
             exchange,
             ledger,
             policy,
+            ways,
             admin,
             health,
             settings,
@@ -322,6 +339,8 @@ impl Assembly {
                 admin::health::serve(listener, people, metrics, done.cancelled_owned()).await;
             });
         }
+        let stop = done.clone();
+        aside.spawn(async move { ways.watch(stop).await });
         watch_policy(&policy, &settings, &metrics, &aside, &done);
         let credential = Arc::clone(exchange.guards.credential());
         let (refresh, stop) = (settings.credential.refresh, done.clone());

@@ -16,8 +16,10 @@ use super::path::{Api, Target};
 
 pub use self::guard::Guard;
 pub use self::problem::Problem;
+pub use self::scope::{ScopeAlias, Scopes};
 pub use self::template::Pattern;
 pub(crate) use self::template::is_write;
+pub use self::way::{UnreadableWay, Way};
 pub use self::words::{
     Action, ApiKeyKind, Class, ClientKey, Environment, Indeterminate, Merge, Mode, Otherwise,
     StoreDown, Uuid4Keys,
@@ -30,10 +32,12 @@ mod guard;
 mod problem;
 mod routes;
 mod rule;
+mod scope;
 mod table;
 mod template;
 #[cfg(test)]
 mod tests;
+mod way;
 mod words;
 
 /// A policy without a mistake that payonce can see. Shared behind an `Arc`.
@@ -43,6 +47,8 @@ pub struct Policy {
     uuid4_keys: Uuid4Keys,
     guard: Guard,
     version: String,
+    way: String,
+    scopes: Scopes,
     rules: Vec<Arc<Rule>>,
     routes: Routes,
     default_writes: Arc<Rule>,
@@ -94,6 +100,18 @@ impl Policy {
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// Which API keys count as one.
+    #[must_use]
+    pub const fn scopes(&self) -> &Scopes {
+        &self.scopes
+    }
+
+    /// The id of its [`Way`]: another one recognises operations otherwise.
+    #[must_use]
+    pub fn way(&self) -> &str {
+        &self.way
     }
 
     /// The rules of the file, in its order; without the built-in ones.

@@ -91,7 +91,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             api_key: key,
             foreign: self.guards.credential.only() && placed.is_none(),
             own_key: own.as_ref().map(IdempotencyKey::as_str),
-            reused: endpoint.is_some_and(|(key, here)| self.elsewhere(key, here)),
+            reused: endpoint.is_some_and(|(key, here)| self.is_reused(key, here)),
         };
         // A call that was sent lately is finished as it was begun, whatever the policy has come to say
         // of its key: to be told that nothing was sent would be half the truth.
@@ -152,7 +152,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         if self.recall(&mut asked) { Ok(asked) } else { Err(refused) }
     }
 
-    fn elsewhere(&self, key: CallHint, here: CallHint) -> bool {
+    fn is_reused(&self, key: CallHint, here: CallHint) -> bool {
         let endpoints = self.guards.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
         endpoints.get(&key, self.clock.now()).is_some_and(|there| *there != here)
     }
@@ -214,7 +214,7 @@ fn endpoint(
     own: &IdempotencyKey,
 ) -> Option<(CallHint, CallHint)> {
     let v2 = matches!(head.target.api(), Api::V2);
-    let everywhere = CallHint::of(credentials.scope(), "", "", own.as_str().as_bytes());
+    let everywhere = CallHint::of(credentials.own_scope(), "", "", own.as_str().as_bytes());
     is_write(&head.method, v2).then_some(everywhere).zip(credentials.hint(head))
 }
 

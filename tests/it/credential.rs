@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use payonce::admin::Health;
+use payonce::decide::digest::ApiKeyDigest;
 use payonce::people::People;
 use payonce::policy_file::PolicyFile;
 use tokio_util::sync::CancellationToken;
@@ -225,6 +226,24 @@ async fn a_call_under_way_keeps_its_key_across_a_roll_of_the_credential() {
         world.clock.advance(std::time::Duration::from_mins(16));
         assert!(credential.former().is_empty());
     }
+}
+
+#[tokio::test]
+async fn what_is_asked_for_anew_after_a_roll_is_found_if_both_keys_are_one_scope() {
+    let digest = |key: &str| hex::encode(ApiKeyDigest::of(key.as_bytes()).0);
+    let (old, new) = ("rk_test_shop_1", "rk_test_shop_2");
+    let keys = format!("[\"{}\", \"{}\"]", digest(old), digest(new));
+    let policy = format!("[[scope]]\nname = \"shop\"\nkeys = {keys}\n{TWINS}");
+    let mounted = Mounted::new(old);
+    let secret = "0123456789abcdef0123456789abcdef-hush";
+    let world = mounted.setup(&policy).set("SECRET__VALUE", secret).start().await;
+    let credential = Arc::clone(world.payonce().exchange.guards.credential());
+    world.lose(&charge(PLACEHOLDER).sdk(1)).await;
+    mounted.swap(new);
+    until("it is rolled", || credential.current().unwrap().expose() == new.as_bytes()).await;
+    // A job that runs again, with a key of its own.
+    world.done(&charge(PLACEHOLDER).sdk(2)).await.is(200, "replayed");
+    assert_eq!(world.effects().len(), 1);
 }
 
 fn encode(text: &str) -> String {

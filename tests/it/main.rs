@@ -10,6 +10,7 @@ mod credential;
 mod delivery;
 mod demo;
 mod drain;
+mod edits;
 mod exchange;
 mod fuzz;
 mod guards;
