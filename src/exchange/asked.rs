@@ -238,6 +238,8 @@ pub struct Asked {
     pub(super) others: Vec<Other>,
     /// It is recognised as it is today.
     pub(super) today: bool,
+    /// Today's rule makes the same two requests the same operation.
+    pub(super) same_rule: bool,
     /// How often it has turned from one identity to another.
     pub(super) turns: u32,
     /// Which identity it turned to.
@@ -253,6 +255,7 @@ pub struct Asked {
 pub struct Other {
     pub(super) secret: Secret,
     pub(super) identified: Identified,
+    pub(super) same_rule: bool,
     pub(super) today: bool,
 }
 
@@ -281,6 +284,7 @@ impl Asked {
         let this = Other {
             secret: self.secret.clone(),
             identified: self.identified.clone(),
+            same_rule: self.same_rule,
             today: self.today,
         };
         if let Some(place) = others.get_mut(n) {
@@ -297,6 +301,7 @@ impl Asked {
             secret: other.secret.clone(),
             others,
             today: other.today,
+            same_rule: other.same_rule,
             turns: self.turns.saturating_add(1),
             turned: OnceLock::new(),
             nonce: self.nonce,
@@ -407,6 +412,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             secret,
             others,
             today: true,
+            same_rule: true,
             turns: 0,
             turned: OnceLock::new(),
             nonce,
