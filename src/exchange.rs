@@ -44,6 +44,7 @@ mod asked;
 mod claim;
 mod drive;
 mod guard;
+mod look;
 mod other;
 mod pass;
 mod settle;
@@ -52,8 +53,10 @@ mod write;
 
 use asked::Unbuffered;
 pub use asked::{Asked, Other};
-pub(crate) use asked::{By, Credentials, Reading, remembered};
+pub(crate) use asked::{By, Credentials, Reading, api_key, remembered};
 pub use guard::Guards;
+pub(crate) use guard::found_in;
+pub(crate) use look::Seen;
 pub use write::Write;
 
 /// How long an answered success is shared, unsettled, with those who name the same operation. They

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
+use payonce::cli::policy::PolicyAction;
 use payonce::cli::{self, Cli, Command, Exit};
 use payonce::settings::{self, Settings};
 use payonce::{clock, sandbox, telemetry};
@@ -48,10 +49,12 @@ async fn run(command: Command) -> Exit {
             }
         }
         Command::Check(args) => check(&args),
+        Command::Policy(args) => policy(&args),
         Command::Explain(args) => match load(args.settings.as_deref()) {
-            Ok(settings) => cli::explain::run(&args, &settings, &mut io::stdout()),
+            Ok(settings) => cli::explain::run(&args, &settings, &mut io::stdout()).await,
             Err(exit) => exit,
         },
+        Command::Policy(args) => cli::policy::run(&args, &mut io::stdout()),
         Command::Keygen(_) => done(&cli::keygen::run(&mut io::stdout(), &mut io::stderr())),
         Command::Ops(args) => match load(args.settings.as_deref()) {
             Ok(settings) => match cli::ops::run(&args, &settings, &mut io::stdout()).await {
@@ -107,16 +110,19 @@ fn check(args: &cli::Check) -> Exit {
         Ok(settings) => settings,
         Err(exit) => return exit,
     };
-    let mut out = io::stdout();
-    let path = args.policy.clone().or_else(|| settings.policy.path.clone());
-    let checked = match path {
-        Some(path) => cli::check::run(&path, &mut out),
-        None => cli::check::shipped(&mut out),
-    };
-    match checked {
-        Ok(true) => Exit::Done,
-        Ok(false) => Exit::Configuration,
+    match cli::check::run(args, &settings, &mut io::stdout()) {
+        Ok(exit) => exit,
         Err(error) => done(&Err(error)),
+    }
+}
+
+fn policy(args: &cli::policy::Policy) -> Exit {
+    match &args.action {
+        PolicyAction::Diff(args) => cli::policy::diff::run(args, &mut io::stdout()),
+        PolicyAction::Coverage(args) => match load(args.settings.as_deref()) {
+            Ok(settings) => cli::policy::coverage::run(args, &settings, &mut io::stdout()),
+            Err(exit) => exit,
+        },
     }
 }
 

@@ -19,13 +19,16 @@ use crate::clock::{Clock, Timestamp};
 use crate::decide::policy::{Policy, version_of};
 use crate::seams::{self, Point};
 
-pub use self::read::{LoadError, MAX_BYTES, Why, parse, read};
+pub use self::read::{LoadError, MAX_BYTES, Why, parse, read, read_text};
 
 mod read;
 pub(crate) mod watching;
 
 /// The policy that ships with payonce, `config/policy.toml`.
 pub const SHIPPED: &str = include_str!("../config/policy.toml");
+
+/// What [`SHIPPED`] is called where a path would stand.
+pub const SHIPPED_NAME: &str = "(the shipped policy)";
 
 /// How often the file is read again though nothing was heard of it.
 pub const REREAD_EVERY: Duration = Duration::from_secs(30);
@@ -98,7 +101,7 @@ pub struct PolicyFile {
 /// # Errors
 /// [`LoadError`] if `accept` says no.
 pub fn shipped(clock: Clock, accept: &Accept) -> Result<PolicyFile, LoadError> {
-    let path = Path::new("(the shipped policy)");
+    let path = Path::new(SHIPPED_NAME);
     let policy = parse(path, SHIPPED.as_bytes())?;
     match accept(&policy) {
         Ok(()) => Ok(PolicyFile::fixed(policy, clock)),

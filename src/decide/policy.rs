@@ -14,6 +14,7 @@ use self::routes::Routes;
 use super::canonical::FieldPattern;
 use super::path::{Api, Target};
 
+pub use self::code::{Code, Severity};
 pub use self::guard::Guard;
 pub use self::problem::Problem;
 pub use self::scope::{ScopeAlias, Scopes};
@@ -25,10 +26,16 @@ pub use self::words::{
     StoreDown, Uuid4Keys,
 };
 
+mod code;
+pub mod coverage;
+pub mod diff;
 mod document;
 mod duration;
 mod expect;
 mod guard;
+pub mod lint;
+pub mod near;
+pub mod operations;
 mod problem;
 mod routes;
 mod rule;
@@ -71,9 +78,19 @@ impl Policy {
     /// Does not allocate.
     #[must_use]
     pub fn judge(&self, method: &Method, target: &Target) -> &Arc<Rule> {
-        let first = self.routes.first(method, target.segments());
+        self.first(method, target.segments(), matches!(target.api(), Api::V2))
+    }
+
+    /// [`Self::judge`] for a path of these segments, of which any can be the placeholder of a
+    /// template: those are matched by `{id}` and `**` alone, as in [`Pattern::matches`].
+    #[must_use]
+    pub fn falls_to(&self, method: &Method, segments: &[&str]) -> &Arc<Rule> {
+        self.first(method, segments, segments.first() == Some(&"v2"))
+    }
+
+    fn first<S: AsRef<str>>(&self, method: &Method, segments: &[S], v2: bool) -> &Arc<Rule> {
+        let first = self.routes.first(method, segments);
         first.and_then(|index| self.rules.get(index)).unwrap_or_else(|| {
-            let v2 = matches!(target.api(), Api::V2);
             if is_write(method, v2) { &self.default_writes } else { &self.not_critical }
         })
     }
@@ -112,6 +129,12 @@ impl Policy {
     #[must_use]
     pub fn way(&self) -> &str {
         &self.way
+    }
+
+    /// What becomes of writes that no rule names.
+    #[must_use]
+    pub fn default_writes(&self) -> Class {
+        self.default_writes.class
     }
 
     /// The rules of the file, in its order; without the built-in ones.

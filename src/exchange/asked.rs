@@ -199,7 +199,7 @@ pub(crate) fn remembered(
 
 /// The API key, alike for `Basic` (its user name) and `Bearer` (RFC 7617, RFC 6750). Whatever else
 /// stands there is taken as it is.
-pub(super) fn api_key(authorization: &[u8]) -> Zeroizing<Vec<u8>> {
+pub(crate) fn api_key(authorization: &[u8]) -> Zeroizing<Vec<u8>> {
     let text = std::str::from_utf8(authorization).unwrap_or_default().trim();
     let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
     if scheme.eq_ignore_ascii_case("bearer") {

@@ -155,6 +155,18 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     }
 }
 
+/// What the policy's guards find in a request, beside what hangs on earlier ones; for people who ask.
+pub(crate) fn found_in(head: &Head, policy: &Policy) -> Vec<(Finding, Action)> {
+    let key = head.headers.get(AUTHORIZATION).map(|value| api_key(value.as_bytes()));
+    let own = own_key(head, policy);
+    let facts = Facts {
+        api_key: key.as_deref().map(Vec::as_slice),
+        own_key: own.as_ref().map(IdempotencyKey::as_str),
+        ..Facts::default()
+    };
+    findings(policy.guard(), &facts)
+}
+
 /// What becomes of a finding where nothing is refused.
 const fn told(action: Action) -> &'static str {
     match action {

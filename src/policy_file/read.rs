@@ -81,6 +81,18 @@ pub fn read(path: &Path) -> Result<Policy, LoadError> {
     parse(path, &found?)
 }
 
+/// Likewise, with the text that it was read from.
+///
+/// # Errors
+/// As of [`read`].
+pub fn read_text(path: &Path) -> Result<(Policy, String), LoadError> {
+    let found =
+        bytes(path).map_err(|why| LoadError { path: path.to_owned(), version: None, why })?;
+    let policy = parse(path, &found)?;
+    // What was parsed is UTF-8.
+    Ok((policy, String::from_utf8_lossy(&found).into_owned()))
+}
+
 /// [`read`]'s first half, on a thread that may block.
 pub(super) async fn bytes_aside(path: &Path) -> Result<Vec<u8>, Why> {
     let path = path.to_owned();

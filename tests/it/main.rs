@@ -12,6 +12,7 @@ mod demo;
 mod drain;
 mod edits;
 mod exchange;
+mod explain;
 mod fuzz;
 mod guards;
 mod harness;
@@ -23,6 +24,7 @@ mod ledger_redis;
 mod lifecycle;
 #[cfg(feature = "seams")]
 mod mistakes;
+mod operation_fields;
 mod pods;
 mod policy;
 mod port;

@@ -1,0 +1,65 @@
+//! `payonce policy`: what helps to work on policy files, one file a subcommand. Nothing is sent.
+
+use std::io;
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+
+use super::Exit;
+use crate::policy_file;
+
+pub mod coverage;
+pub mod diff;
+
+/// `payonce policy`
+#[derive(Args, Clone, Debug)]
+pub struct Policy {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: PolicyAction,
+}
+
+impl Policy {
+    /// Shown below the help.
+    pub const EXAMPLES: &str = "Examples:
+  payonce policy coverage --fail-on unnamed-money-moving
+  payonce policy diff main.toml branch.toml --fail-on weaker,merged";
+}
+
+/// What to do with policy files.
+#[derive(Clone, Debug, Subcommand)]
+pub enum PolicyAction {
+    /// List every operation that Stripe has, and which rule it falls to.
+    #[command(after_help = coverage::Coverage::EXAMPLES)]
+    Coverage(coverage::Coverage),
+    /// Say which operations change class, identity, merging between two policies, worst first.
+    #[command(after_help = diff::Diff::EXAMPLES)]
+    Diff(diff::Diff),
+}
+
+/// The policy at `path`, or the shipped one, and what it is called; what is wrong with it goes to
+/// standard error.
+pub(super) fn policy(path: Option<&Path>) -> Result<(crate::decide::policy::Policy, String), Exit> {
+    let file = path.unwrap_or(Path::new(policy_file::SHIPPED_NAME));
+    let read = match path {
+        Some(path) => policy_file::read(path),
+        None => policy_file::parse(file, policy_file::SHIPPED.as_bytes()),
+    };
+    read.map(|policy| (policy, file.display().to_string())).map_err(|problems| {
+        eprintln!("{problems}");
+        Exit::Configuration
+    })
+}
+
+/// The exit that stands for what became of writing; standard error says why it failed.
+fn written(result: io::Result<()>, exit: Exit) -> Exit {
+    match result {
+        Ok(()) => exit,
+        // A pipe that its reader closed is no failure worth words.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit,
+        Err(error) => {
+            eprintln!("{error}");
+            Exit::Failed
+        }
+    }
+}
