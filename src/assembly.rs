@@ -14,10 +14,11 @@ use crate::admin;
 use crate::chance::Chance;
 use crate::clients::Clients;
 use crate::clock::Clock;
+use crate::credential::Credential;
 use crate::decide::operation::table;
 use crate::decide::outcome;
 use crate::decide::policy::{Policy, Recording};
-use crate::exchange::{Exchange, Rooms};
+use crate::exchange::{Exchange, Guards, Rooms};
 use crate::inflight::Inflight;
 use crate::ledger::embedded::OpenError;
 use crate::ledger::redis;
@@ -196,6 +197,11 @@ impl Assembly {
             forwarder: forwarder(&settings, upstream, &clock, &bytes, &shutdown, &metrics),
             ledger: Arc::clone(&ledger),
             policies: Box::new(InForce { policy: in_force(&policy), ways: Arc::clone(&ways) }),
+            guards: Guards::new(Arc::new(Credential::new(
+                &settings.credential,
+                clock.clone(),
+                metrics.clone(),
+            ))),
             recent: Recent::default(),
             inflight: Inflight::new(settings.limits.operations, settings.limits.waiters),
             tasks: tasks.clone(),
@@ -307,6 +313,15 @@ impl Assembly {
             "policy is in force"
         );
         self.announce_record();
+        if self.settings.credential.key.is_some() {
+            let file = self.settings.credential.path.as_deref().map(Path::display);
+            let file = file.map_or_else(|| "(environment)".to_owned(), |path| path.to_string());
+            info!(
+                file,
+                only = self.settings.credential.only,
+                "API key is put in for a placeholder"
+            );
+        }
         for warning in &self.settings.warnings {
             warn!("{warning}");
         }
@@ -362,6 +377,9 @@ impl Assembly {
         let stop = done.clone();
         aside.spawn(async move { ways.watch(stop).await });
         watch_policy(&policy, &settings, &metrics, &aside, &done);
+        let credential = Arc::clone(exchange.guards.credential());
+        let (refresh, stop) = (settings.credential.refresh, done.clone());
+        aside.spawn(async move { credential.watch(refresh, stop).await });
         let (writer, stop) = (exchange.clone(), done.clone());
         aside.spawn(async move { writer.write_what_is_left(stop).await });
         let summary = server.run(exchange.clone(), tasks, shutdown).await;

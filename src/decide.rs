@@ -5,11 +5,12 @@
 //! upstream, and [`agent`] whose keys have which shape; [`operation`] what to do with what the ledger
 //! holds; [`outcome`] what an answer means; [`retry`] whether to ask again; [`observe`] what would
 //! have been done where nothing is; [`traffic`] what is written down of it, and what can be read from
-//! that.
+//! that. [`guard`] says what is wrong with API keys and own keys.
 
 pub mod agent;
 pub mod canonical;
 pub mod digest;
+pub mod guard;
 pub mod identity;
 pub mod key;
 pub mod observe;

@@ -47,6 +47,7 @@ mod caller;
 mod claim;
 mod client;
 mod drive;
+mod guard;
 mod look;
 mod other;
 mod pass;
@@ -57,8 +58,10 @@ mod write;
 
 use asked::Unbuffered;
 pub use asked::{Asked, Other};
-pub(crate) use asked::{By, Credentials, Reading, remembered};
+pub(crate) use asked::{By, Credentials, Reading, api_key, remembered};
 pub use client::WARNING;
+pub use guard::Guards;
+pub(crate) use guard::found_in;
 pub(crate) use look::Seen;
 pub use write::Write;
 
@@ -124,6 +127,8 @@ pub struct Rooms<L, U> {
     pub forwarder: Forwarder<U>,
     /// The policy.
     pub policies: Box<dyn Policies>,
+    /// The API key that payonce holds, and what guards remember.
+    pub guards: Guards,
     /// What this process remembers.
     pub recent: Recent,
     /// What this process works on.
@@ -224,13 +229,14 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         arrived: Timestamp,
         beside: &mut Beside,
     ) -> Result<Response<Body>, Refusal> {
-        let head = Head::check(parts)?;
+        let mut head = Head::check(parts)?;
         let rule = Arc::clone(policy.judge(&head.method, &head.target));
         self.client(&head.method, &head.headers, policy, &mut beside.warning)?;
-        let credentials = Credentials::of(&head.headers);
+        let acts = !self.config.bypass && policy.mode_of(&rule) == Mode::Enforce;
+        let credentials = self.admit(&mut head, policy, &rule, acts)?;
         beside.witness = self.witness(policy, &rule, &head, arrived);
         let witness = &mut beside.witness;
-        if self.config.bypass || policy.mode_of(&rule) == Mode::Observe {
+        if !acts {
             return self
                 .unenforced(head, body, conn, policy, &rule, credentials, arrived, witness)
                 .await;
@@ -259,7 +265,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 return self.stream_once(head, rest, &rule, arrived).await;
             }
         };
-        let mut asked = self.identify(&head, &body, &credentials, policy, &rule, arrived)?;
+        let identify =
+            |rule: &Arc<Rule>| self.identify(&head, &body, &credentials, policy, rule, arrived);
+        let mut asked = identify(&rule)
+            .or_else(|refused| self.begun(refused, identify(&Arc::new(rule.by_call()))))?;
         witness.identified(&mut asked);
         if !self.recall(&mut asked) && rule.class == Class::Pass {
             return match self.open_elsewhere(&asked).await {

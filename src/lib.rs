@@ -24,7 +24,7 @@
 //!    writes down what was decided.
 //! 5. [`clients`] knows which SDKs ask; [`server`], [`request`], [`delivery`], [`respond`],
 //!    [`refusal`] are the client's side.
-//! 6. [`settings`], [`policy_file`] with its [`audit`] log, [`assembly`] start it; [`ways`] tells
+//! 6. [`settings`], [`policy_file`] with its [`audit`] log, [`credential`], [`assembly`] start it; [`ways`] tells
 //!    other processes how the policy recognises operations; [`admin`], [`people`], [`metrics`],
 //!    [`telemetry`], [`cli`] are for people; [`clock`] is where time comes from, [`chance`] where
 //!    random numbers do.
@@ -41,6 +41,7 @@ pub mod chance;
 pub mod cli;
 pub mod clients;
 pub mod clock;
+pub mod credential;
 pub mod decide;
 pub mod delivery;
 pub mod demo;

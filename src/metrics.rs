@@ -48,6 +48,8 @@ struct Inner {
     client_rules: Counters<2>,
     store_forgot: Counters<1>,
     store_breaker: Counters<1>,
+    guard: Counters<3>,
+    credential: Counters<1>,
     abandoned: Counter,
     policy: Family<[(&'static str, String); 1], Gauge>,
     policy_refused: Counter,
@@ -185,6 +187,18 @@ impl Metrics {
                 "store_breaker",
                 "Times that calls of a server of the store were suspended, and resumed",
                 ["change"],
+            ),
+            guard: Counters::register(
+                r,
+                "guard_findings",
+                "What guards found in API keys and own keys, by rule, finding and what was done",
+                ["rule", "finding", "done"],
+            ),
+            credential: Counters::register(
+                r,
+                "credential_reloads",
+                "Changes of the file that holds the API key, by what came of them",
+                ["result"],
             ),
             abandoned: counter(r, "abandoned", "Open operations that safe retention ended"),
             policy: family(r, "policy", "The policy in force, by version"),
@@ -325,6 +339,16 @@ impl Metrics {
     pub fn store_breaker(&self, opened: bool) {
         let change = if opened { "opened" } else { "closed" };
         self.bound(self.0.store_breaker.add([change.into()]));
+    }
+
+    /// A guard found something in a request of this rule, and this was done about it.
+    pub fn guard(&self, rule: &str, finding: &'static str, done: &'static str) {
+        self.bound(self.0.guard.add([rule.into(), finding.into(), done.into()]));
+    }
+
+    /// The file that holds the API key was read anew: `taken`, `refused` or `mended`.
+    pub fn credential(&self, result: &'static str) {
+        self.bound(self.0.credential.add([result.into()]));
     }
 
     /// Safe retention ended an open operation.

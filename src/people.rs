@@ -217,6 +217,11 @@ impl<L: Ledger, U: Upstream> Health for People<L, U> {
             Err(_failed) => "degraded: it does not answer".to_owned(),
         };
         details.push(detail("store", store));
+        let credential = self.exchange.guards.credential().status();
+        if let Some(refused) = &credential.refused {
+            let why = format!("the file is bad since {}: {}", refused.at, refused.why);
+            details.push(detail("credential_refused", why));
+        }
         if self.exchange.config.bypass {
             details.push(detail("bypass", "on: nothing new is protected".to_owned()));
         }

@@ -30,7 +30,7 @@ pub use self::read::{LoadError, MAX_BYTES, Sound, Why, parse, read, read_signed,
 mod load;
 mod read;
 pub mod signature;
-mod watching;
+pub(crate) mod watching;
 
 /// The policy that ships with payonce, `config/policy.toml`.
 pub const SHIPPED: &str = include_str!("../config/policy.toml");

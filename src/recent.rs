@@ -117,10 +117,12 @@ struct Entry<V> {
 }
 
 impl<K: Copy + Eq + Hash, V> Bounded<K, V> {
+    /// Of at most `capacity` entries, each kept for so long.
     pub(crate) fn new(capacity: usize, keep: Duration) -> Self {
         Self { entries: HashMap::new(), order: VecDeque::new(), capacity, keep, writes: 0 }
     }
 
+    /// What is remembered of `key`.
     pub(crate) fn get(&self, key: &K, now: Timestamp) -> Option<&V> {
         self.entries
             .get(key)
@@ -128,6 +130,7 @@ impl<K: Copy + Eq + Hash, V> Bounded<K, V> {
             .map(|entry| &entry.value)
     }
 
+    /// Remembers it from now on.
     pub(crate) fn insert(&mut self, key: K, value: V, now: Timestamp) {
         self.writes = self.writes.saturating_add(1);
         self.entries.insert(key, Entry { value, write: self.writes, at: now });

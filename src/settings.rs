@@ -7,6 +7,7 @@
 
 mod checked;
 mod clients;
+mod credential;
 mod files;
 mod layers;
 mod other_secrets;
@@ -28,6 +29,7 @@ use crate::decide::agent::Releases;
 use crate::ledger::redis::{Login, Node, Topology};
 use crate::policy_file::signature::TrustedKeys;
 
+pub use credential::{Credential, Unfit, fit};
 pub use problem::{Origin, Problem};
 pub use secret::Secret;
 pub use units::{show_duration, show_size};
@@ -55,6 +57,8 @@ pub struct Settings {
     pub secret: Option<Secret>,
     /// What `secret` was before, or will be.
     pub other_secrets: Vec<OtherSecret>,
+    /// The API key that payonce holds for its application.
+    pub credential: Credential,
     /// Who may ask the admin port.
     pub admin: Admin,
     /// What is logged and how.

@@ -19,8 +19,8 @@ use crate::decide::digest::Secret;
 use crate::decide::identity::Identified;
 use crate::decide::path::{Api, Target};
 use crate::decide::policy::near::{Near, near};
-use crate::decide::policy::{Class, Mode, Policy, Rule};
-use crate::exchange::{By, Config, Credentials, Reading, remembered};
+use crate::decide::policy::{Action, Class, Mode, Policy, Rule};
+use crate::exchange::{By, Config, Credentials, Reading, api_key, found_in, remembered};
 use crate::policy_file;
 use crate::refusal::Refusal;
 use crate::request::Head;
@@ -179,6 +179,7 @@ impl<'a> Question<'a> {
         let near = near(policy, &head.method, &segments, NEAREST);
         let mut notes = asked.notes.clone();
         self.notes(&mut notes, rule, asked.body.len());
+        self.guards(&mut notes, &head);
         let end = match rule.class {
             Class::Refuse => End::ByPolicy(Refusal::ByPolicy { rule: rule.name.clone() }),
             Class::Pass => End::Passed,
@@ -227,6 +228,28 @@ impl<'a> Question<'a> {
         let identified = reading.recognise(&self.config, head, credentials, &by, nonce)?;
         remembered(&identified, head.target.api(), never_forgets)?;
         Ok(identified)
+    }
+
+    /// What the policy's guards find. Where no API key was given, nobody asks what kind it is.
+    fn guards(&self, notes: &mut Vec<String>, head: &Head) {
+        let given = head.headers.get(AUTHORIZATION).map(|value| api_key(value.as_bytes()));
+        for (finding, action) in found_in(head, self.policy) {
+            let does = match action {
+                Action::Refuse if self.policy.mode() == Mode::Enforce => "refuses it",
+                Action::Off | Action::Warn | Action::Refuse => "warns of it",
+            };
+            if given.is_some() || !finding.is_about_api_key() {
+                notes.push(format!("a guard {does}: {finding}"));
+            }
+        }
+        let placeholder = self.settings.credential.placeholder.as_bytes();
+        if given.is_some_and(|key| *key == placeholder) {
+            notes.push(
+                "the API key is payonce's placeholder: the real one is put in its place, and ids and \
+                 keys are made of that"
+                    .to_owned(),
+            );
+        }
     }
 
     /// What of settings and policy changes the picture.

@@ -16,13 +16,15 @@ use super::path::{Api, Target};
 
 pub use self::client::{Asker, ClientRule, When, worst};
 pub use self::code::{Code, Severity};
+pub use self::guard::Guard;
 pub use self::problem::Problem;
 pub use self::scope::{ScopeAlias, Scopes};
 pub use self::template::Pattern;
+pub(crate) use self::template::is_write;
 pub use self::way::{UnreadableWay, Way};
 pub use self::words::{
-    Class, ClientAction, ClientKey, Indeterminate, Merge, Mode, Otherwise, Recording, StoreDown,
-    Uuid4Keys,
+    Action, ApiKeyKind, Class, ClientAction, ClientKey, Environment, Indeterminate, Merge, Mode,
+    Otherwise, Recording, StoreDown, Uuid4Keys,
 };
 
 mod client;
@@ -32,6 +34,7 @@ pub mod diff;
 mod document;
 mod duration;
 mod expect;
+mod guard;
 pub mod lint;
 pub mod near;
 pub mod operations;
@@ -55,6 +58,7 @@ pub struct Policy {
     mode: Mode,
     recording: Recording,
     uuid4_keys: Uuid4Keys,
+    guard: Guard,
     hash: String,
     way: String,
     scopes: Scopes,
@@ -94,7 +98,7 @@ impl Policy {
     fn first<S: AsRef<str>>(&self, method: &Method, segments: &[S], v2: bool) -> &Arc<Rule> {
         let first = self.routes.first(method, segments);
         first.and_then(|index| self.rules.get(index)).unwrap_or_else(|| {
-            if template::is_write(method, v2) { &self.default_writes } else { &self.not_critical }
+            if is_write(method, v2) { &self.default_writes } else { &self.not_critical }
         })
     }
 
@@ -120,6 +124,12 @@ impl Policy {
     #[must_use]
     pub const fn uuid4_keys(&self) -> Uuid4Keys {
         self.uuid4_keys
+    }
+
+    /// What is looked for in every request's API key and own key.
+    #[must_use]
+    pub const fn guard(&self) -> &Guard {
+        &self.guard
     }
 
     /// The first 12 hexadecimal digits of [`Self::hash`]: what logs, metrics and answers show.
@@ -207,6 +217,8 @@ pub struct Rule {
     pub mode: Option<Mode>,
     /// Whether the application must choose a key.
     pub client_key: ClientKey,
+    /// Each of these must be there with a value; else it is answered with an error.
+    pub require_field: Vec<FieldPattern>,
     /// What makes two requests the same operation, beside header and own key.
     pub identity: IdentityRule,
     /// Content is an identity only where one of these fields is present.
@@ -233,6 +245,7 @@ impl Rule {
             class,
             mode: None,
             client_key: ClientKey::Optional,
+            require_field: Vec::new(),
             identity: IdentityRule::Call,
             distinguishes: Vec::new(),
             merge: Merge::Lost,
@@ -248,7 +261,7 @@ impl Rule {
     #[must_use]
     pub fn by_call(&self) -> Self {
         let (identity, client_key) = (IdentityRule::Call, ClientKey::Optional);
-        Self { client_key, identity, ..self.clone() }
+        Self { client_key, identity, require_field: Vec::new(), ..self.clone() }
     }
 
     /// Whether an operation can come to be recognised by its content.

@@ -16,6 +16,7 @@ use crate::clock::Timestamp;
 use crate::decide::agent;
 use crate::decide::canonical::{self, Canonical};
 use crate::decide::digest::{ApiKeyDigest, CallHint, IdFormat, Scope, Secret, key_digest};
+use crate::decide::guard;
 use crate::decide::identity::{self, Identified, Kind, Unidentified};
 use crate::decide::key::{self, Chosen, IdempotencyKey};
 use crate::decide::operation::Occurrence;
@@ -102,6 +103,11 @@ impl Credentials {
         }
     }
 
+    /// The scope of its API key, whatever a policy says of it.
+    pub(super) const fn own_scope(&self) -> &Scope {
+        &self.own
+    }
+
     /// What keys the digests of the request: the configured secret, else one of its API key.
     pub(crate) fn secret(&self, config: &Config) -> Secret {
         config.secret.clone().unwrap_or_else(|| Secret::of_api_key(&self.api_key))
@@ -148,6 +154,10 @@ impl Reading {
         by: &By<'_>,
         nonce: [u8; 16],
     ) -> Result<Identified, Refusal> {
+        let fields = guard::missing(by.rule, &self.content);
+        if !fields.is_empty() {
+            return Err(Refusal::RequiredFields { rule: by.rule.name.clone(), fields });
+        }
         let agent = head.headers.get(USER_AGENT).map(|value| agent::ascii(value.as_bytes()));
         let chosen = |key: &IdempotencyKey| key::chosen(key, agent, by.uuid4_keys);
         let request = identity::Request {
@@ -192,7 +202,7 @@ pub(crate) fn remembered(
 
 /// The API key, alike for `Basic` (its user name) and `Bearer` (RFC 7617, RFC 6750). Whatever else
 /// stands there is taken as it is.
-fn api_key(authorization: &[u8]) -> Zeroizing<Vec<u8>> {
+pub(crate) fn api_key(authorization: &[u8]) -> Zeroizing<Vec<u8>> {
     let text = std::str::from_utf8(authorization).unwrap_or_default().trim();
     let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
     if scheme.eq_ignore_ascii_case("bearer") {

@@ -75,7 +75,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let own = asked::client_key(&head.headers)?;
         let named = asked::operation_header(&head.headers)?.is_some();
         let by_call = matches!(rule.identity, IdentityRule::Call);
-        if named || !by_call || rule.client_key == ClientKey::Required {
+        let demands = rule.client_key == ClientKey::Required || !rule.require_field.is_empty();
+        if named || !by_call || demands {
             return Err(Refusal::BodyTooLarge { limit: self.config.body_bytes });
         }
         let keyless_call = own.is_none();

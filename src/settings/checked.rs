@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use super::reader::Reader;
 use super::{
     Admin, Limits, Listen, Log, LogFormat, LogLevel, Problem, Record, Retry, Settings, Shutdown,
-    Store, StoreKind, Token, Upstream, other_secrets, policy, store,
+    Store, StoreKind, Token, Upstream, credential, other_secrets, policy, store,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -49,6 +49,7 @@ pub(super) fn read(r: &mut Reader) -> Settings {
         },
         secret: r.secret("secret.file", "secret.value", 32),
         other_secrets: other_secrets::read(r),
+        credential: credential::read(r),
         admin: admin(r, listen.admin, &store.path),
         log: log(r),
         shutdown: Shutdown { drain: r.duration("shutdown.drain", Duration::ZERO..=HOUR) },
@@ -351,6 +352,7 @@ fn warnings(r: &Reader, s: &Settings) -> Vec<String> {
     if s.store.kind == StoreKind::Redis {
         said.extend(store::warnings(&s.store.redis));
     }
+    said.extend(credential::warnings(&s.credential, exposed));
     for (path, origin) in plain.iter().filter(|(_, origin)| origin.starts_with("http:")) {
         let from = r.origin(path);
         said.push(format!("{path} is {origin} (from {from}): API keys leave in plain text"));

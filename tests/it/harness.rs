@@ -290,6 +290,7 @@ impl<L: Ledger> World<L> {
             ledger: store,
             forwarder,
             policies: Box::new(InForce { policy: in_force, ways }),
+            guards: exchange::Guards::default(),
             recent: Recent::default(),
             inflight: Inflight::new(1_000, 64),
             tasks: tasks.clone(),

@@ -7,6 +7,7 @@ mod bad_input;
 mod chaos;
 mod cli;
 mod clients;
+mod credential;
 mod delivery;
 mod demo;
 mod drain;
@@ -14,6 +15,7 @@ mod edits;
 mod exchange;
 mod explain;
 mod fuzz;
+mod guards;
 mod harness;
 #[cfg(feature = "seams")]
 mod kill;

@@ -22,7 +22,7 @@ use payonce::clients::Clients;
 use payonce::clock::Clock;
 use payonce::decide::policy::Policy;
 use payonce::decide::retry::{self, Budget};
-use payonce::exchange::{Config, Exchange, Policies, Rooms};
+use payonce::exchange::{Config, Exchange, Guards, Policies, Rooms};
 use payonce::forward::{Bounds, Forwarder};
 use payonce::inflight::Inflight;
 use payonce::ledger::memory::Memory;
@@ -162,6 +162,7 @@ async fn start(ledger: &Arc<Flaky>, provider: &Provider) -> SocketAddr {
             metrics.clone(),
         ),
         policies: Box::new(Fixed(Arc::new(Policy::parse(POLICY).unwrap()))),
+        guards: Guards::default(),
         recent: Recent::default(),
         inflight: Inflight::new(100, 100),
         tasks: tasks.clone(),

@@ -79,6 +79,7 @@ fn rule(identity: IdentityRule) -> Rule {
         class: Class::Critical,
         mode: None,
         client_key: ClientKey::Optional,
+        require_field: Vec::new(),
         identity,
         distinguishes: vec![FieldPattern::parse("customer").unwrap()],
         merge: Merge::Lost,

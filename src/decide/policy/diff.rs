@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::{Class, Policy, Rule};
 
 mod compare;
+mod guards;
 mod probes;
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,8 @@ use super::problem::{Problem, Report};
 use super::routes::Routes;
 use super::table::{Table, wrong_type};
 use super::{
-    Class, Mode, Policy, Recording, Rule, Scopes, Uuid4Keys, Way, client, expect, lint, rule, scope,
+    Class, Guard, Mode, Policy, Recording, Rule, Scopes, Uuid4Keys, Way, client, expect, guard,
+    lint, rule, scope,
 };
 
 /// Comparing every rule with all before it is quadratic; this keeps a reload well under a second.
@@ -25,13 +26,14 @@ const KEYS: &[&str] = &[
     "record",
     "allow",
     "scope",
+    "guard",
     "rule",
     "client",
     "test",
 ];
 
 /// Keys and tables whose feature a later version has.
-const LATER_KEYS: &[&str] = &["guard", "signature"];
+const LATER_KEYS: &[&str] = &["signature"];
 
 /// Reads a policy file's text.
 pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
@@ -68,6 +70,7 @@ pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
     policy.recording = recording;
     policy.uuid4_keys = uuid4_keys;
     policy.scopes = scopes;
+    policy.guard = guard::read(&root, &mut report);
     if let Some(class) = writes {
         policy.default_writes = Arc::new(Rule::call("default_writes".to_owned(), class));
     }
@@ -166,6 +169,7 @@ pub(super) fn assemble(text: &str, rules: Vec<Rule>) -> Policy {
         mode: Mode::default(),
         recording: Recording::default(),
         uuid4_keys: Uuid4Keys::default(),
+        guard: Guard::default(),
         hash: super::hash_of(text.as_bytes()),
         way: String::new(),
         scopes: Scopes::default(),

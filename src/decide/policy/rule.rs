@@ -38,6 +38,7 @@ const ALL_KEYS: &[&str] = &[
     "class",
     "allow",
     "client_key",
+    "require_field",
     "identity",
     "otherwise",
     "distinguishes",
@@ -51,6 +52,7 @@ const ALL_KEYS: &[&str] = &[
 /// The keys that say something about critical requests alone.
 const CRITICAL_KEYS: &[&str] = &[
     "client_key",
+    "require_field",
     "identity",
     "otherwise",
     "distinguishes",
@@ -61,7 +63,7 @@ const CRITICAL_KEYS: &[&str] = &[
 ];
 
 /// Keys whose feature a later version has.
-const LATER_KEYS: &[&str] = &["finish", "require_field", "record"];
+const LATER_KEYS: &[&str] = &["finish", "record"];
 
 /// Reads the rule in `table`, noting whatever is wrong.
 pub(super) fn read(table: &Table<'_, '_>, report: &mut Report<'_>) -> Rule {
@@ -179,6 +181,7 @@ fn critical(table: &Table<'_, '_>, report: &mut Report<'_>, rule: &mut Rule) {
     rule.store_down = table.choice(report, "store_down", &StoreDown::NAMES).unwrap_or_default();
     rule.indeterminate =
         table.choice(report, "indeterminate", &Indeterminate::NAMES).unwrap_or_default();
+    rule.require_field = require_field(table, report);
     rule.distinguishes = distinguishes(table, report);
     rule.repeat_window = repeat_window(table, report);
     // What belongs to an identity that is not known cannot be judged.
@@ -278,6 +281,15 @@ fn distinguishes(table: &Table<'_, '_>, report: &mut Report<'_>) -> Vec<FieldPat
         report.add(value.span(), "`distinguishes` names no field", mend);
     }
     let fields = field_patterns(report, "distinguishes", &texts);
+    fields.into_iter().map(|(field, _)| field).collect()
+}
+
+fn require_field(table: &Table<'_, '_>, report: &mut Report<'_>) -> Vec<FieldPattern> {
+    let Some(texts) = table.texts(report, "require_field") else { return Vec::new() };
+    if let Some(value) = table.get("require_field").filter(|value| is_empty(value)) {
+        report.add(value.span(), "`require_field` names no field", "name one, or remove it");
+    }
+    let fields = field_patterns(report, "require_field", &texts);
     fields.into_iter().map(|(field, _)| field).collect()
 }
 

@@ -201,6 +201,28 @@ mod reading {
     }
 
     #[test]
+    fn a_guard_is_read_and_without_one_own_keys_are_warned_of() {
+        let none = policy("version = 1");
+        assert_eq!(*none.guard(), Guard::default());
+        assert_eq!((none.guard().key_weak, none.guard().shortest_key), (Action::Warn, 8));
+        let full = policy(
+            "version = 1\n[guard]\napi_keys = [\"rk_live\", \"sk_org\"]\nenvironment = \"live\"\n\
+             environment_action = \"warn\"\nkey_with_email = \"refuse\"\nkey_with_card = \"off\"\n\
+             key_weak = \"refuse\"\nshortest_key = 16\nkey_reused = \"refuse\"",
+        );
+        let expected = Guard {
+            api_keys: Some((vec![ApiKeyKind::RkLive, ApiKeyKind::SkOrg], Action::Refuse)),
+            environment: Some((Environment::Live, Action::Warn)),
+            key_with_email: Action::Refuse,
+            key_with_card: Action::Off,
+            key_weak: Action::Refuse,
+            shortest_key: 16,
+            key_reused: Action::Refuse,
+        };
+        assert_eq!(*full.guard(), expected);
+    }
+
+    #[test]
     fn the_version_is_a_digest_of_the_bytes() {
         assert_eq!(policy("version = 1").version(), version_of(b"version = 1"));
         assert_ne!(policy("version = 1").version(), policy("version = 1\n").version());
@@ -367,8 +389,27 @@ mod complaining {
             critical(&format!("{content}\nmerge = \"twins\"\nrepeat_window = 30")),
             critical(&format!("{content}\nmerge = \"twins\"\nrepeat_window = \"23h\"")),
             critical("store_down = \"drive\"\nindeterminate = \"skip\""),
-            critical("finish = true\nrequire_field = \"customer\"\nrecord = \"decisions\""),
+            critical("finish = true\nrecord = \"decisions\""),
             critical("identify = \"content\""),
+        ];
+        insta::assert_snapshot!(cases.join("\n\n----\n\n"));
+    }
+
+    #[test]
+    fn of_the_guard_and_required_fields() {
+        let guard = |lines: &str| refused(&format!("version = 1\n[guard]\n{lines}"));
+        let cases = [
+            refused("version = 1\nguard = \"strict\""),
+            guard("api_keys = [\"rk_lives\", \"sk_live\", \"sk_live\"]"),
+            guard("api_keys = []\napi_keys_action = \"off\""),
+            guard("api_keys_action = \"warn\"\nenvironment_action = \"warn\""),
+            guard("environment = \"production\"\nkey_with_email = true\nkey_with_phone = \"warn\""),
+            guard("shortest_key = 0\nkey_reused = \"deny\""),
+            guard("shortest_key = \"16\""),
+            guard("shortest_key = 16\nkey_weak = \"off\""),
+            critical("require_field = \"customer\""),
+            critical("require_field = []"),
+            critical("require_field = [\"metadata[order_id\", \"amount\", \"amount\"]"),
         ];
         insta::assert_snapshot!(cases.join("\n\n----\n\n"));
     }

@@ -160,3 +160,53 @@ impl ClientAction {
         }
     }
 }
+
+named! {
+    /// What is done where a guard finds something.
+    Action {
+        /// Nothing.
+        Off = "off",
+        /// It is counted and logged.
+        Warn = "warn",
+        /// It is answered with an error, and nothing is sent.
+        Refuse = "refuse"
+    }
+}
+
+named! {
+    /// Whose money an API key moves.
+    Environment {
+        /// Real money.
+        Live = "live",
+        /// Nobody's: test mode or a sandbox.
+        Test = "test"
+    }
+}
+
+named! {
+    /// What an API key is, by what it begins with.
+    ApiKeyKind {
+        /// A secret key, live.
+        SkLive = "sk_live",
+        /// A restricted key, live.
+        RkLive = "rk_live",
+        /// A secret key for tests.
+        SkTest = "sk_test",
+        /// A restricted key for tests.
+        RkTest = "rk_test",
+        /// A key of an organization.
+        SkOrg = "sk_org",
+        /// A publishable key, live.
+        PkLive = "pk_live",
+        /// A publishable key for tests.
+        PkTest = "pk_test",
+        /// An ephemeral key, live.
+        EkLive = "ek_live",
+        /// An ephemeral key for tests.
+        EkTest = "ek_test",
+        /// Anything else, such as the token of a meter event session.
+        Other = "other",
+        /// There is none.
+        None = "none"
+    }
+}

@@ -300,6 +300,7 @@ impl Pods {
             ledger,
             forwarder,
             policies: Box::new(InForce { policy: move || taken.read(), ways: Arc::clone(&ways) }),
+            guards: exchange::Guards::default(),
             recent: Recent::default(),
             inflight: Inflight::new(10_000, 64),
             tasks: tasks.clone(),

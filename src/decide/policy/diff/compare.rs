@@ -6,10 +6,11 @@ use super::super::{
     Class, ClientKey, IdentityRule, Indeterminate, Merge, Mode, Otherwise, Policy, Rule, StoreDown,
     Uuid4Keys, duration,
 };
+use super::guards::guards;
 use super::{Change, Gravity};
 use crate::decide::canonical::FieldPattern;
 
-fn change(
+pub(super) fn change(
     what: &'static str,
     (old, new): (impl ToString, impl ToString),
     gravity: Gravity,
@@ -32,6 +33,7 @@ pub(super) fn files(old: &Policy, new: &Policy) -> Vec<Change> {
     if old.uuid4_keys() != new.uuid4_keys() {
         changes.push(uuid4_keys(old.uuid4_keys(), new.uuid4_keys()));
     }
+    changes.extend(guards(old.guard(), new.guard()));
     if old.rules().len() != new.rules().len() {
         let means = "what that comes to is told by operation";
         let both = (old.rules().len(), new.rules().len());
@@ -97,6 +99,7 @@ pub(super) fn rules(old: &Rule, new: &Rule) -> Vec<Change> {
         name,
         class: _,
         client_key: _,
+        require_field: _,
         identity: _,
         distinguishes: _,
         merge: _,
@@ -159,6 +162,7 @@ fn critical(old: &Rule, new: &Rule) -> Vec<Change> {
     if old.client_key != new.client_key {
         changes.push(client_key(old.client_key, new.client_key));
     }
+    changes.extend(require_field(&old.require_field, &new.require_field));
     if old.store_down != new.store_down {
         changes.push(store_down(old.store_down, new.store_down));
     }
@@ -335,6 +339,20 @@ fn client_key(old: ClientKey, new: ClientKey) -> Change {
         ),
     };
     change("client_key", (old, new), gravity, means)
+}
+
+fn require_field(was: &[FieldPattern], is: &[FieldPattern]) -> Option<Change> {
+    let (before, after) = (set(was), set(is));
+    let (gravity, means) = if !after.is_subset(&before) {
+        (Gravity::Refused, "a request without the new fields is answered with 400 and not sent")
+    } else if before == after {
+        return None;
+    } else {
+        (Gravity::Weaker, "a request without the fields that are gone is sent now")
+    };
+    let show =
+        |fields: &[FieldPattern]| if fields.is_empty() { "none".to_owned() } else { list(fields) };
+    Some(change("require_field", (show(was), show(is)), gravity, means))
 }
 
 fn store_down(old: StoreDown, new: StoreDown) -> Change {

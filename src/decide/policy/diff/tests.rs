@@ -116,6 +116,14 @@ fn every_change_of_merging_says_how_grave_it_is() {
     let required = "class = \"critical\"\nclient_key = \"required\"";
     assert_eq!(told(call, required), [("client_key", Refused, false)]);
     assert_eq!(told(required, call), [("client_key", Weaker, false)]);
+    let fields = |list: &str| format!("class = \"critical\"\nrequire_field = {list}");
+    assert_eq!(told(call, &fields("[\"a\"]")), [("require_field", Refused, false)]);
+    assert_eq!(told(&fields("[\"a\"]"), &fields("[\"b\"]")), [("require_field", Refused, false)]);
+    assert_eq!(
+        told(&fields("[\"a\", \"b\"]"), &fields("[\"a\"]")),
+        [("require_field", Weaker, false)]
+    );
+    assert_eq!(told(&fields("[\"a\", \"b\"]"), &fields("[\"b\", \"a\"]")), []);
 }
 
 #[test]
@@ -280,5 +288,35 @@ proptest! {
                 prop_assert_eq!(&new.falls_to(&method, &segments).name, &group.new.rule);
             }
         }
+    }
+}
+
+#[test]
+fn every_change_of_a_guard_is_told_once_for_the_file() {
+    use Gravity::{Refused, Stronger, Weaker};
+    let none = "";
+    for (old, new, expected) in [
+        (none, "api_keys = [\"rk_live\"]", vec![("guard.api_keys", Refused)]),
+        ("api_keys = [\"rk_live\"]", none, vec![("guard.api_keys", Weaker)]),
+        (
+            none,
+            "environment = \"test\"\nenvironment_action = \"warn\"",
+            vec![("guard.environment", Stronger)],
+        ),
+        (none, "key_weak = \"refuse\"", vec![("guard.key_weak", Refused)]),
+        (
+            "key_with_card = \"refuse\"",
+            "key_with_card = \"warn\"",
+            vec![("guard.key_with_card", Weaker)],
+        ),
+        ("key_reused = \"off\"", none, vec![("guard.key_reused", Stronger)]),
+        (none, "shortest_key = 16", vec![("guard.shortest_key", Stronger)]),
+        (none, "shortest_key = 4", vec![("guard.shortest_key", Weaker)]),
+        (none, "key_with_email = \"warn\"", vec![]),
+    ] {
+        let of = |lines: &str| policy(&format!("version = 1\n[guard]\n{lines}"));
+        let found = diff(&of(old), &of(new));
+        let file: Vec<_> = found.file.iter().map(|it| (it.what, it.gravity)).collect();
+        assert_eq!(file, expected, "{old}\n{new}");
     }
 }
