@@ -21,7 +21,8 @@
 //! 4. [`forward`] makes the attempts of one exchange; [`upstream`] holds the connections and the
 //!    evidence of what left; [`passthrough`] hands on what is not critical.
 //! 5. [`server`], [`request`], [`delivery`], [`respond`], [`refusal`] are the client's side.
-//! 6. [`settings`], [`policy_file`], [`assembly`] start it; [`admin`], [`people`], [`metrics`],
+//! 6. [`settings`], [`policy_file`], [`assembly`] start it; [`ways`] tells other processes how the
+//!    policy recognises operations; [`admin`], [`people`], [`metrics`],
 //!    [`telemetry`], [`cli`] are for people; [`clock`] is where time comes from, [`chance`] where
 //!    random numbers do.
 //! 7. [`sandbox`] simulates Stripe and is the oracle of the tests and of the [`demo`]: it shares no
@@ -58,3 +59,4 @@ pub mod settings;
 pub mod telemetry;
 pub mod unwritten;
 pub mod upstream;
+pub mod ways;

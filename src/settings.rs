@@ -8,6 +8,7 @@
 mod checked;
 mod files;
 mod layers;
+mod other_secrets;
 mod problem;
 mod reader;
 mod secret;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub policy: Policy,
     /// From what keys are derived; `None`: from each request's API key.
     pub secret: Option<Secret>,
+    /// What `secret` was before, or will be.
+    pub other_secrets: Vec<OtherSecret>,
     /// Who may ask the admin port.
     pub admin: Admin,
     /// What is logged and how.
@@ -75,6 +78,15 @@ pub fn environment() -> impl Iterator<Item = (OsString, OsString)> {
     return std::env::vars_os().filter(|(name, _)| !crate::seams::is_switch(name));
     #[cfg(not(feature = "seams"))]
     std::env::vars_os()
+}
+
+/// A secret from which keys are not derived now, and what is open by it is found.
+#[derive(Clone, Debug)]
+pub enum OtherSecret {
+    /// One that was given, or will be.
+    Given(Secret),
+    /// None: that of each request's API key.
+    OfApiKey,
 }
 
 /// Where payonce listens. At least one of `proxy` and `unix_socket` is set.

@@ -15,7 +15,9 @@ use super::canonical::FieldPattern;
 use super::path::{Api, Target};
 
 pub use self::problem::Problem;
+pub use self::scope::{ScopeAlias, Scopes};
 pub use self::template::Pattern;
+pub use self::way::{UnreadableWay, Way};
 pub use self::words::{
     Class, ClientKey, Indeterminate, Merge, Mode, Otherwise, StoreDown, Uuid4Keys,
 };
@@ -28,10 +30,12 @@ pub mod near;
 mod problem;
 mod routes;
 mod rule;
+mod scope;
 mod table;
 mod template;
 #[cfg(test)]
 mod tests;
+mod way;
 mod words;
 
 /// A policy without a mistake that payonce can see. Shared behind an `Arc`.
@@ -40,6 +44,8 @@ pub struct Policy {
     mode: Mode,
     uuid4_keys: Uuid4Keys,
     version: String,
+    way: String,
+    scopes: Scopes,
     rules: Vec<Arc<Rule>>,
     routes: Routes,
     default_writes: Arc<Rule>,
@@ -101,6 +107,18 @@ impl Policy {
     #[must_use]
     pub fn default_writes(&self) -> Class {
         self.default_writes.class
+    }
+
+    /// Which API keys count as one.
+    #[must_use]
+    pub const fn scopes(&self) -> &Scopes {
+        &self.scopes
+    }
+
+    /// The id of its [`Way`]: another one recognises operations otherwise.
+    #[must_use]
+    pub fn way(&self) -> &str {
+        &self.way
     }
 
     /// The rules of the file, in its order; without the built-in ones.

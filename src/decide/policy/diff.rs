@@ -209,7 +209,8 @@ impl fmt::Display for Diff {
 #[must_use]
 pub fn diff(old: &Policy, new: &Policy) -> Diff {
     let (probes, cut) = probes::all(old, new);
-    let uuid4_keys = old.uuid4_keys() != new.uuid4_keys();
+    let mut file = compare::files(old, new);
+    let whole_file = file.iter().any(|change| change.reidentifies);
     let mut groups: Vec<Group> = Vec::new();
     let mut by_rules: HashMap<(&str, &str), Option<usize>> = HashMap::new();
     let mut reidentified = Vec::new();
@@ -223,7 +224,7 @@ pub fn diff(old: &Policy, new: &Policy) -> Diff {
         let both = was.class == Class::Critical && is.class == Class::Critical;
         let group = at.and_then(|at| groups.get_mut(at));
         let other_id = group.as_ref().is_some_and(|it| it.changes.iter().any(|it| it.reidentifies));
-        if other_id || (uuid4_keys && both) {
+        if other_id || (whole_file && both) {
             reidentified.push(probe.requests.clone());
         }
         if let Some(group) = group {
@@ -231,7 +232,6 @@ pub fn diff(old: &Policy, new: &Policy) -> Diff {
         }
     }
     groups.sort_by_key(|group| Reverse(group.gravity));
-    let mut file = compare::files(old, new);
     file.sort_by_key(|change| Reverse(change.gravity));
     let (old, new) = (old.version().to_owned(), new.version().to_owned());
     Diff { old, new, file, groups, cut, reidentified }

@@ -257,6 +257,7 @@ impl Pods {
             metrics,
             config: exchange::Config {
                 provider: "provider.test".to_owned(),
+                other_secrets: Vec::new(),
                 secret: self.seed.is_multiple_of(2).then(|| Secret::configured(&[7; 32])),
                 owner: format!("pod-{pod}-{run}"),
                 lease: Duration::from_secs(15),
