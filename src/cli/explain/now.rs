@@ -123,12 +123,11 @@ pub(super) fn key(judgement: &Judgement, critical: &Critical, today: &Identified
     // A call that was sent lately may be an operation that nothing here recognises.
     let Some((secret, identified)) = known.find(|(_, it)| same(it)) else { return Key::Other };
     let own = critical.reading.client_key.as_ref().filter(|_| identified.kind == Kind::OwnKey);
-    let (key, known) = match own {
-        Some(own) => (own.clone(), Key::Client),
-        None => {
-            let key = IdempotencyKey::derived(secret, &identified.operation, at);
-            (key.clone(), Key::Derived(key))
-        }
+    let derived = || IdempotencyKey::derived(secret, &identified.operation, at);
+    let (key, known) = if let Some(own) = own {
+        (own.clone(), Key::Client)
+    } else {
+        (derived(), Key::Derived(derived()))
     };
     match &judgement.key_digest {
         Some(digest) if *digest != digest_of(&key) => Key::Other,
