@@ -158,7 +158,7 @@ impl<L: Ledger, U: Upstream> Operations for People<L, U> {
         if let Some(sent) = &sent {
             let epoch = Retention::of(asked.api).epoch_at(&sent.operation, now);
             let ask = Ask { kind: sent.kind, epoch, ..today.ask };
-            today = LookedUp { id: sent.operation.record(), ask };
+            today = LookedUp { id: sent.operation.record(), ask, same_rule: true };
             others.clear();
         }
         let seen = self.exchange.seen(&today, &others).await?;
@@ -241,7 +241,7 @@ fn looked_up<'a>(
         waited: false,
         now,
     };
-    Some(LookedUp { id, ask })
+    Some(LookedUp { id, ask, same_rule: identity.same_rule })
 }
 
 /// A record id as the answer header and the log show it.

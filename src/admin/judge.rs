@@ -56,18 +56,21 @@ pub struct Identity {
     pub client_key: Option<ClientKeyDigest>,
     /// Whether it may share a live or freshly delivered answer.
     pub twins: bool,
+    /// Whether today's rule makes the same two requests the same operation.
+    pub same_rule: bool,
 }
 
 impl Identity {
     /// What `identified` says of itself.
     #[must_use]
-    pub fn of(identified: &Identified) -> Self {
+    pub fn of(identified: &Identified, same_rule: bool) -> Self {
         Self {
             operation: identified.operation.to_string(),
             kind: identified.kind,
             fingerprint: identified.fingerprint.clone(),
             client_key: identified.client_key,
             twins: identified.twins,
+            same_rule,
         }
     }
 }

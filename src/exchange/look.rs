@@ -11,6 +11,8 @@ use crate::upstream::Upstream;
 pub(crate) struct Identity<'a> {
     pub(crate) id: RecordId,
     pub(crate) ask: Ask<'a>,
+    /// Today's rule makes the same two requests the same operation.
+    pub(crate) same_rule: bool,
 }
 
 /// What is known of an operation, and what a request for it would come to.
@@ -41,7 +43,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     ) -> Result<Seen, LedgerError> {
         for (n, other) in others.iter().enumerate() {
             let seen = self.seen_by(n + 1, other).await?;
-            if seen.record.as_ref().is_some_and(|it| !is_over(it, &seen.verdict.then)) {
+            let then = &seen.verdict.then;
+            if seen.record.as_ref().is_some_and(|it| !is_over(it, then, other.same_rule)) {
                 return Ok(seen);
             }
         }
@@ -49,7 +52,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     }
 
     async fn seen_by(&self, by: usize, identity: &Identity<'_>) -> Result<Seen, LedgerError> {
-        let Identity { id, ask } = identity;
+        let Identity { id, ask, .. } = identity;
         let held = self.ledger.get(*id).await?;
         let remembered = self.recent.operation(*id, ask.now);
         let record = self.furthest(held.as_ref(), remembered, ask.now)?;

@@ -75,8 +75,12 @@ impl Running {
             return Some(Now::Unknown(why.to_owned()));
         }
         let question = Question {
-            today: Identity::of(identified),
-            others: critical.others.iter().map(|it| Identity::of(&it.identified)).collect(),
+            today: Identity::of(identified, true),
+            others: critical
+                .others
+                .iter()
+                .map(|it| Identity::of(&it.identified, it.same_rule))
+                .collect(),
             api,
             call: identified.call,
             repeat_window_ms: u64::try_from(rule.repeat_window.as_millis()).unwrap_or(u64::MAX),
