@@ -147,7 +147,7 @@ pub struct Diff {
 
 impl Diff {
     /// The requests that get another operation id, or can, when the new policy takes over from the
-    /// old one; what is open then is found only by its older id.
+    /// old one; what is open then goes on under its older id.
     #[must_use]
     pub fn reidentified(&self) -> &[Requests] {
         &self.reidentified
@@ -159,8 +159,8 @@ impl Diff {
         self.file.is_empty() && self.groups.is_empty() && !self.cut
     }
 
-    /// Whether anything of this gravity changes, for the file or for some request. More rules are
-    /// compared than are listed as re-identified: see [`Self::reidentified`] for that one.
+    /// Whether anything of this gravity changes, for the file or for some request. What re-identifies
+    /// can be graver than that alone: see [`Self::reidentified`].
     #[must_use]
     pub fn has(&self, gravity: Gravity) -> bool {
         self.changes().any(|change| change.gravity == gravity)
