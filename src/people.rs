@@ -13,6 +13,7 @@ use crate::admin::judge::{self, Around, Judgement, Question, Recognition};
 use crate::admin::{
     Detail, Health, Operations, OpsError, Readiness, Resolution, Resolved, State, Summary,
 };
+use crate::clients::list::List;
 use crate::clock::Timestamp;
 use crate::decide::digest::{OperationId, key_digest};
 use crate::decide::identity::Kind;
@@ -139,6 +140,11 @@ impl<L: Ledger, U: Upstream> Operations for People<L, U> {
         }
     }
 
+    fn clients(&self) -> List {
+        let policy = self.policy.current();
+        self.exchange.clients.list(&policy, self.exchange.clock.now())
+    }
+
     fn recognition(&self) -> Recognition {
         let ways = self.exchange.policies.other_ways();
         Recognition {
@@ -203,8 +209,10 @@ impl<L: Ledger, U: Upstream> Health for People<L, U> {
         let detail = |name: &str, value: String| (name.to_owned(), value);
         let mut details = vec![detail("policy", format!("version {}", status.version))];
         if let Some(refused) = &status.refused {
-            let version = refused.error.version.clone().unwrap_or_else(|| "unread".to_owned());
-            details.push(detail("policy_refused", format!("version {version} at {}", refused.at)));
+            let version = refused.error.version().unwrap_or("unread");
+            let why = refused.error.summary();
+            let said = format!("version {version} at {}: {why}", refused.at.rfc3339());
+            details.push(detail("policy_refused", said));
         }
         let store = match self.exchange.ledger.get(RecordId([0; 32])).await {
             Ok(_) => "ok".to_owned(),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `GET /ops?limit=100` | `{"operations": [summary…], "more": bool}` |
 //! | `GET /ops/{id}` | a detail |
+//! | `GET /clients` | the [list](crate::clients::list::List) of the clients that were seen |
 //! | `POST /ops/lookup` `{"key": "…"}` | the detail of the operation with that idempotency key |
 //! | `GET /ways` | a [`Recognition`](super::judge::Recognition): how operations are recognised here |
 //! | `POST /ops/judge` a [`Question`] | the [`Judgement`](super::judge::Judgement): what such a request would come to now |
@@ -90,6 +91,12 @@ pub(super) async fn answer<O: Operations>(ops: &O, request: Request<Incoming>) -
         return match *request.method() {
             Method::GET => http1::json(StatusCode::OK, &ops.recognition()),
             _ => http1::wrong_method("GET"),
+        };
+    }
+    if path == "/clients" {
+        return match request.method() {
+            &Method::GET => http1::json(StatusCode::OK, &ops.clients()),
+            _other => http1::wrong_method("GET"),
         };
     }
     let Some(rest) = path.strip_prefix("/ops") else { return nowhere() };
@@ -254,7 +261,11 @@ fn unknown() -> Answer {
 }
 
 fn nowhere() -> Answer {
-    http1::error(StatusCode::NOT_FOUND, "not_found", "this port has /ops and what is below it")
+    http1::error(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        "this port has /clients, and /ops and what is below it",
+    )
 }
 
 fn bad(why: &str) -> Answer {

@@ -6,19 +6,29 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::DeTable;
 
+use super::code::Code;
 use super::problem::{Problem, Report};
 use super::routes::Routes;
 use super::table::{Table, wrong_type};
-use super::{Class, Mode, Policy, Rule, Scopes, Uuid4Keys, Way, expect, rule, scope};
+use super::{Class, Mode, Policy, Rule, Scopes, Uuid4Keys, Way, client, expect, lint, rule, scope};
 
 /// Comparing every rule with all before it is quadratic; this keeps a reload well under a second.
 const MOST_PATTERNS: usize = 5_000;
 
-const KEYS: [&str; 7] =
-    ["version", "mode", "default_writes", "uuid4_keys", "scope", "rule", "test"];
+const KEYS: &[&str] = &[
+    "version",
+    "mode",
+    "default_writes",
+    "uuid4_keys",
+    "allow",
+    "scope",
+    "rule",
+    "client",
+    "test",
+];
 
 /// Keys and tables whose feature a later version has.
-const LATER_KEYS: [&str; 4] = ["client", "guard", "record", "signature"];
+const LATER_KEYS: &[&str] = &["guard", "record", "signature"];
 
 /// Reads a policy file's text.
 pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
@@ -29,7 +39,8 @@ pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
         for error in errors {
             let at = error.span().unwrap_or(0..0);
             let what = format!("this is not TOML: {}", error.message());
-            report.add(
+            report.add_as(
+                Code::NotToml,
                 at,
                 what,
                 "see https://toml.io for how tables, keys and strings are written",
@@ -38,13 +49,15 @@ pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
         return Err(report.finish());
     }
     let root = Table::new("the policy file", 0..0, root.get_ref());
-    root.allow(&mut report, &KEYS, &LATER_KEYS);
+    root.allow(&mut report, KEYS, LATER_KEYS);
     version(&root, &mut report);
     let mode = root.choice(&mut report, "mode", &Mode::NAMES).unwrap_or_default();
     let uuid4_keys = root.choice(&mut report, "uuid4_keys", &Uuid4Keys::NAMES).unwrap_or_default();
     let writes = root.choice(&mut report, "default_writes", &Class::NAMES);
+    lint::allow::read(&root, &mut report);
     let scopes = scope::read(&root, &mut report);
     let rules = rules(&root, &mut report);
+    let clients = client::read(&root, &mut report);
     let tests = expect::read(&root, &mut report);
     let mut policy = assemble(text, rules);
     policy.mode = mode;
@@ -59,7 +72,7 @@ pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
     }
     if report.is_clean() {
         let way = Way::of(&policy).id().to_owned();
-        Ok(Policy { tests: tests.len(), way, ..policy })
+        Ok(Policy { clients, tests: tests.len(), way, ..policy })
     } else {
         Err(report.finish())
     }
@@ -132,7 +145,7 @@ fn shadowed(table: &Table<'_, '_>, report: &mut Report<'_>, earlier: &[Rule], ru
             "{dead} can never match: `{}` on line {} comes first and matches {it} as well",
             first.name, first.line
         );
-        report.add(rule::span_of(table, pattern), what, MEND);
+        report.add_as(Code::ShadowedRule, rule::span_of(table, pattern), what, MEND);
     }
 }
 
@@ -147,13 +160,14 @@ pub(super) fn assemble(text: &str, rules: Vec<Rule>) -> Policy {
     Policy {
         mode: Mode::default(),
         uuid4_keys: Uuid4Keys::default(),
-        version: super::version_of(text.as_bytes()),
+        hash: super::hash_of(text.as_bytes()),
         way: String::new(),
         scopes: Scopes::default(),
         rules: rules.into_iter().map(Arc::new).collect(),
         routes,
         default_writes: Arc::new(Rule::call("default_writes".to_owned(), Class::Critical)),
         not_critical: Arc::new(Rule::call("not_critical".to_owned(), Class::Pass)),
+        clients: Vec::new(),
         tests: 0,
     }
 }
