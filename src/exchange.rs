@@ -62,7 +62,8 @@ pub(crate) use asked::{By, Credentials, Reading, api_key, remembered};
 pub use client::WARNING;
 pub use guard::Guards;
 pub(crate) use guard::found_in;
-pub(crate) use look::Seen;
+pub(crate) use look::{Identity as LookedUp, Seen};
+pub(crate) use other::{OtherWays, other_identities};
 pub use write::Write;
 
 /// How long an answered success is shared, unsettled, with those who name the same operation. They

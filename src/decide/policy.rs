@@ -144,6 +144,12 @@ impl Policy {
         &self.hash
     }
 
+    /// What becomes of writes that no rule names.
+    #[must_use]
+    pub fn default_writes(&self) -> Class {
+        self.default_writes.class
+    }
+
     /// Which API keys count as one.
     #[must_use]
     pub const fn scopes(&self) -> &Scopes {
@@ -154,12 +160,6 @@ impl Policy {
     #[must_use]
     pub fn way(&self) -> &str {
         &self.way
-    }
-
-    /// What becomes of writes that no rule names.
-    #[must_use]
-    pub fn default_writes(&self) -> Class {
-        self.default_writes.class
     }
 
     /// The rules of the file, in its order; without the built-in ones.

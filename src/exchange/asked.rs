@@ -258,9 +258,9 @@ pub struct Asked {
 /// goes by such a one, what it is today.
 #[derive(Clone, Debug)]
 pub struct Other {
-    pub(super) secret: Secret,
-    pub(super) identified: Identified,
-    pub(super) same_rule: bool,
+    pub(crate) secret: Secret,
+    pub(crate) identified: Identified,
+    pub(crate) same_rule: bool,
     pub(super) today: bool,
 }
 

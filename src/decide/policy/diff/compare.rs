@@ -1,10 +1,10 @@
 //! What it means that a rule says something else, key by key.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::super::{
-    Class, ClientKey, IdentityRule, Indeterminate, Merge, Mode, Otherwise, Policy, Rule, StoreDown,
-    Uuid4Keys, duration,
+    Class, ClientKey, IdentityRule, Indeterminate, Merge, Mode, Otherwise, Policy, Rule,
+    ScopeAlias, Scopes, StoreDown, Uuid4Keys, duration,
 };
 use super::guards::guards;
 use super::{Change, Gravity};
@@ -34,6 +34,7 @@ pub(super) fn files(old: &Policy, new: &Policy) -> Vec<Change> {
         changes.push(uuid4_keys(old.uuid4_keys(), new.uuid4_keys()));
     }
     changes.extend(guards(old.guard(), new.guard()));
+    changes.extend(scopes(old.scopes(), new.scopes()));
     if old.rules().len() != new.rules().len() {
         let means = "what that comes to is told by operation";
         let both = (old.rules().len(), new.rules().len());
@@ -90,6 +91,47 @@ fn uuid4_keys(old: Uuid4Keys, new: Uuid4Keys) -> Change {
         ),
     };
     Change { reidentifies: true, ..change("uuid4_keys", (old, new), gravity, means) }
+}
+
+/// Which API keys count as one. Keys are told by how many they are.
+fn scopes(old: &Scopes, new: &Scopes) -> Option<Change> {
+    let keys = |scopes: &Scopes| -> HashSet<(String, [u8; 32])> {
+        let of = |alias: &ScopeAlias| {
+            alias.keys.iter().map(|key| (alias.name.clone(), key.0)).collect::<Vec<_>>()
+        };
+        scopes.aliases().iter().flat_map(of).collect()
+    };
+    let together = |scopes: &Scopes| -> HashSet<BTreeSet<[u8; 32]>> {
+        let of = |alias: &ScopeAlias| alias.keys.iter().map(|key| key.0).collect();
+        scopes.aliases().iter().map(of).collect()
+    };
+    let (was, is) = (keys(old), keys(new));
+    let (gravity, means) = match (is.is_subset(&was), was.is_subset(&is)) {
+        (true, true) => return None,
+        _renamed if together(old) == together(new) => {
+            (Gravity::Reidentified, "the name is part of what their operations are, and no more")
+        }
+        (true, false) => (
+            Gravity::Weaker,
+            "keys count as one no longer: a job that runs again with another of them pays again",
+        ),
+        (false, true) => (
+            Gravity::Merged,
+            "more keys count as one: what was asked with one of them is replayed to another",
+        ),
+        (false, false) => (
+            Gravity::Weaker,
+            "other keys count as one: a job that runs again with another key can pay again, and what \
+             was asked with one can be replayed to another",
+        ),
+    };
+    let show = |scopes: &Scopes| {
+        let one = |alias: &ScopeAlias| format!("{} ({} keys)", alias.name, alias.keys.len());
+        let all: Vec<String> = scopes.aliases().iter().map(one).collect();
+        if all.is_empty() { "none".to_owned() } else { all.join(", ") }
+    };
+    let both = (show(old), show(new));
+    Some(Change { reidentifies: true, ..change("scope", both, gravity, means) })
 }
 
 /// What changes for a request that fell to `old` and falls to `new`.

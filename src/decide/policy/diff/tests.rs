@@ -154,6 +154,30 @@ fn who_a_uuid_comes_from_re_identifies_everything_critical_and_nothing_else() {
     assert_eq!(file, [("uuid4_keys", true)]);
 }
 
+#[test]
+fn keys_that_count_as_one_are_told_by_how_many_and_what_that_means() {
+    let digest = |letter: &str| letter.repeat(64);
+    let scope = |name: &str, keys: &[&str]| {
+        let keys: Vec<String> = keys.iter().map(|key| format!("\"{}\"", digest(key))).collect();
+        format!("[[scope]]\nname = \"{name}\"\nkeys = [{}]\n", keys.join(", "))
+    };
+    let of = |scopes: &str| policy(&format!("version = 1\n{scopes}"));
+    let (two, three) = (scope("shop", &["a", "b"]), scope("shop", &["a", "b", "c"]));
+    for (old, new, gravity) in [
+        (String::new(), two.clone(), Gravity::Merged),
+        (two.clone(), three.clone(), Gravity::Merged),
+        (three, two.clone(), Gravity::Weaker),
+        (two.clone(), scope("store", &["a", "b"]), Gravity::Reidentified),
+        (two.clone(), scope("shop", &["a", "c"]), Gravity::Weaker),
+    ] {
+        let found = diff(&of(&old), &of(&new));
+        let file: Vec<_> = found.file.iter().map(|it| (it.what, it.gravity)).collect();
+        assert_eq!(file, [("scope", gravity)], "{old}\n{new}");
+        assert!(found.reidentified().len() > 300 && !found.to_string().contains(&digest("a")));
+    }
+    assert!(diff(&of(&two), &of(&scope("shop", &["b", "a"]))).is_empty());
+}
+
 /// Where two templates overlap, neither of them shows what the other order does.
 #[test]
 fn another_order_of_rules_is_found_where_they_overlap() {
