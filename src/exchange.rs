@@ -43,6 +43,7 @@ use crate::upstream::{Body, Upstream};
 mod asked;
 mod claim;
 mod drive;
+mod look;
 mod other;
 mod pass;
 mod settle;
@@ -52,6 +53,7 @@ mod write;
 use asked::Unbuffered;
 pub use asked::{Asked, Other};
 pub(crate) use asked::{By, Credentials, Reading, remembered};
+pub(crate) use look::Seen;
 pub use write::Write;
 
 /// How long an answered success is shared, unsettled, with those who name the same operation. They

@@ -49,7 +49,7 @@ async fn run(command: Command) -> Exit {
         }
         Command::Check(args) => check(&args),
         Command::Explain(args) => match load(args.settings.as_deref()) {
-            Ok(settings) => cli::explain::run(&args, &settings, &mut io::stdout()),
+            Ok(settings) => cli::explain::run(&args, &settings, &mut io::stdout()).await,
             Err(exit) => exit,
         },
         Command::Policy(args) => cli::policy::run(&args, &mut io::stdout()),

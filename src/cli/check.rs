@@ -3,14 +3,9 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use http::Method;
-
+use crate::decide::operations::{self, Operation};
 use crate::decide::policy::{Pattern, Policy};
 use crate::policy_file;
-
-/// Every operation that Stripe has published, a line each: method, path template, and what is not
-/// needed here.
-const OPERATIONS: &str = include_str!("../../config/operations.tsv");
 
 /// Checks the policy at `path` and writes to `out` that it is in order, or every problem. `true`
 /// if payonce would take it; warnings do not count.
@@ -64,10 +59,9 @@ fn summary(path: &Path, policy: &Policy, out: &mut impl Write) -> io::Result<()>
 /// A misspelt path matches nothing and protects nothing. It may also be an operation that is newer
 /// than payonce, so that it is no error.
 fn warnings(path: &Path, policy: &Policy, out: &mut impl Write) -> io::Result<()> {
-    let operations: Vec<(Method, Vec<&str>)> = operations().collect();
-    let known = |pattern: &Pattern| {
-        operations.iter().any(|(method, segments)| pattern.matches(method, segments))
-    };
+    let operations: Vec<Operation> = operations::published().collect();
+    let known =
+        |pattern: &Pattern| operations.iter().any(|it| pattern.matches(&it.method, &it.segments()));
     for rule in policy.rules() {
         for pattern in rule.patterns.iter().filter(|pattern| !known(pattern)) {
             writeln!(
@@ -82,24 +76,4 @@ fn warnings(path: &Path, policy: &Policy, out: &mut impl Write) -> io::Result<()
         }
     }
     Ok(())
-}
-
-fn operations() -> impl Iterator<Item = (Method, Vec<&'static str>)> {
-    OPERATIONS.lines().skip(1).filter_map(|line| {
-        let mut columns = line.split('\t');
-        let method = Method::from_bytes(columns.next()?.as_bytes()).ok()?;
-        let path = columns.next()?.strip_prefix('/')?;
-        Some((method, path.split('/').collect()))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_line_of_the_table_is_an_operation() {
-        assert_eq!(operations().count(), OPERATIONS.lines().count() - 1);
-        assert_eq!(operations().count(), 705);
-    }
 }

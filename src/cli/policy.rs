@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use super::Exit;
 
 pub mod audit;
+pub mod diff;
 pub mod schema;
 pub mod signed;
 
@@ -20,6 +21,8 @@ pub struct Policy {
 
 impl Policy {
     pub(super) const EXAMPLES: &str = "Examples:
+  payonce policy diff config/policy.toml new.toml
+  payonce policy diff main.toml branch.toml --fail-on weaker,merged
   payonce policy schema > policy.schema.json
   payonce policy audit /var/log/payonce/audit.ndjson";
 }
@@ -33,6 +36,9 @@ pub enum PolicyAction {
     /// Print the JSON Schema of policy files, for editors.
     #[command(after_help = schema::Schema::EXAMPLES)]
     Schema(schema::Schema),
+    /// Say which operations change class, identity, merging between two policies, worst first.
+    #[command(after_help = diff::Diff::EXAMPLES)]
+    Diff(diff::Diff),
 }
 
 /// Does what `policy` asks and writes the answer to `out`.
@@ -40,6 +46,7 @@ pub fn run(policy: &Policy, out: &mut impl Write) -> Exit {
     match &policy.action {
         PolicyAction::Audit(args) => audit::run(args, out),
         PolicyAction::Schema(args) => written(schema::run(args, out), Exit::Done),
+        PolicyAction::Diff(args) => diff::run(args, out),
     }
 }
 

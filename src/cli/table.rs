@@ -64,6 +64,24 @@ pub(super) fn detail(detail: &Detail, now: Timestamp) -> String {
     text
 }
 
+/// What is remembered of an operation, in one line.
+pub(super) fn sentence(detail: &Detail, now: Timestamp) -> String {
+    let summary = &detail.summary;
+    let object = summary.object_id.as_deref().map(|object| format!(", object {}", plain(object)));
+    let delivery =
+        detail.delivery.as_deref().map(|it| format!(", answer delivered: {}", plain(it)));
+    format!(
+        "remembered: {} since {}, sent {} times, occurrence {} of epoch {}{}{}",
+        summary.state.name(),
+        ago(summary.since, now),
+        summary.attempts,
+        detail.occurrence,
+        detail.epoch,
+        delivery.unwrap_or_default(),
+        object.unwrap_or_default(),
+    )
+}
+
 fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let mut widths = [0; N];
     for row in rows {

@@ -22,9 +22,11 @@ pub use self::words::{
     Class, ClientKey, Indeterminate, Merge, Mode, Otherwise, StoreDown, Uuid4Keys,
 };
 
+pub mod diff;
 mod document;
 mod duration;
 mod expect;
+pub mod near;
 mod problem;
 mod routes;
 mod rule;
@@ -69,9 +71,19 @@ impl Policy {
     /// Does not allocate.
     #[must_use]
     pub fn judge(&self, method: &Method, target: &Target) -> &Arc<Rule> {
-        let first = self.routes.first(method, target.segments());
+        self.first(method, target.segments(), matches!(target.api(), Api::V2))
+    }
+
+    /// [`Self::judge`] for a path of these segments, of which any can be the placeholder of a
+    /// template: those are matched by `{id}` and `**` alone, as in [`Pattern::matches`].
+    #[must_use]
+    pub fn falls_to(&self, method: &Method, segments: &[&str]) -> &Arc<Rule> {
+        self.first(method, segments, segments.first() == Some(&"v2"))
+    }
+
+    fn first<S: AsRef<str>>(&self, method: &Method, segments: &[S], v2: bool) -> &Arc<Rule> {
+        let first = self.routes.first(method, segments);
         first.and_then(|index| self.rules.get(index)).unwrap_or_else(|| {
-            let v2 = matches!(target.api(), Api::V2);
             if template::is_write(method, v2) { &self.default_writes } else { &self.not_critical }
         })
     }
@@ -110,6 +122,12 @@ impl Policy {
     #[must_use]
     pub fn way(&self) -> &str {
         &self.way
+    }
+
+    /// What becomes of writes that no rule names.
+    #[must_use]
+    pub fn default_writes(&self) -> Class {
+        self.default_writes.class
     }
 
     /// The rules of the file, in its order; without the built-in ones.

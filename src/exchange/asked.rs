@@ -228,6 +228,8 @@ pub struct Asked {
     pub(super) others: Vec<Other>,
     /// It is recognised as it is today.
     pub(super) today: bool,
+    /// Today's rule makes the same two requests the same operation.
+    pub(super) same_rule: bool,
     /// How often it has turned from one identity to another.
     pub(super) turns: u32,
     /// Which identity it turned to.
@@ -243,6 +245,7 @@ pub struct Asked {
 pub struct Other {
     pub(super) secret: Secret,
     pub(super) identified: Identified,
+    pub(super) same_rule: bool,
     pub(super) today: bool,
 }
 
@@ -271,6 +274,7 @@ impl Asked {
         let this = Other {
             secret: self.secret.clone(),
             identified: self.identified.clone(),
+            same_rule: self.same_rule,
             today: self.today,
         };
         if let Some(place) = others.get_mut(n) {
@@ -287,6 +291,7 @@ impl Asked {
             secret: other.secret.clone(),
             others,
             today: other.today,
+            same_rule: other.same_rule,
             turns: self.turns.saturating_add(1),
             turned: OnceLock::new(),
             nonce: self.nonce,
@@ -397,6 +402,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             secret,
             others,
             today: true,
+            same_rule: true,
             turns: 0,
             turned: OnceLock::new(),
             nonce,

@@ -202,7 +202,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let owner = found.as_ref().map_or(Owner::Gone, |found| self.owner_of(found, ask.now));
         let verdict = judge(found.as_ref(), owner, ask);
         if asked.begins_nothing()
-            && found.as_ref().is_none_or(|found| is_over(found, &verdict.then))
+            && found.as_ref().is_none_or(|found| is_over(found, &verdict.then, asked.same_rule))
         {
             return Ok(Looked::Done(Claimed::Over));
         }
@@ -344,7 +344,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let remembered = remembered.filter(|_| !seams::mistake(Mistake::StoreErrorSwallowed));
         let verdict = judge(remembered.as_ref(), Owner::Gone, &ask);
         if asked.begins_nothing()
-            && remembered.as_ref().is_none_or(|found| is_over(found, &verdict.then))
+            && remembered
+                .as_ref()
+                .is_none_or(|found| is_over(found, &verdict.then, asked.same_rule))
         {
             return Claimed::Over;
         }

@@ -47,7 +47,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     ) -> Vec<Other> {
         let ways = self.policies.other_ways();
         let differs = |way: &&Arc<Way>| way.id() != policy.way();
-        if self.config.other_secrets.is_empty() && !ways.iter().any(|way| differs(&way)) {
+        if seams::mistake(Mistake::FormerForgotten)
+            || self.config.other_secrets.is_empty() && !ways.iter().any(|way| differs(&way))
+        {
             return Vec::new();
         }
         let mut secrets = vec![credentials.secret(&self.config)];
@@ -59,6 +61,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             if former.class != Class::Critical {
                 continue;
             }
+            let same_rule = former.identity == rule.identity;
             for scope in credentials.scopes_under(policy.scopes(), by.scopes(), ids) {
                 for secret in &secrets {
                     let by = By { secret, scope, uuid4_keys: by.uuid4_keys(), rule: former };
@@ -79,7 +82,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                     }
                     let identified =
                         Identified { twins: today.twins, call: today.call, ..identified };
-                    others.push(Other { secret: secret.clone(), identified, today: false });
+                    let secret = secret.clone();
+                    others.push(Other { secret, identified, same_rule, today: false });
                 }
             }
         }
@@ -106,7 +110,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             let remembered = self.recent.operation(id, ask.now);
             let Some(record) = self.furthest(held.as_ref(), remembered, ask.now)? else { continue };
             let owner = self.owner_of(&record, ask.now);
-            if !is_over(&record, &judge(Some(&record), owner, &ask).then) {
+            if !is_over(&record, &judge(Some(&record), owner, &ask).then, other.same_rule) {
                 self.metrics.merge("other_identity");
                 return Ok(Some(n));
             }
@@ -161,11 +165,13 @@ fn judged<'a>(policy: &'a Policy, head: &Head) -> &'a Rule {
 }
 
 /// Whether nothing of an operation is left to be found: the same request now would begin anew. So it
-/// is with a decline that was told and that the provider does not hold; and other content for what
-/// has an outcome is another operation today, or its key's conflict is the provider's to tell.
-pub(super) fn is_over(record: &Record, then: &Then) -> bool {
+/// is with a decline that was told and that the provider does not hold; and with other content for
+/// what has an outcome, where another rule (not `same_rule`) named the operation by its fields.
+pub(super) fn is_over(record: &Record, then: &Then, same_rule: bool) -> bool {
     match then {
-        Then::Refuse(Refused::Conflict(_)) => !record.open(),
+        Then::Refuse(Refused::Conflict(_)) => {
+            record.kind == Kind::Fields && !record.open() && !same_rule
+        }
         Then::Send(Send { way, .. }) => match way {
             Sent::New { .. } | Sent::TakeOver { next_if_replayed: true } => true,
             Sent::TakeOver { next_if_replayed: false } | Sent::Replay => false,

@@ -135,17 +135,18 @@ fn keygen_writes_a_secret_alone_to_standard_output() {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    let commands: [&[&str]; 14] = [
+    let commands: [&[&str]; 15] = [
         &[],
         &["serve"],
         &["sandbox"],
         &["demo"],
         &["check"],
         &["explain"],
-        &["keygen"],
         &["policy"],
+        &["policy", "diff"],
         &["policy", "audit"],
         &["policy", "schema"],
+        &["keygen"],
         &["ops"],
         &["ops", "list"],
         &["ops", "show"],

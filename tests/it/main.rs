@@ -11,6 +11,7 @@ mod demo;
 mod drain;
 mod edits;
 mod exchange;
+mod explain;
 mod fuzz;
 mod harness;
 #[cfg(feature = "seams")]
