@@ -59,7 +59,8 @@ pub enum Command {
     /// Say how a request would be judged, and why. Nothing is sent.
     #[command(after_help = Explain::EXAMPLES)]
     Explain(Explain),
-    /// Work on policy files: compare two of them, print their schema, look through their log.
+    /// Work on policy files: what they make of all that Stripe has, what an edit changes, the log of
+    /// their loads.
     #[command(after_help = Policy::EXAMPLES)]
     Policy(Policy),
     /// Make a secret for the settings.
@@ -125,20 +126,31 @@ impl Demo {
 }
 
 /// `payonce check`
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct Check {
     /// The policy file; otherwise the one that the settings name, or the shipped one.
     #[arg(value_name = "POLICY")]
     pub policy: Option<PathBuf>,
-    /// The settings file, which is checked too.
+    /// The settings file, which is checked too: whether its store goes with the policy.
     #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
+    /// Exit with 1 if there is a warning that the file does not accept.
+    #[arg(long)]
+    pub strict: bool,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    pub json: bool,
+    /// List what can be found, and why each matters, instead of checking.
+    #[arg(long)]
+    pub codes: bool,
 }
 
 impl Check {
     const EXAMPLES: &str = "Examples:
   payonce check config/policy.toml
-  payonce check --settings /etc/payonce/payonce.toml";
+  payonce check --strict --settings /etc/payonce/payonce.toml
+Errors (exit code 64) keep payonce from taking the policy; warnings do not. A rule accepts one of its
+warnings with a reason: allow = [\"twins-on-batch: the job never sends two equal lines\"]";
 }
 
 /// `payonce explain`

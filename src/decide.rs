@@ -3,14 +3,13 @@
 //! Read in this order: [`path`] and [`policy`] say which rule a request falls to; [`canonical`]
 //! what its body means; [`digest`] and [`identity`] which operation it is; [`key`] which idempotency key goes
 //! upstream; [`operation`] what to do with what the ledger holds; [`outcome`] what an answer
-//! means; [`retry`] whether to ask again. [`operations`] are those that Stripe has, for tools.
+//! means; [`retry`] whether to ask again.
 
 pub mod canonical;
 pub mod digest;
 pub mod identity;
 pub mod key;
 pub mod operation;
-pub mod operations;
 pub mod outcome;
 pub mod path;
 pub mod policy;

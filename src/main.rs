@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
+use payonce::cli::policy::PolicyAction;
 use payonce::cli::{self, Cli, Command, Exit};
 use payonce::settings::{self, Settings};
 use payonce::{clock, sandbox, telemetry};
@@ -48,6 +49,7 @@ async fn run(command: Command) -> Exit {
             }
         }
         Command::Check(args) => check(&args),
+        Command::Policy(args) => policy(&args),
         Command::Explain(args) => match load(args.settings.as_deref()) {
             Ok(settings) => cli::explain::run(&args, &settings, &mut io::stdout()).await,
             Err(exit) => exit,
@@ -108,24 +110,21 @@ fn check(args: &cli::Check) -> Exit {
         Ok(settings) => settings,
         Err(exit) => return exit,
     };
-    let mut out = io::stdout();
-    let path = args.policy.clone().or_else(|| settings.policy.path.clone());
-    // A draft, named on the command line, need not be signed yet.
-    if let (None, Some(path)) = (&args.policy, &settings.policy.path) {
-        match cli::policy::signed::run(path, &settings.policy.trusted, &mut out) {
-            Ok(true) => {}
-            Ok(false) => return Exit::Configuration,
-            Err(error) => return done(&Err(error)),
-        }
-    }
-    let checked = match path {
-        Some(path) => cli::check::run(&path, &mut out),
-        None => cli::check::shipped(&mut out),
-    };
-    match checked {
-        Ok(true) => Exit::Done,
-        Ok(false) => Exit::Configuration,
+    match cli::check::run(args, &settings, &mut io::stdout()) {
+        Ok(exit) => exit,
         Err(error) => done(&Err(error)),
+    }
+}
+
+fn policy(args: &cli::policy::Policy) -> Exit {
+    match &args.action {
+        PolicyAction::Audit(args) => cli::policy::audit::run(args, &mut io::stdout()),
+        PolicyAction::Schema(args) => cli::policy::schema::run(args, &mut io::stdout()),
+        PolicyAction::Diff(args) => cli::policy::diff::run(args, &mut io::stdout()),
+        PolicyAction::Coverage(args) => match load(args.settings.as_deref()) {
+            Ok(settings) => cli::policy::coverage::run(args, &settings, &mut io::stdout()),
+            Err(exit) => exit,
+        },
     }
 }
 

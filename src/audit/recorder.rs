@@ -142,10 +142,11 @@ fn entry(load: &Load<'_>, clock: &Clock) -> Entry {
         payonce: env!("CARGO_PKG_VERSION").to_owned(),
     };
     match load.found {
-        Ok(Sound { policy, signed }) => Entry {
+        Ok(Sound { policy, signed, warnings }) => Entry {
             verdict: if load.is_in_force() { Verdict::Mended } else { Verdict::Taken },
             hash: Some(policy.hash().to_owned()),
             rules: Some(policy.rules().len()),
+            warnings: Some(*warnings),
             signed_by: signed.as_ref().map(|signed| signed.by.to_string()),
             signed_comment: signed.as_ref().map(|signed| cut(&signed.comment)),
             ..blank

@@ -1,15 +1,17 @@
-//! `payonce policy`: what helps to work on policy files. One file a subcommand.
+//! `payonce policy`: what helps to work on policy files, one file a subcommand. Nothing is sent.
 
-use std::io::{self, Write};
+use std::io;
+use std::path::Path;
 
 use clap::{Args, Subcommand};
 
 use super::Exit;
+use crate::policy_file;
 
 pub mod audit;
+pub mod coverage;
 pub mod diff;
 pub mod schema;
-pub mod signed;
 
 /// `payonce policy`
 #[derive(Args, Clone, Debug)]
@@ -20,8 +22,9 @@ pub struct Policy {
 }
 
 impl Policy {
-    pub(super) const EXAMPLES: &str = "Examples:
-  payonce policy diff config/policy.toml new.toml
+    /// Shown below the help.
+    pub const EXAMPLES: &str = "Examples:
+  payonce policy coverage --fail-on unnamed-money-moving
   payonce policy diff main.toml branch.toml --fail-on weaker,merged
   payonce policy schema > policy.schema.json
   payonce policy audit /var/log/payonce/audit.ndjson";
@@ -36,18 +39,26 @@ pub enum PolicyAction {
     /// Print the JSON Schema of policy files, for editors.
     #[command(after_help = schema::Schema::EXAMPLES)]
     Schema(schema::Schema),
+    /// List every operation that Stripe has, and which rule it falls to.
+    #[command(after_help = coverage::Coverage::EXAMPLES)]
+    Coverage(coverage::Coverage),
     /// Say which operations change class, identity, merging between two policies, worst first.
     #[command(after_help = diff::Diff::EXAMPLES)]
     Diff(diff::Diff),
 }
 
-/// Does what `policy` asks and writes the answer to `out`.
-pub fn run(policy: &Policy, out: &mut impl Write) -> Exit {
-    match &policy.action {
-        PolicyAction::Audit(args) => audit::run(args, out),
-        PolicyAction::Schema(args) => written(schema::run(args, out), Exit::Done),
-        PolicyAction::Diff(args) => diff::run(args, out),
-    }
+/// The policy at `path`, or the shipped one, and what it is called; what is wrong with it goes to
+/// standard error.
+pub(super) fn policy(path: Option<&Path>) -> Result<(crate::decide::policy::Policy, String), Exit> {
+    let file = path.unwrap_or(Path::new(policy_file::SHIPPED_NAME));
+    let read = match path {
+        Some(path) => policy_file::read(path),
+        None => policy_file::parse(file, policy_file::SHIPPED.as_bytes()),
+    };
+    read.map(|policy| (policy, file.display().to_string())).map_err(|problems| {
+        eprintln!("{problems}");
+        Exit::Configuration
+    })
 }
 
 /// The exit that stands for what became of writing; standard error says why it failed.

@@ -14,6 +14,7 @@ use self::routes::Routes;
 use super::canonical::FieldPattern;
 use super::path::{Api, Target};
 
+pub use self::code::{Code, Severity};
 pub use self::problem::Problem;
 pub use self::scope::{ScopeAlias, Scopes};
 pub use self::template::Pattern;
@@ -22,11 +23,15 @@ pub use self::words::{
     Class, ClientKey, Indeterminate, Merge, Mode, Otherwise, StoreDown, Uuid4Keys,
 };
 
+mod code;
+pub mod coverage;
 pub mod diff;
 mod document;
 mod duration;
 mod expect;
+pub mod lint;
 pub mod near;
+pub mod operations;
 mod problem;
 mod routes;
 mod rule;

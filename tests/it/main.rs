@@ -22,6 +22,7 @@ mod ledger_redis;
 mod lifecycle;
 #[cfg(feature = "seams")]
 mod mistakes;
+mod operation_fields;
 mod pods;
 mod policy;
 mod policy_guide;
