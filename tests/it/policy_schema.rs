@@ -145,6 +145,7 @@ fn what_an_editor_can_see_is_marked() {
     for wrong in [
         "mode = \"enforce\"".to_owned(),
         "version = 2".to_owned(),
+        "version = 1\nallow = [\"twins-on-batch\"]".to_owned(),
         "version = 1\nmode = \"watch\"".to_owned(),
         "version = 1\n[rule]\nname = \"a\"".to_owned(),
         "version = 1\n[[rule]]\nname = \"a\"\nclass = \"pass\"".to_owned(),
@@ -196,6 +197,7 @@ fn what_is_in_order_is_not_marked() {
         }
     }
     right.push(format!("{SCOPE}keys = [\"{}\", \"{}\"]\n", "0a".repeat(32), "0B".repeat(32)));
+    right.push(rule("class = \"pass\"\nallow = [\"unknown-path POST /v1/x: Stripe has it\"]"));
     right.push(rule("class = \"pass\"").replace("POST /v1/charges", "* /v1/{a}/**"));
     let tested = "[[test]]\nrequest = \"POST /v1/charges?a=b\"\n";
     for expect in ["rule = \"a\"", "class = \"critical\"", "identity = \"call\""] {
