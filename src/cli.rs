@@ -59,8 +59,7 @@ pub enum Command {
     /// Say how a request would be judged, and why. Nothing is sent.
     #[command(after_help = Explain::EXAMPLES)]
     Explain(Explain),
-    /// Work on policy files: what they make of all that Stripe has, what an edit changes, the log of
-    /// their loads.
+    /// Work on policy files: what they make of all that Stripe has, what an edit changes.
     #[command(after_help = Policy::EXAMPLES)]
     Policy(Policy),
     /// Make a secret for the settings.

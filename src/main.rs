@@ -54,7 +54,6 @@ async fn run(command: Command) -> Exit {
             Ok(settings) => cli::explain::run(&args, &settings, &mut io::stdout()).await,
             Err(exit) => exit,
         },
-        Command::Policy(args) => cli::policy::run(&args, &mut io::stdout()),
         Command::Keygen(_) => done(&cli::keygen::run(&mut io::stdout(), &mut io::stderr())),
         Command::Ops(args) => match load(args.settings.as_deref()) {
             Ok(settings) => match cli::ops::run(&args, &settings, &mut io::stdout()).await {
@@ -117,14 +116,13 @@ fn check(args: &cli::Check) -> Exit {
 }
 
 fn policy(args: &cli::policy::Policy) -> Exit {
-    match &args.action {
-        PolicyAction::Audit(args) => cli::policy::audit::run(args, &mut io::stdout()),
-        PolicyAction::Schema(args) => cli::policy::schema::run(args, &mut io::stdout()),
-        PolicyAction::Diff(args) => cli::policy::diff::run(args, &mut io::stdout()),
-        PolicyAction::Coverage(args) => match load(args.settings.as_deref()) {
-            Ok(settings) => cli::policy::coverage::run(args, &settings, &mut io::stdout()),
-            Err(exit) => exit,
-        },
+    let needed = match &args.action {
+        PolicyAction::Coverage(args) => args.settings.as_deref(),
+        PolicyAction::Audit(_) | PolicyAction::Diff(_) | PolicyAction::Schema(_) => None,
+    };
+    match load(needed) {
+        Ok(settings) => cli::policy::run(args, &settings, &mut io::stdout()),
+        Err(exit) => exit,
     }
 }
 

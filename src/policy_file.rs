@@ -35,8 +35,8 @@ mod watching;
 /// The policy that ships with payonce, `config/policy.toml`.
 pub const SHIPPED: &str = include_str!("../config/policy.toml");
 
-/// What [`SHIPPED`] is called where a path would stand.
-pub const SHIPPED_NAME: &str = "(the shipped policy)";
+/// What stands where a path would, if the policy comes from no file.
+pub const SHIPPED_AS: &str = "(the shipped policy)";
 
 /// How often the file is read again though nothing was heard of it.
 pub const REREAD_EVERY: Duration = Duration::from_secs(30);
@@ -116,7 +116,7 @@ pub struct PolicyFile {
 /// # Errors
 /// [`LoadError`] if `accept` says no.
 pub fn shipped(clock: Clock, accept: &Accept) -> Result<PolicyFile, LoadError> {
-    let path = Path::new(SHIPPED_NAME);
+    let path = Path::new(SHIPPED_AS);
     let policy = parse(path, SHIPPED.as_bytes())?;
     match accept(&policy) {
         Ok(()) => Ok(PolicyFile::fixed(policy, clock)),
@@ -203,7 +203,7 @@ impl PolicyFile {
     }
 
     fn shown(&self) -> &Path {
-        self.path.as_deref().unwrap_or(Path::new(SHIPPED_NAME))
+        self.path.as_deref().unwrap_or(Path::new(SHIPPED_AS))
     }
 
     /// Has `prepare` done with every new policy before it is in force. To be said once.

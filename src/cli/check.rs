@@ -57,7 +57,7 @@ pub fn run(args: &Check, settings: &Settings, out: &mut impl Write) -> io::Resul
 
 impl Checked {
     fn of(path: Option<&Path>, trusted: &TrustedKeys, store: Option<Store>) -> Self {
-        let file = path.unwrap_or(Path::new(policy_file::SHIPPED_NAME));
+        let file = path.unwrap_or(Path::new(policy_file::SHIPPED_AS));
         let read =
             match path {
                 Some(path) => policy_file::read_signed(path, trusted),

@@ -33,7 +33,7 @@ there. The log is not secret, and not signed: who may write it can write all of 
 }
 
 /// Looks through the log and writes what it says to `out`.
-pub fn run(args: &Audit, out: &mut impl Write) -> Exit {
+pub(super) fn run(args: &Audit, out: &mut impl Write) -> Exit {
     let log = match File::open(&args.file) {
         Ok(log) => BufReader::new(log),
         Err(error) => {

@@ -1,10 +1,8 @@
 //! `payonce policy schema`: what may stand in a policy, for editors.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use clap::Args;
-
-use crate::cli::Exit;
 
 /// The JSON Schema that ships with payonce, `config/policy.schema.json`.
 pub const SCHEMA: &str = include_str!("../../../config/policy.schema.json");
@@ -22,6 +20,9 @@ The schema says what may stand where. What a rule means `payonce check` knows.";
 }
 
 /// Writes the schema to `out`.
-pub fn run(_args: &Schema, out: &mut impl Write) -> Exit {
-    super::written(out.write_all(SCHEMA.as_bytes()), Exit::Done)
+///
+/// # Errors
+/// Only of `out`.
+pub fn run(_args: &Schema, out: &mut impl Write) -> io::Result<()> {
+    out.write_all(SCHEMA.as_bytes())
 }
