@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use crate::admin;
 use crate::chance::Chance;
+use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::decide::operation::table;
 use crate::decide::outcome;
@@ -191,6 +192,7 @@ impl Assembly {
             notes: Notes::default(),
             clock: clock.clone(),
             chance: Chance::System,
+            clients: Clients::new(settings.clients.releases.clone(), metrics.clone()),
             metrics: metrics.clone(),
             config: exchange_config(&settings),
         };

@@ -2,9 +2,10 @@
 //!
 //! Read in this order: [`path`] and [`policy`] say which rule a request falls to; [`canonical`]
 //! what its body means; [`digest`] and [`identity`] which operation it is; [`key`] which idempotency key goes
-//! upstream; [`operation`] what to do with what the ledger holds; [`outcome`] what an answer
-//! means; [`retry`] whether to ask again.
+//! upstream, and [`agent`] whose keys have which shape; [`operation`] what to do with what the ledger
+//! holds; [`outcome`] what an answer means; [`retry`] whether to ask again.
 
+pub mod agent;
 pub mod canonical;
 pub mod digest;
 pub mod identity;

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::chance::Chance;
+use crate::clients::Clients;
 use crate::clock::{Clock, Timestamp};
 use crate::decide::digest::Secret;
 use crate::decide::identity::Kind;
@@ -42,6 +43,7 @@ use crate::upstream::{Body, Upstream};
 
 mod asked;
 mod claim;
+mod client;
 mod drive;
 mod look;
 mod other;
@@ -53,6 +55,7 @@ mod write;
 use asked::Unbuffered;
 pub use asked::{Asked, Other};
 pub(crate) use asked::{By, Credentials, Reading, remembered};
+pub use client::WARNING;
 pub(crate) use look::Seen;
 pub use write::Write;
 
@@ -134,6 +137,8 @@ pub struct Rooms<L, U> {
     pub clock: Clock,
     /// The random numbers.
     pub chance: Chance,
+    /// Who asks.
+    pub clients: Clients,
     /// The counters.
     pub metrics: Metrics,
     /// The settings.
@@ -167,9 +172,12 @@ impl<L: Ledger, U: Upstream> Serve for Exchange<L, U> {
             catch_up.await;
         }
         let policy = self.policies.current();
-        let handled = Box::pin(self.handle(parts, body, &conn, &policy, arrived)).await;
-        let response =
+        let mut warning = client::Warning::default();
+        let handled =
+            Box::pin(self.handle(parts, body, &conn, &policy, arrived, &mut warning)).await;
+        let mut response =
             judged_by(&policy, handled.map_err(|refusal| self.refuse(&refusal, &policy)));
+        warning.attach(response.headers_mut());
         self.metrics.request(&method, response.status(), self.clock.now().since(arrived));
         response
     }
@@ -195,9 +203,11 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         conn: &Connection,
         policy: &Policy,
         arrived: Timestamp,
+        warning: &mut client::Warning,
     ) -> Result<Response<Body>, Refusal> {
         let head = Head::check(parts)?;
         let rule = Arc::clone(policy.judge(&head.method, &head.target));
+        self.client(&head.method, &head.headers, policy, warning)?;
         let credentials = Credentials::of(&head.headers);
         if self.config.bypass || policy.mode() == Mode::Observe {
             return self.unenforced(head, body, conn, policy, &rule, credentials, arrived).await;

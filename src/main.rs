@@ -55,16 +55,25 @@ async fn run(command: Command) -> Exit {
             Err(exit) => exit,
         },
         Command::Keygen(_) => done(&cli::keygen::run(&mut io::stdout(), &mut io::stderr())),
-        Command::Ops(args) => match load(args.settings.as_deref()) {
-            Ok(settings) => match cli::ops::run(&args, &settings, &mut io::stdout()).await {
-                Ok(()) => Exit::Done,
-                Err(failure) => {
-                    eprintln!("{failure}");
-                    failure.exit()
-                }
-            },
+        Command::Clients(args) => match load(args.settings.as_deref()) {
+            Ok(settings) => told(cli::clients::run(&args, &settings, &mut io::stdout()).await),
             Err(exit) => exit,
         },
+        Command::Ops(args) => match load(args.settings.as_deref()) {
+            Ok(settings) => told(cli::ops::run(&args, &settings, &mut io::stdout()).await),
+            Err(exit) => exit,
+        },
+    }
+}
+
+/// What a running payonce answered, or why it did not.
+fn told(asked: Result<(), cli::ops::OpsFailure>) -> Exit {
+    match asked {
+        Ok(()) => Exit::Done,
+        Err(failure) => {
+            eprintln!("{failure}");
+            failure.exit()
+        }
     }
 }
 

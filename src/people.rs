@@ -13,6 +13,7 @@ use crate::admin::judge::{Around, Judgement, Question};
 use crate::admin::{
     Detail, Health, Operations, OpsError, Readiness, Resolution, Resolved, State, Summary,
 };
+use crate::clients::list::List;
 use crate::decide::digest::{OperationId, key_digest};
 use crate::decide::identity::Kind;
 use crate::decide::operation::Retention;
@@ -136,6 +137,11 @@ impl<L: Ledger, U: Upstream> Operations for People<L, U> {
             Some(held) => Ok(Some(detail(held.id, &read(&held)?))),
             None => Ok(None),
         }
+    }
+
+    fn clients(&self) -> List {
+        let policy = self.policy.current();
+        self.exchange.clients.list(&policy, self.exchange.clock.now())
     }
 
     async fn judge(&self, id: &str, asked: &Question) -> Result<Option<Judgement>, OpsError> {

@@ -6,6 +6,7 @@
 //! reads the environment.
 
 mod checked;
+mod clients;
 mod files;
 mod layers;
 mod other_secrets;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::decide::agent::Releases;
 use crate::ledger::redis::{Login, Node, Topology};
 use crate::policy_file::signature::TrustedKeys;
 
@@ -45,6 +47,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Where the policy is.
     pub policy: Policy,
+    /// What is known of clients.
+    pub clients: Clients,
     /// From what keys are derived; `None`: from each request's API key.
     pub secret: Option<Secret>,
     /// What `secret` was before, or will be.
@@ -249,6 +253,13 @@ pub struct Policy {
     pub audit_log: Option<PathBuf>,
     /// Whether a policy is taken only once that is written.
     pub audit_required: bool,
+}
+
+/// What is known of clients.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// The table of SDK releases; without a file, the one that payonce is shipped with.
+    pub releases: Releases,
 }
 
 /// Who may ask the admin port.

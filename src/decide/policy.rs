@@ -14,15 +14,17 @@ use self::routes::Routes;
 use super::canonical::FieldPattern;
 use super::path::{Api, Target};
 
+pub use self::client::{Asker, ClientRule, When, worst};
 pub use self::code::{Code, Severity};
 pub use self::problem::Problem;
 pub use self::scope::{ScopeAlias, Scopes};
 pub use self::template::Pattern;
 pub use self::way::{UnreadableWay, Way};
 pub use self::words::{
-    Class, ClientKey, Indeterminate, Merge, Mode, Otherwise, StoreDown, Uuid4Keys,
+    Class, ClientAction, ClientKey, Indeterminate, Merge, Mode, Otherwise, StoreDown, Uuid4Keys,
 };
 
+mod client;
 mod code;
 pub mod coverage;
 pub mod diff;
@@ -58,6 +60,7 @@ pub struct Policy {
     routes: Routes,
     default_writes: Arc<Rule>,
     not_critical: Arc<Rule>,
+    clients: Vec<ClientRule>,
     tests: usize,
 }
 
@@ -139,6 +142,12 @@ impl Policy {
     #[must_use]
     pub fn rules(&self) -> &[Arc<Rule>] {
         &self.rules
+    }
+
+    /// The `[[client]]`s of the file, in its order.
+    #[must_use]
+    pub fn clients(&self) -> &[ClientRule] {
+        &self.clients
     }
 
     /// How many `[[test]]`s the file has; all of them held.

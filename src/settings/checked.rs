@@ -42,6 +42,7 @@ pub(super) fn read(r: &mut Reader) -> Settings {
         retry: retry(r),
         limits: limits(r),
         policy: policy::read(r),
+        clients: super::clients::read(r),
         secret: r.secret("secret.file", "secret.value", 32),
         other_secrets: other_secrets::read(r),
         admin: admin(r, listen.admin, &store.path),

@@ -6,6 +6,7 @@ mod admin;
 mod bad_input;
 mod chaos;
 mod cli;
+mod clients;
 mod delivery;
 mod demo;
 mod drain;
