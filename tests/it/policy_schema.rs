@@ -19,8 +19,9 @@ use super::running::run;
 const SCHEMA: &str = include_str!("../../config/policy.schema.json");
 
 /// Every table of a policy: where its schema stands, and a policy that ends within such a table.
-const TABLES: [(&str, &str); 5] = [
+const TABLES: [(&str, &str); 6] = [
     ("", "version = 1\n"),
+    ("/$defs/client", "version = 1\n[[client]]\n"),
     ("/$defs/rule", "version = 1\n[[rule]]\n"),
     ("/$defs/scope", "version = 1\n[[scope]]\n"),
     ("/$defs/test", "version = 1\n[[test]]\n"),
@@ -130,6 +131,8 @@ fn the_shipped_policy_is_one() {
     assert_eq!(Schema::compiled().refuses(SHIPPED), None);
 }
 
+const CLIENT: &str = "version = 1\n[[client]]\nname = \"a\"\naction = \"warn\"\n";
+
 const SCOPE: &str = "version = 1\n[[scope]]\nname = \"acme\"\n";
 
 /// A policy of one rule with these lines in it.
@@ -164,6 +167,8 @@ fn what_an_editor_can_see_is_marked() {
         rule(&format!(
             "{content}distinguishes = [\"a\"]\nmerge = \"twins\"\nrepeat_window = \"1d\""
         )),
+        format!("{CLIENT}sdk = \"phyton\"\n"),
+        format!("{CLIENT}sdk = \"go\"\nolder_than = \"1y\"\n"),
         format!("{SCOPE}keys = []\n"),
         format!("{SCOPE}keys = [\"sk_live_1\"]\n"),
         format!("{SCOPE}keys = [\"{0}\", \"{0}\"]\n", "0a".repeat(32)),
@@ -196,6 +201,12 @@ fn what_is_in_order_is_not_marked() {
             right.push(rule(&format!("class = \"critical\"\n{identity}\n{more}")));
         }
     }
+    for about in
+        ["\"go\"\nfrom = \"80\"\nbelow = \"82.1\"", "[\"go\", \"php\"]", "\"*\"\ncaller = \"a\""]
+    {
+        right.push(format!("{CLIENT}sdk = {about}\nmessage = \"update it\"\n"));
+    }
+    right.push(format!("{CLIENT}sdk = \"unknown\"\nolder_than = \"1 year\"\ncaller = [\"a\"]\n"));
     right.push(format!("{SCOPE}keys = [\"{}\", \"{}\"]\n", "0a".repeat(32), "0B".repeat(32)));
     right.push(rule("class = \"pass\"\nallow = [\"unknown-path POST /v1/x: Stripe has it\"]"));
     right.push(rule("class = \"pass\"").replace("POST /v1/charges", "* /v1/{a}/**"));
