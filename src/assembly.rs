@@ -16,7 +16,7 @@ use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::decide::operation::table;
 use crate::decide::outcome;
-use crate::decide::policy::Policy;
+use crate::decide::policy::{Policy, Recording};
 use crate::exchange::{Exchange, Rooms};
 use crate::inflight::Inflight;
 use crate::ledger::embedded::OpenError;
@@ -24,6 +24,7 @@ use crate::ledger::redis;
 use crate::ledger::{AnyLedger, Ledger};
 use crate::metrics::Metrics;
 use crate::notes::Notes;
+use crate::observer::Observer;
 use crate::people::People;
 use crate::policy_file::{LoadError, PolicyFile};
 use crate::recent::Recent;
@@ -41,7 +42,9 @@ mod parts;
 
 pub use parts::acceptable;
 pub(crate) use parts::exchange_config;
-use parts::{audit, audited_policy, forwarder, open_ledger, server_config, upstream_config};
+use parts::{
+    audit, audited_policy, forwarder, open_ledger, recorder, server_config, upstream_config,
+};
 
 /// Why payonce does not start. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +85,14 @@ pub enum StartError {
         /// What the system says.
         why: std::io::Error,
     },
+    /// Decisions cannot be written down where the settings say.
+    #[error("record.path: {} cannot be written to: {why}", path.display())]
+    Record {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system says.
+        why: std::io::Error,
+    },
     /// The admin token cannot be made.
     #[error(
         "admin.token_file: the admin token cannot be written{}: {why}; name a token file, or set \
@@ -106,6 +117,7 @@ impl StartError {
             | Self::Redis(_)
             | Self::Bind(_)
             | Self::Port { .. }
+            | Self::Record { .. }
             | Self::Token { .. } => false,
         }
     }
@@ -178,6 +190,7 @@ impl Assembly {
             None => None,
             Some(address) => Some(listen("listen.health", address).await?),
         };
+        let observer = Observer::new(metrics.clone(), recorder(&settings, &metrics)?);
         let bytes = InFlightBytes::new(settings.limits.bytes_in_flight);
         let rooms = Rooms {
             forwarder: forwarder(&settings, upstream, &clock, &bytes, &shutdown, &metrics),
@@ -190,6 +203,7 @@ impl Assembly {
             bytes,
             unwritten: Unwritten::default(),
             notes: Notes::default(),
+            observer,
             clock: clock.clone(),
             chance: Chance::System,
             clients: Clients::new(settings.clients.releases.clone(), metrics.clone()),
@@ -292,8 +306,24 @@ impl Assembly {
             file = source.map_or_else(|| "(shipped)".to_owned(), |path| path.to_string()),
             "policy is in force"
         );
+        self.announce_record();
         for warning in &self.settings.warnings {
             warn!("{warning}");
+        }
+    }
+
+    /// Says whether decisions are written down, and what is missing if they are half wanted.
+    fn announce_record(&self) {
+        let wanted = self.policy.current().recording() == Recording::Decisions;
+        match (&self.settings.record.path, wanted) {
+            (Some(path), true) => info!(path = %path.display(), "decisions are recorded"),
+            (Some(_), false) => {
+                info!("record.path is set, and nothing is recorded: the policy does not say so");
+            }
+            (None, true) => {
+                warn!("the policy says record = \"decisions\", and record.path is not set");
+            }
+            (None, false) => {}
         }
     }
 
@@ -341,6 +371,9 @@ impl Assembly {
                 notes,
                 "single calls whose outcome is unknown are noted in the log alone from here"
             );
+        }
+        if let Some(recorder) = exchange.observer.recorder() {
+            recorder.close().await;
         }
         done.cancel();
         aside.drained().await;

@@ -8,6 +8,7 @@ pub mod keygen;
 pub mod ops;
 mod page;
 pub mod policy;
+pub mod report;
 pub mod serve;
 mod table;
 
@@ -21,6 +22,7 @@ use http::{HeaderName, HeaderValue, Method};
 
 pub use self::clients::Clients;
 pub use self::policy::Policy;
+pub use self::report::Report;
 
 const CODES: &str = "Exit codes:
   0    done
@@ -61,9 +63,12 @@ pub enum Command {
     /// Say how a request would be judged, and why. Nothing is sent.
     #[command(after_help = Explain::EXAMPLES)]
     Explain(Explain),
-    /// Work on policy files: what they make of all that Stripe has, what an edit changes.
+    /// Work on policy files: what they make of Stripe's operations and of recorded requests.
     #[command(after_help = Policy::EXAMPLES)]
     Policy(Policy),
+    /// Add up what was recorded: suspected duplicates, by operation and caller, with amounts.
+    #[command(after_help = Report::EXAMPLES)]
+    Report(Report),
     /// Make a secret for the settings.
     #[command(after_help = Keygen::EXAMPLES)]
     Keygen(Keygen),

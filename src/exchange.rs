@@ -32,6 +32,7 @@ use crate::inflight::{Entered, Inflight, NoSeat, Seat, Standing, Table};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::notes::Notes;
+use crate::observer::Observer;
 use crate::recent::Recent;
 use crate::refusal::Refusal;
 use crate::request::{Head, InFlightBytes};
@@ -42,6 +43,7 @@ use crate::unwritten::Unwritten;
 use crate::upstream::{Body, Upstream};
 
 mod asked;
+mod caller;
 mod claim;
 mod client;
 mod drive;
@@ -50,6 +52,7 @@ mod other;
 mod pass;
 mod settle;
 mod tell;
+mod witness;
 mod write;
 
 use asked::Unbuffered;
@@ -109,6 +112,8 @@ pub struct Config {
     pub body_bytes: usize,
     /// Everything passes, but what is open or recent keeps its key.
     pub bypass: bool,
+    /// Who asks, where a request does not say.
+    pub caller: Option<String>,
 }
 
 /// The rooms that a journey passes.
@@ -133,6 +138,8 @@ pub struct Rooms<L, U> {
     pub unwritten: Unwritten<Write>,
     /// Calls that people should check.
     pub notes: Notes,
+    /// Who looks on, and writes down.
+    pub observer: Observer,
     /// The time.
     pub clock: Clock,
     /// The random numbers.
@@ -172,15 +179,27 @@ impl<L: Ledger, U: Upstream> Serve for Exchange<L, U> {
             catch_up.await;
         }
         let policy = self.policies.current();
-        let mut warning = client::Warning::default();
-        let handled =
-            Box::pin(self.handle(parts, body, &conn, &policy, arrived, &mut warning)).await;
-        let mut response =
-            judged_by(&policy, handled.map_err(|refusal| self.refuse(&refusal, &policy)));
-        warning.attach(response.headers_mut());
+        let mut beside = Beside::default();
+        let handled = Box::pin(self.handle(parts, body, &conn, &policy, arrived, &mut beside));
+        let handled = handled.await.map_err(|refusal| {
+            beside.witness.refused(&refusal);
+            self.refuse(&refusal, &policy)
+        });
+        let mut response = judged_by(&policy, handled);
+        beside.warning.attach(response.headers_mut());
+        let response = beside.witness.answered(response, &conn, &self.tasks);
         self.metrics.request(&method, response.status(), self.clock.now().since(arrived));
         response
     }
+}
+
+/// What is learnt of a request beside its answer.
+#[derive(Default)]
+struct Beside {
+    /// What its SDK is told.
+    warning: client::Warning,
+    /// What is observed and written down of it.
+    witness: witness::Witness,
 }
 
 /// What a visit to a table in flight came to.
@@ -203,14 +222,18 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         conn: &Connection,
         policy: &Policy,
         arrived: Timestamp,
-        warning: &mut client::Warning,
+        beside: &mut Beside,
     ) -> Result<Response<Body>, Refusal> {
         let head = Head::check(parts)?;
         let rule = Arc::clone(policy.judge(&head.method, &head.target));
-        self.client(&head.method, &head.headers, policy, warning)?;
+        self.client(&head.method, &head.headers, policy, &mut beside.warning)?;
         let credentials = Credentials::of(&head.headers);
-        if self.config.bypass || policy.mode() == Mode::Observe {
-            return self.unenforced(head, body, conn, policy, &rule, credentials, arrived).await;
+        beside.witness = self.witness(policy, &rule, &head, arrived);
+        let witness = &mut beside.witness;
+        if self.config.bypass || policy.mode_of(&rule) == Mode::Observe {
+            return self
+                .unenforced(head, body, conn, policy, &rule, credentials, arrived, witness)
+                .await;
         }
         match rule.class {
             Class::Refuse => return Err(Refusal::ByPolicy { rule: rule.name.clone() }),
@@ -237,6 +260,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             }
         };
         let mut asked = self.identify(&head, &body, &credentials, policy, &rule, arrived)?;
+        witness.identified(&mut asked);
         if !self.recall(&mut asked) && rule.class == Class::Pass {
             return match self.open_elsewhere(&asked).await {
                 Some(former) => self.enforce(former, conn).await,

@@ -20,6 +20,8 @@
 //!    ledger did not take yet.
 //! 4. [`forward`] makes the attempts of one exchange; [`upstream`] holds the connections and the
 //!    evidence of what left; [`passthrough`] hands on what is not critical.
+//!    [`observer`] counts what would have been done where payonce only looks on, and [`recording`]
+//!    writes down what was decided.
 //! 5. [`clients`] knows which SDKs ask; [`server`], [`request`], [`delivery`], [`respond`],
 //!    [`refusal`] are the client's side.
 //! 6. [`settings`], [`policy_file`] with its [`audit`] log, [`assembly`] start it; [`ways`] tells
@@ -48,10 +50,12 @@ pub mod inflight;
 pub mod ledger;
 pub mod metrics;
 pub mod notes;
+pub mod observer;
 pub mod passthrough;
 pub mod people;
 pub mod policy_file;
 pub mod recent;
+pub mod recording;
 pub mod refusal;
 pub mod request;
 pub mod respond;

@@ -54,6 +54,13 @@ async fn run(command: Command) -> Exit {
             Ok(settings) => cli::explain::run(&args, &settings, &mut io::stdout()).await,
             Err(exit) => exit,
         },
+        Command::Report(args) => match load(args.settings.as_deref()) {
+            Ok(settings) => {
+                let now = clock::Clock::System.now();
+                cli::report::run(&args, &settings, now, &mut io::stdout())
+            }
+            Err(exit) => exit,
+        },
         Command::Keygen(_) => done(&cli::keygen::run(&mut io::stdout(), &mut io::stderr())),
         Command::Clients(args) => match load(args.settings.as_deref()) {
             Ok(settings) => told(cli::clients::run(&args, &settings, &mut io::stdout()).await),
@@ -127,6 +134,7 @@ fn check(args: &cli::Check) -> Exit {
 fn policy(args: &cli::policy::Policy) -> Exit {
     let needed = match &args.action {
         PolicyAction::Coverage(args) => args.settings.as_deref(),
+        PolicyAction::Replay(args) => args.settings.as_deref(),
         PolicyAction::Audit(_) | PolicyAction::Diff(_) | PolicyAction::Schema(_) => None,
     };
     match load(needed) {

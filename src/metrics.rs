@@ -53,6 +53,8 @@ struct Inner {
     policy_refused: Counter,
     policy_audit_failed: Counter,
     in_flight: Gauge,
+    findings: Counters<2>,
+    records: Counters<1>,
     requests: Durations<2>,
 }
 
@@ -191,6 +193,18 @@ impl Metrics {
                 r,
                 "policy_audit_failed",
                 "Loads of the policy that the audit log did not take",
+            ),
+            findings: Counters::register(
+                r,
+                "observed_findings",
+                "What observing requests brought to light, by rule and kind",
+                ["rule", "kind"],
+            ),
+            records: Counters::register(
+                r,
+                "record_lines",
+                "Lines for the record of decisions, by what became of them",
+                ["result"],
             ),
             in_flight: gauge(r, "operations_in_flight", "Critical operations in flight"),
             registry: all,
@@ -332,6 +346,18 @@ impl Metrics {
     /// A load of the policy could not be written to the audit log.
     pub fn policy_audit_failed(&self) {
         self.0.policy_audit_failed.inc();
+    }
+
+    /// Observing a request brought this to light: a finding, or `missing_key`.
+    pub fn finding(&self, rule: &str, kind: &'static str) {
+        self.bound(self.0.findings.add([rule.into(), kind.into()]));
+    }
+
+    /// A line for the record was `written`, `dropped` or `failed`.
+    pub fn record_lines(&self, result: &'static str, lines: usize) {
+        for _ in 0..lines {
+            self.0.records.add([result.into()]);
+        }
     }
 
     /// A critical operation is in flight until the guard is dropped.

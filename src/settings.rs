@@ -49,6 +49,8 @@ pub struct Settings {
     pub policy: Policy,
     /// What is known of clients.
     pub clients: Clients,
+    /// Where decisions are written down.
+    pub record: Record,
     /// From what keys are derived; `None`: from each request's API key.
     pub secret: Option<Secret>,
     /// What `secret` was before, or will be.
@@ -106,6 +108,8 @@ pub struct Listen {
     pub admin: Option<SocketAddr>,
     /// For probes and metrics.
     pub health: Option<SocketAddr>,
+    /// Who asks, where a request does not say.
+    pub caller: Option<String>,
 }
 
 /// The provider's hosts as origins (`https://api.stripe.com`, no path, no final slash), and the way
@@ -260,6 +264,15 @@ pub struct Policy {
 pub struct Clients {
     /// The table of SDK releases; without a file, the one that payonce is shipped with.
     pub releases: Releases,
+}
+
+/// Where decisions are written down, if the policy says `record = "decisions"`.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The file; `None`: nowhere. The one before it stands beside it with `.1` at its end.
+    pub path: Option<PathBuf>,
+    /// How large the file becomes before the next is begun, in bytes.
+    pub max_size: usize,
 }
 
 /// Who may ask the admin port.

@@ -19,6 +19,7 @@
 //! | `object_id`, `request_id` | Stripe's |
 //! | `degraded` | why safety was less than usual |
 //! | `duration_ms` | from the request's head to the answer's |
+//! | `finding`, `would`, `before` | where payonce only observes: what came to light, what it would have done, what was known |
 //!
 //! Never a field: a key, a body or a part of one, an `Authorization`, a client's address beyond
 //! loopback or network.

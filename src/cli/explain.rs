@@ -236,7 +236,7 @@ impl<'a> Question<'a> {
         if self.settings.policy.bypass {
             say("policy.bypass is on: nothing new is protected until it is off again");
         }
-        if self.policy.mode() == Mode::Observe && critical {
+        if self.policy.mode_of(rule) == Mode::Observe && critical {
             say("mode = \"observe\": it is forwarded unchanged, and this is what would be done");
         }
         if critical && body > self.settings.limits.body {

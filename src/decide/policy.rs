@@ -21,7 +21,8 @@ pub use self::scope::{ScopeAlias, Scopes};
 pub use self::template::Pattern;
 pub use self::way::{UnreadableWay, Way};
 pub use self::words::{
-    Class, ClientAction, ClientKey, Indeterminate, Merge, Mode, Otherwise, StoreDown, Uuid4Keys,
+    Class, ClientAction, ClientKey, Indeterminate, Merge, Mode, Otherwise, Recording, StoreDown,
+    Uuid4Keys,
 };
 
 mod client;
@@ -52,6 +53,7 @@ const VERSION_DIGITS: usize = 12;
 #[derive(Debug)]
 pub struct Policy {
     mode: Mode,
+    recording: Recording,
     uuid4_keys: Uuid4Keys,
     hash: String,
     way: String,
@@ -96,10 +98,22 @@ impl Policy {
         })
     }
 
-    /// Whether anything is done, or only reported.
+    /// Whether anything is done, or only reported, where a rule does not say otherwise.
     #[must_use]
     pub const fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Whether what `rule` says is done, or only reported: its own word, else the file's.
+    #[must_use]
+    pub fn mode_of(&self, rule: &Rule) -> Mode {
+        rule.mode.unwrap_or(self.mode)
+    }
+
+    /// Whether judged requests are written down.
+    #[must_use]
+    pub const fn recording(&self) -> Recording {
+        self.recording
     }
 
     /// Who a `UUIDv4` key is taken to come from.
@@ -187,8 +201,10 @@ pub fn version_in(hash: &str) -> &str {
 pub struct Rule {
     /// Its name: unique in the file, fit for logs and metric labels.
     pub name: String,
-    /// What becomes of the requests. Whatever follows is for [`Class::Critical`] alone.
+    /// What becomes of the requests. Whatever follows is for [`Class::Critical`] alone, but `mode`.
     pub class: Class,
+    /// Whether it is done, or only reported; `None`: as the file says.
+    pub mode: Option<Mode>,
     /// Whether the application must choose a key.
     pub client_key: ClientKey,
     /// What makes two requests the same operation, beside header and own key.
@@ -215,6 +231,7 @@ impl Rule {
         Self {
             name,
             class,
+            mode: None,
             client_key: ClientKey::Optional,
             identity: IdentityRule::Call,
             distinguishes: Vec::new(),

@@ -10,6 +10,7 @@ use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, Uri};
 use zeroize::Zeroizing;
 
+use super::caller::caller;
 use super::{Config, Exchange, OtherSecret};
 use crate::clock::Timestamp;
 use crate::decide::agent;
@@ -23,6 +24,7 @@ use crate::decide::operation::record::About;
 use crate::decide::operation::table::Ask;
 use crate::decide::path::Api;
 use crate::decide::policy::{Indeterminate, Policy, Rule, Scopes, Uuid4Keys};
+use crate::decide::traffic::{Heard, Said};
 use crate::forward::{IDEMPOTENCY_KEY, Message};
 use crate::ledger::{KeyDigest, Ledger, RecordId};
 use crate::refusal::Refusal;
@@ -224,6 +226,8 @@ pub struct Asked {
     pub hint: Option<CallHint>,
     /// What people want to know.
     pub about: About,
+    /// What is written down of it, if anything is.
+    pub(super) said: Option<Box<Said>>,
     pub(super) secret: Secret,
     /// Its other identities, nearest first.
     pub(super) others: Vec<Other>,
@@ -289,6 +293,7 @@ impl Asked {
             recalled: self.recalled.clone(),
             hint: self.hint,
             about: self.about.clone(),
+            said: None,
             secret: other.secret.clone(),
             others,
             today: other.today,
@@ -376,6 +381,17 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let by = By { secret: &secret, scope, uuid4_keys: policy.uuid4_keys(), rule };
         let identified = reading.recognise(&self.config, head, credentials, &by, nonce)?;
         remembered(&identified, head.target.api(), self.ledger.never_forgets())?;
+        let of = || Heard {
+            secret: &secret,
+            scope: &scope,
+            path: head.target.raw_path(),
+            client_key: reading.client_key.as_ref(),
+            agent: head.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()),
+            header: reading.operation.as_deref(),
+            content: &reading.content,
+            fingerprint: &identified.fingerprint,
+        };
+        let said = self.records(policy).then(|| Box::new(Said::of(&of())));
         let others = self.others(head, &reading, credentials, policy, rule, &identified);
         let Reading { client_key, content, .. } = reading;
         let short = |name: &str| {
@@ -386,9 +402,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let about = About {
             rule: rule.name.clone(),
             policy: policy.version().to_owned(),
-            amount: short("amount"),
-            currency: short("currency"),
-            caller: caller(&head.headers),
+            // v2 has money as an object.
+            amount: short("amount").or_else(|| short("amount[value]")),
+            currency: short("currency").or_else(|| short("amount[currency]")),
+            caller: caller(&head.headers, self.config.caller.as_deref()),
             ..About::default()
         };
         let message = message(head, body.bytes().clone(), arrived)?;
@@ -400,6 +417,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             recalled: None,
             hint: credentials.hint(head),
             about,
+            said,
             secret,
             others,
             today: true,
@@ -484,13 +502,6 @@ pub(super) fn operation_header(headers: &HeaderMap) -> Result<Option<String>, Re
         return Err(Refusal::BadOperation);
     }
     Ok(Some(text.to_owned()))
-}
-
-/// `Payonce-Caller`: who asks, for people.
-pub(super) fn caller(headers: &HeaderMap) -> Option<String> {
-    const LONGEST: usize = 64;
-    let text = headers.get("payonce-caller")?.to_str().ok()?;
-    Some(text.chars().take(LONGEST).collect())
 }
 
 fn unidentified(why: Unidentified, rule: &Rule) -> Refusal {

@@ -8,7 +8,8 @@ use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
 use tracing::warn;
 
-use super::{Exchange, asked};
+use super::Exchange;
+use super::caller::caller;
 use crate::clients::Client;
 use crate::decide::agent::Day;
 use crate::decide::policy::{ClientAction, ClientRule, Mode, Policy, worst};
@@ -50,7 +51,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         warning: &mut Warning,
     ) -> Result<(), Refusal> {
         let now = self.clock.now();
-        let client = self.clients.meet(method, headers, || asked::caller(headers), now);
+        let caller = || caller(headers, self.config.caller.as_deref());
+        let client = self.clients.meet(method, headers, caller, now);
         if policy.clients().is_empty() {
             return Ok(());
         }

@@ -9,8 +9,8 @@ use secrecy::SecretString;
 
 use super::reader::Reader;
 use super::{
-    Admin, Limits, Listen, Log, LogFormat, LogLevel, Problem, Retry, Settings, Shutdown, Store,
-    StoreKind, Token, Upstream, other_secrets, policy, store,
+    Admin, Limits, Listen, Log, LogFormat, LogLevel, Problem, Record, Retry, Settings, Shutdown,
+    Store, StoreKind, Token, Upstream, other_secrets, policy, store,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -43,6 +43,10 @@ pub(super) fn read(r: &mut Reader) -> Settings {
         limits: limits(r),
         policy: policy::read(r),
         clients: super::clients::read(r),
+        record: Record {
+            path: r.path("record.path"),
+            max_size: r.size("record.max_size", 64 * KIB..=GIB),
+        },
         secret: r.secret("secret.file", "secret.value", 32),
         other_secrets: other_secrets::read(r),
         admin: admin(r, listen.admin, &store.path),
@@ -64,6 +68,7 @@ fn listen(r: &mut Reader) -> Listen {
         unix_socket: r.path("listen.unix_socket"),
         admin: r.address("listen.admin"),
         health: r.address("listen.health"),
+        caller: caller(r),
     };
     if let Some(address) = listen.admin.filter(|address| !address.ip().is_loopback()) {
         r.refuse("listen.admin", format!("must be a loopback address, is {address}"));
@@ -76,6 +81,15 @@ fn listen(r: &mut Reader) -> Listen {
         }
     }
     listen
+}
+
+fn caller(r: &mut Reader) -> Option<String> {
+    const PATH: &str = "listen.caller";
+    let name = r.optional(PATH, "a name, such as \"payments-worker\"")?;
+    if name.len() > 64 || !name.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
+        r.refuse(PATH, "must be at most 64 printable ASCII characters");
+    }
+    Some(name)
 }
 
 fn upstream(r: &mut Reader) -> Upstream {

@@ -30,6 +30,7 @@ use payonce::ledger::{
 };
 use payonce::metrics::Metrics;
 use payonce::notes::Notes;
+use payonce::observer::Observer;
 use payonce::recent::Recent;
 use payonce::request::InFlightBytes;
 use payonce::sandbox::{self, Effect, Fault, Sandbox, Seen};
@@ -296,6 +297,7 @@ impl<L: Ledger> World<L> {
             bytes: InFlightBytes::new(1 << 24),
             unwritten: Unwritten::default(),
             notes: Notes::default(),
+            observer: Observer::new(metrics.clone(), None),
             chance: Chance::System,
             clock: clock.clone(),
             clients: Clients::shipped(metrics.clone()).unwrap(),
@@ -308,6 +310,7 @@ impl<L: Ledger> World<L> {
                 lease,
                 body_bytes: settings.limits.body,
                 bypass: false,
+                caller: None,
             },
         });
         let config = ServerConfig {

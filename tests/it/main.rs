@@ -23,6 +23,7 @@ mod ledger_redis;
 mod lifecycle;
 #[cfg(feature = "seams")]
 mod mistakes;
+mod observe;
 mod operation_fields;
 mod pods;
 mod policy;

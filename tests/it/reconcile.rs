@@ -31,6 +31,7 @@ use payonce::ledger::{
 };
 use payonce::metrics::Metrics;
 use payonce::notes::Notes;
+use payonce::observer::Observer;
 use payonce::recent::Recent;
 use payonce::request::InFlightBytes;
 use payonce::server::{Address, Limits, Listen, Local, Server, ServerConfig, Shutdown, Tasks};
@@ -168,6 +169,7 @@ async fn start(ledger: &Arc<Flaky>, provider: &Provider) -> SocketAddr {
         bytes,
         unwritten: Unwritten::default(),
         notes: Notes::default(),
+        observer: Observer::new(metrics.clone(), None),
         chance: Chance::System,
         clock: clock.clone(),
         clients: Clients::shipped(metrics.clone()).unwrap(),
@@ -180,6 +182,7 @@ async fn start(ledger: &Arc<Flaky>, provider: &Provider) -> SocketAddr {
             lease: Duration::from_secs(15),
             body_bytes: 65_536,
             bypass: false,
+            caller: None,
         },
     });
     let at = Address::Tcp("127.0.0.1:0".parse().unwrap());

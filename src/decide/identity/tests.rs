@@ -77,6 +77,7 @@ fn rule(identity: IdentityRule) -> Rule {
     Rule {
         name: "charges".to_owned(),
         class: Class::Critical,
+        mode: None,
         client_key: ClientKey::Optional,
         identity,
         distinguishes: vec![FieldPattern::parse("customer").unwrap()],

@@ -10,7 +10,9 @@ use super::code::Code;
 use super::problem::{Problem, Report};
 use super::routes::Routes;
 use super::table::{Table, wrong_type};
-use super::{Class, Mode, Policy, Rule, Scopes, Uuid4Keys, Way, client, expect, lint, rule, scope};
+use super::{
+    Class, Mode, Policy, Recording, Rule, Scopes, Uuid4Keys, Way, client, expect, lint, rule, scope,
+};
 
 /// Comparing every rule with all before it is quadratic; this keeps a reload well under a second.
 const MOST_PATTERNS: usize = 5_000;
@@ -20,6 +22,7 @@ const KEYS: &[&str] = &[
     "mode",
     "default_writes",
     "uuid4_keys",
+    "record",
     "allow",
     "scope",
     "rule",
@@ -28,7 +31,7 @@ const KEYS: &[&str] = &[
 ];
 
 /// Keys and tables whose feature a later version has.
-const LATER_KEYS: &[&str] = &["guard", "record", "signature"];
+const LATER_KEYS: &[&str] = &["guard", "signature"];
 
 /// Reads a policy file's text.
 pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
@@ -53,6 +56,7 @@ pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
     version(&root, &mut report);
     let mode = root.choice(&mut report, "mode", &Mode::NAMES).unwrap_or_default();
     let uuid4_keys = root.choice(&mut report, "uuid4_keys", &Uuid4Keys::NAMES).unwrap_or_default();
+    let recording = root.choice(&mut report, "record", &Recording::NAMES).unwrap_or_default();
     let writes = root.choice(&mut report, "default_writes", &Class::NAMES);
     lint::allow::read(&root, &mut report);
     let scopes = scope::read(&root, &mut report);
@@ -61,6 +65,7 @@ pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
     let tests = expect::read(&root, &mut report);
     let mut policy = assemble(text, rules);
     policy.mode = mode;
+    policy.recording = recording;
     policy.uuid4_keys = uuid4_keys;
     policy.scopes = scopes;
     if let Some(class) = writes {
@@ -159,6 +164,7 @@ pub(super) fn assemble(text: &str, rules: Vec<Rule>) -> Policy {
     }
     Policy {
         mode: Mode::default(),
+        recording: Recording::default(),
         uuid4_keys: Uuid4Keys::default(),
         hash: super::hash_of(text.as_bytes()),
         way: String::new(),

@@ -178,6 +178,29 @@ mod reading {
     }
 
     #[test]
+    fn a_rules_own_mode_comes_before_that_of_the_file() {
+        let rules = |mode: &str| {
+            let rule = |name: &str, mode: &str| {
+                format!(
+                    "[[rule]]\nname = \"{name}\"\nmatch = [\"POST /v1/{name}\"]\nclass = \"critical\"\n{mode}"
+                )
+            };
+            let (a, b) = (rule("a", "mode = \"observe\"\n"), rule("b", "mode = \"enforce\"\n"));
+            let policy = policy(&format!(
+                "version = 1\n{mode}record = \"decisions\"\n{a}{b}{}",
+                rule("c", "")
+            ));
+            assert_eq!(policy.recording(), Recording::Decisions);
+            policy.rules().iter().map(|rule| policy.mode_of(rule)).collect::<Vec<_>>()
+        };
+        assert_eq!(rules(""), [Mode::Observe, Mode::Enforce, Mode::Enforce]);
+        assert_eq!(rules("mode = \"observe\"\n"), [Mode::Observe, Mode::Enforce, Mode::Observe]);
+        let pass = rule("match = [\"POST /v1/x\"]\nclass = \"pass\"\nmode = \"observe\"");
+        let problems = Policy::parse(&pass).unwrap_err();
+        assert!(problems[0].what.starts_with("`mode` has no effect"), "{:?}", problems[0].what);
+    }
+
+    #[test]
     fn the_version_is_a_digest_of_the_bytes() {
         assert_eq!(policy("version = 1").version(), version_of(b"version = 1"));
         assert_ne!(policy("version = 1").version(), policy("version = 1\n").version());

@@ -41,6 +41,19 @@ named! {
 }
 
 named! {
+    /// Whether judged requests are written down.
+    #[derive(Default)]
+    Recording {
+        /// They are not.
+        #[default]
+        Off = "off",
+        /// What was decided about each is, where the settings say: names of fields and keyed digests
+        /// of what they held.
+        Decisions = "decisions"
+    }
+}
+
+named! {
     /// Who a `UUIDv4` key with an SDK's User-Agent is taken to come from.
     #[derive(Default)]
     Uuid4Keys {

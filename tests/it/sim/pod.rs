@@ -15,6 +15,7 @@ use payonce::forward::{Bounds, Forwarder};
 use payonce::inflight::Inflight;
 use payonce::metrics::Metrics;
 use payonce::notes::Notes;
+use payonce::observer::Observer;
 use payonce::recent::Recent;
 use payonce::request::InFlightBytes;
 use payonce::sandbox::Unplugged;
@@ -306,6 +307,7 @@ impl Pods {
             bytes: InFlightBytes::new(1 << 26),
             unwritten: Unwritten::default(),
             notes: Notes::default(),
+            observer: Observer::new(metrics.clone(), None),
             clock,
             chance,
             clients: Clients::shipped(metrics.clone()).unwrap(),
@@ -318,6 +320,7 @@ impl Pods {
                 lease,
                 body_bytes: 1 << 20,
                 bypass,
+                caller: None,
             },
         });
         let writer = exchange.clone();

@@ -52,6 +52,28 @@ fn mode(old: Mode, new: Mode) -> Change {
     change("mode", (old, new), gravity, means)
 }
 
+/// What it means that a rule has another mode of its own, or none any more.
+fn own_mode(old: Option<Mode>, new: Option<Mode>) -> Change {
+    const FILES: &str = "the file's";
+    let words = |mode: Option<Mode>| mode.map_or(FILES, Mode::as_str);
+    let both = (words(old), words(new));
+    match (old, new) {
+        (_, Some(mode_now)) => {
+            let Change { gravity, means, .. } = mode(Mode::Enforce, mode_now);
+            change("mode", both, gravity, means)
+        }
+        (Some(Mode::Observe), None) => {
+            change("mode", both, Gravity::Stronger, "it follows the file's mode again")
+        }
+        (Some(Mode::Enforce) | None, None) => change(
+            "mode",
+            both,
+            Gravity::Weaker,
+            "it follows the file's mode: if that is \"observe\", it is only counted",
+        ),
+    }
+}
+
 fn uuid4_keys(old: Uuid4Keys, new: Uuid4Keys) -> Change {
     let (gravity, means) = match new {
         Uuid4Keys::Own => (
@@ -83,12 +105,16 @@ pub(super) fn rules(old: &Rule, new: &Rule) -> Vec<Change> {
         indeterminate: _,
         patterns: _,
         line: _,
+        mode,
     } = new;
     let mut changes = match (old.class, new.class) {
         (Class::Critical, Class::Critical) => critical(old, new),
         (was, is) if was == is => Vec::new(),
         both => vec![class(both, new.recognises())],
     };
+    if old.mode != *mode {
+        changes.push(own_mode(old.mode, *mode));
+    }
     if old.name != *name {
         let means = "logs, metrics and answers call it otherwise";
         changes.push(change("rule", (&old.name, name), Gravity::Renamed, means));
