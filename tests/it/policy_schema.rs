@@ -154,6 +154,7 @@ fn what_an_editor_can_see_is_marked() {
         "version = 1\n[[rule]]\nname = \"a\"\nclass = \"pass\"".to_owned(),
         "version = 1\n[[test]]\nrequest = \"POST /v1/charges\"\nexpect = {}".to_owned(),
         rule("class = \"important\""),
+        rule("class = \"pass\"\nmode = \"observe\""),
         rule("class = \"pass\"\nmerge = \"twins\""),
         rule("class = \"critical\"\nmerge = \"twins\""),
         rule("class = \"critical\"\notherwise = \"call\""),
@@ -186,7 +187,7 @@ fn what_an_editor_can_see_is_marked() {
 #[test]
 fn what_is_in_order_is_not_marked() {
     let schema = Schema::compiled();
-    let mut right = vec!["version = 1".to_owned(), rule("class = \"refuse\"")];
+    let mut right = vec!["version = 1".to_owned(), rule("class = \"refuse\"\nmode = \"observe\"")];
     let identities = [
         "",
         "identity = \"call\"",
