@@ -125,14 +125,6 @@ fn check(args: &cli::Check) -> Exit {
         Ok(settings) => settings,
         Err(exit) => return exit,
     };
-    // A draft, named on the command line, need not be signed yet.
-    if let (None, Some(path)) = (&args.policy, &settings.policy.path) {
-        match cli::policy::signed::run(path, &settings.policy.trusted, &mut io::stdout()) {
-            Ok(true) => {}
-            Ok(false) => return Exit::Configuration,
-            Err(error) => return done(&Err(error)),
-        }
-    }
     match cli::check::run(args, &settings, &mut io::stdout()) {
         Ok(exit) => exit,
         Err(error) => done(&Err(error)),

@@ -14,7 +14,6 @@ pub mod coverage;
 pub mod diff;
 pub mod replay;
 pub mod schema;
-pub mod signed;
 
 /// `payonce policy`
 #[derive(Args, Clone, Debug)]
