@@ -2,6 +2,7 @@
 //! commands, only those that need nothing else of payonce live here.
 
 pub mod check;
+pub mod clients;
 pub mod explain;
 pub mod keygen;
 pub mod ops;
@@ -19,6 +20,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use http::{HeaderName, HeaderValue, Method};
 
+pub use self::clients::Clients;
 pub use self::policy::Policy;
 pub use self::report::Report;
 
@@ -61,7 +63,7 @@ pub enum Command {
     /// Say how a request would be judged, and why. Nothing is sent.
     #[command(after_help = Explain::EXAMPLES)]
     Explain(Explain),
-    /// Work on policy files: compare two of them, try one on recorded requests.
+    /// Work on policy files: what they make of Stripe's operations and of recorded requests.
     #[command(after_help = Policy::EXAMPLES)]
     Policy(Policy),
     /// Add up what was recorded: suspected duplicates, by operation and caller, with amounts.
@@ -73,6 +75,9 @@ pub enum Command {
     /// See and resolve operations whose outcome is not known, in a running payonce.
     #[command(after_help = Ops::EXAMPLES)]
     Ops(Ops),
+    /// See which SDKs a running payonce was asked by, how old they are and what they do wrong.
+    #[command(after_help = Clients::EXAMPLES)]
+    Clients(Clients),
 }
 
 /// `payonce serve`
@@ -130,20 +135,31 @@ impl Demo {
 }
 
 /// `payonce check`
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct Check {
     /// The policy file; otherwise the one that the settings name, or the shipped one.
     #[arg(value_name = "POLICY")]
     pub policy: Option<PathBuf>,
-    /// The settings file, which is checked too.
+    /// The settings file, which is checked too: whether its store goes with the policy.
     #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
+    /// Exit with 1 if there is a warning that the file does not accept.
+    #[arg(long)]
+    pub strict: bool,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    pub json: bool,
+    /// List what can be found, and why each matters, instead of checking.
+    #[arg(long)]
+    pub codes: bool,
 }
 
 impl Check {
     const EXAMPLES: &str = "Examples:
   payonce check config/policy.toml
-  payonce check --settings /etc/payonce/payonce.toml";
+  payonce check --strict --settings /etc/payonce/payonce.toml
+Errors (exit code 64) keep payonce from taking the policy; warnings do not. A rule accepts one of its
+warnings with a reason: allow = [\"twins-on-batch: the job never sends two equal lines\"]";
 }
 
 /// `payonce explain`

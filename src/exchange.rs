@@ -14,11 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::chance::Chance;
+use crate::clients::Clients;
 use crate::clock::{Clock, Timestamp};
 use crate::decide::digest::Secret;
 use crate::decide::identity::Kind;
@@ -35,7 +36,7 @@ use crate::observer::Observer;
 use crate::recent::Recent;
 use crate::refusal::Refusal;
 use crate::request::{Head, InFlightBytes};
-use crate::respond::{Held, Told};
+use crate::respond::{Held, OPERATION_ID, POLICY, Told};
 use crate::seams::{self, Point};
 use crate::server::{Connection, Serve, Tasks};
 use crate::unwritten::Unwritten;
@@ -44,6 +45,7 @@ use crate::upstream::{Body, Upstream};
 mod asked;
 mod caller;
 mod claim;
+mod client;
 mod drive;
 mod look;
 mod other;
@@ -56,6 +58,7 @@ mod write;
 use asked::Unbuffered;
 pub use asked::{Asked, Other};
 pub(crate) use asked::{By, Credentials, Reading, remembered};
+pub use client::WARNING;
 pub(crate) use look::Seen;
 pub use write::Write;
 
@@ -141,6 +144,8 @@ pub struct Rooms<L, U> {
     pub clock: Clock,
     /// The random numbers.
     pub chance: Chance,
+    /// Who asks.
+    pub clients: Clients,
     /// The counters.
     pub metrics: Metrics,
     /// The settings.
@@ -170,19 +175,31 @@ impl<L: Ledger, U: Upstream> Serve for Exchange<L, U> {
         let _in_flight = self.metrics.in_flight();
         let method = request.method().clone();
         let (parts, body) = request.into_parts();
-        let mut witness = witness::Witness::default();
-        let response = match Box::pin(self.handle(parts, body, &conn, arrived, &mut witness)).await
-        {
-            Ok(response) => response,
-            Err(refusal) => {
-                witness.refused(&refusal);
-                self.refuse(&refusal)
-            }
-        };
-        let response = witness.answered(response, &conn, &self.tasks);
+        if let Some(catch_up) = self.policies.catch_up() {
+            catch_up.await;
+        }
+        let policy = self.policies.current();
+        let mut beside = Beside::default();
+        let handled = Box::pin(self.handle(parts, body, &conn, &policy, arrived, &mut beside));
+        let handled = handled.await.map_err(|refusal| {
+            beside.witness.refused(&refusal);
+            self.refuse(&refusal, &policy)
+        });
+        let mut response = judged_by(&policy, handled);
+        beside.warning.attach(response.headers_mut());
+        let response = beside.witness.answered(response, &conn, &self.tasks);
         self.metrics.request(&method, response.status(), self.clock.now().since(arrived));
         response
     }
+}
+
+/// What is learnt of a request beside its answer.
+#[derive(Default)]
+struct Beside {
+    /// What its SDK is told.
+    warning: client::Warning,
+    /// What is observed and written down of it.
+    witness: witness::Witness,
 }
 
 /// What a visit to a table in flight came to.
@@ -203,27 +220,26 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         parts: Parts,
         body: Body,
         conn: &Connection,
+        policy: &Policy,
         arrived: Timestamp,
-        witness: &mut witness::Witness,
+        beside: &mut Beside,
     ) -> Result<Response<Body>, Refusal> {
         let head = Head::check(parts)?;
-        if let Some(catch_up) = self.policies.catch_up() {
-            catch_up.await;
-        }
-        let policy = self.policies.current();
         let rule = Arc::clone(policy.judge(&head.method, &head.target));
+        self.client(&head.method, &head.headers, policy, &mut beside.warning)?;
         let credentials = Credentials::of(&head.headers);
-        *witness = self.witness(&policy, &rule, &head, arrived);
+        beside.witness = self.witness(policy, &rule, &head, arrived);
+        let witness = &mut beside.witness;
         if self.config.bypass || policy.mode_of(&rule) == Mode::Observe {
             return self
-                .unenforced(head, body, conn, &policy, &rule, credentials, arrived, witness)
+                .unenforced(head, body, conn, policy, &rule, credentials, arrived, witness)
                 .await;
         }
         match rule.class {
             Class::Refuse => return Err(Refusal::ByPolicy { rule: rule.name.clone() }),
             Class::Pass
                 if !self.may_be_known(&head, credentials.as_ref())
-                    && !self.was_critical(&head.method, &head.target, &policy) =>
+                    && !self.was_critical(&head.method, &head.target, policy) =>
             {
                 return self.pass(head, body).await;
             }
@@ -243,7 +259,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 return self.stream_once(head, rest, &rule, arrived).await;
             }
         };
-        let mut asked = self.identify(&head, &body, &credentials, &policy, &rule, arrived)?;
+        let mut asked = self.identify(&head, &body, &credentials, policy, &rule, arrived)?;
         witness.identified(&mut asked);
         if !self.recall(&mut asked) && rule.class == Class::Pass {
             return match self.open_elsewhere(&asked).await {
@@ -406,11 +422,12 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         format!("req_payonce_{}", hex::encode(self.chance.bytes::<8>()))
     }
 
-    fn refuse(&self, refusal: &Refusal) -> Response<Body> {
+    fn refuse(&self, refusal: &Refusal, policy: &Policy) -> Response<Body> {
         self.metrics.refusal(refusal.code());
         let answer = refusal.answer(&self.request_id());
         let status = answer.status.as_u16();
-        warn!(code = refusal.code(), status, why = refusal.message(), "refused");
+        let (code, why, policy) = (refusal.code(), refusal.message(), policy.version());
+        warn!(code, status, why, policy_version = policy, "refused");
         let Held::Whole(body) = answer.body else {
             return Response::new(crate::upstream::empty_body());
         };
@@ -419,6 +436,19 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         *response.headers_mut() = answer.headers;
         response
     }
+}
+
+/// Says by which policy a request was judged: on every critical answer, and on what payonce itself
+/// answers (an `Err`).
+fn judged_by(policy: &Policy, handled: Result<Response<Body>, Response<Body>>) -> Response<Body> {
+    let mut response = match handled {
+        Ok(response) if !response.headers().contains_key(OPERATION_ID) => return response,
+        Ok(response) | Err(response) => response,
+    };
+    if let Ok(version) = HeaderValue::from_str(policy.version()) {
+        response.headers_mut().insert(POLICY, version);
+    }
+    response
 }
 
 /// The first seat at a table of one's own.

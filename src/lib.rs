@@ -22,9 +22,10 @@
 //!    evidence of what left; [`passthrough`] hands on what is not critical.
 //!    [`observer`] counts what would have been done where payonce only looks on, and [`recording`]
 //!    writes down what was decided.
-//! 5. [`server`], [`request`], [`delivery`], [`respond`], [`refusal`] are the client's side.
-//! 6. [`settings`], [`policy_file`], [`assembly`] start it; [`ways`] tells other processes how the
-//!    policy recognises operations; [`admin`], [`people`], [`metrics`],
+//! 5. [`clients`] knows which SDKs ask; [`server`], [`request`], [`delivery`], [`respond`],
+//!    [`refusal`] are the client's side.
+//! 6. [`settings`], [`policy_file`] with its [`audit`] log, [`assembly`] start it; [`ways`] tells
+//!    other processes how the policy recognises operations; [`admin`], [`people`], [`metrics`],
 //!    [`telemetry`], [`cli`] are for people; [`clock`] is where time comes from, [`chance`] where
 //!    random numbers do.
 //! 7. [`sandbox`] simulates Stripe and is the oracle of the tests and of the [`demo`]: it shares no
@@ -35,8 +36,10 @@
 
 pub mod admin;
 pub mod assembly;
+pub mod audit;
 pub mod chance;
 pub mod cli;
+pub mod clients;
 pub mod clock;
 pub mod decide;
 pub mod delivery;

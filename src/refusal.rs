@@ -34,6 +34,13 @@ pub enum Refusal {
         /// The rule that says so.
         rule: String,
     },
+    /// The policy refuses the client.
+    Client {
+        /// The `[[client]]` that says so.
+        rule: String,
+        /// Why it applies, without a full stop.
+        why: String,
+    },
     /// The rule wants an own key.
     OwnKeyRequired {
         /// The rule that says so.
@@ -173,6 +180,7 @@ impl Refusal {
             Self::BadKey(_) => (400, INVALID, "payonce_bad_idempotency_key"),
             Self::BadOperation => (400, INVALID, "payonce_bad_operation"),
             Self::ByPolicy { .. } => (403, INVALID, "payonce_refused_by_policy"),
+            Self::Client { .. } => (403, INVALID, "payonce_client_refused"),
             Self::OwnKeyRequired { .. } => (400, INVALID, "payonce_key_required"),
             Self::FieldsMissing { .. } => (400, INVALID, "payonce_identity_missing"),
             Self::BodyTooLarge { .. } => (413, INVALID, "payonce_body_too_large"),
@@ -210,6 +218,7 @@ impl Refusal {
             | Self::BadKey(_)
             | Self::BadOperation
             | Self::ByPolicy { .. }
+            | Self::Client { .. }
             | Self::OwnKeyRequired { .. }
             | Self::FieldsMissing { .. }
             | Self::BodyTooLarge { .. }
@@ -241,6 +250,9 @@ impl Refusal {
                 "Payonce-Operation must be 1 to 255 printable ASCII characters".to_owned()
             }
             Self::ByPolicy { rule } => format!("The policy's rule {rule:?} refuses this request"),
+            Self::Client { rule, why } => {
+                format!("The policy's [[client]] {rule:?} refuses this client: {why}")
+            }
             Self::OwnKeyRequired { rule } => format!(
                 "The policy's rule {rule:?} wants an Idempotency-Key that the application chose"
             ),
@@ -310,6 +322,7 @@ impl Refusal {
             | Self::BadKey(_)
             | Self::BadOperation
             | Self::ByPolicy { .. }
+            | Self::Client { .. }
             | Self::OwnKeyRequired { .. }
             | Self::FieldsMissing { .. }
             | Self::BodyTooLarge { .. }

@@ -6,9 +6,11 @@
 //! reads the environment.
 
 mod checked;
+mod clients;
 mod files;
 mod layers;
 mod other_secrets;
+mod policy;
 mod problem;
 mod reader;
 mod secret;
@@ -22,7 +24,9 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::decide::agent::Releases;
 use crate::ledger::redis::{Login, Node, Topology};
+use crate::policy_file::signature::TrustedKeys;
 
 pub use problem::{Origin, Problem};
 pub use secret::Secret;
@@ -43,6 +47,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Where the policy is.
     pub policy: Policy,
+    /// What is known of clients.
+    pub clients: Clients,
     /// Where decisions are written down.
     pub record: Record,
     /// From what keys are derived; `None`: from each request's API key.
@@ -245,6 +251,19 @@ pub struct Policy {
     pub refresh: Duration,
     /// Whether everything is passed on unjudged.
     pub bypass: bool,
+    /// Who must have signed the file: one of these, if there are any.
+    pub trusted: TrustedKeys,
+    /// Where each load is written down; `None`: nowhere.
+    pub audit_log: Option<PathBuf>,
+    /// Whether a policy is taken only once that is written.
+    pub audit_required: bool,
+}
+
+/// What is known of clients.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// The table of SDK releases; without a file, the one that payonce is shipped with.
+    pub releases: Releases,
 }
 
 /// Where decisions are written down, if the policy says `record = "decisions"`.

@@ -82,16 +82,20 @@ pub(super) fn sentence(detail: &Detail, now: Timestamp) -> String {
     )
 }
 
-pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
+/// Lines of cells, each column as wide as its widest cell.
+pub(super) fn columns(lines: &[impl AsRef<[String]>]) -> String {
+    let mut widths: Vec<usize> = Vec::new();
+    for line in lines {
+        let line = line.as_ref();
+        widths.resize(widths.len().max(line.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(line) {
             *width = cell.chars().count().max(*width);
         }
     }
     let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+    for line in lines {
+        let cells =
+            line.as_ref().iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}"));
         let line = cells.collect::<Vec<_>>().join("  ");
         text.push_str(line.trim_end());
         text.push('\n');
@@ -108,7 +112,7 @@ fn amount(summary: &Summary) -> String {
 }
 
 /// `3m ago`, or `in 3m` for what lies ahead.
-fn ago(time: Timestamp, now: Timestamp) -> String {
+pub(super) fn ago(time: Timestamp, now: Timestamp) -> String {
     if time > now { format!("in {}", span(time, now)) } else { format!("{} ago", span(now, time)) }
 }
 

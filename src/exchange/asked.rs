@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::caller::caller;
 use super::{Config, Exchange, OtherSecret};
 use crate::clock::Timestamp;
+use crate::decide::agent;
 use crate::decide::canonical::{self, Canonical};
 use crate::decide::digest::{ApiKeyDigest, CallHint, IdFormat, Scope, Secret, key_digest};
 use crate::decide::identity::{self, Identified, Kind, Unidentified};
@@ -131,8 +132,8 @@ impl Reading {
         let text = |name: http::HeaderName| head.headers.get(name).and_then(|it| it.to_str().ok());
         let client_key = client_key(&head.headers)?;
         let operation = operation_header(&head.headers)?;
-        let chosen =
-            client_key.as_ref().map(|key| key::chosen(key, text(USER_AGENT), policy.uuid4_keys()));
+        let agent = head.headers.get(USER_AGENT).map(|value| agent::ascii(value.as_bytes()));
+        let chosen = client_key.as_ref().map(|key| key::chosen(key, agent, policy.uuid4_keys()));
         let query = head.target.query();
         let content = canonical::read(text(CONTENT_TYPE), text(CONTENT_ENCODING), query, body);
         Ok(Self { client_key, chosen, content, operation })
@@ -147,7 +148,7 @@ impl Reading {
         by: &By<'_>,
         nonce: [u8; 16],
     ) -> Result<Identified, Refusal> {
-        let agent = head.headers.get(USER_AGENT).and_then(|it| it.to_str().ok());
+        let agent = head.headers.get(USER_AGENT).map(|value| agent::ascii(value.as_bytes()));
         let chosen = |key: &IdempotencyKey| key::chosen(key, agent, by.uuid4_keys);
         let request = identity::Request {
             provider: &config.provider,

@@ -74,14 +74,14 @@ impl<L, U> Exchange<L, U> {
         }
         let mode = if self.config.bypass { "bypass" } else { policy.mode_of(rule).as_str() };
         let agent = head.headers.get(http::header::USER_AGENT).and_then(|it| it.to_str().ok());
-        let (method, segments) = (&head.method, head.target.segments());
+        let method = &head.method;
         let line = Line {
             v: FORMAT,
             at: arrived.as_millis(),
             took: 0,
             policy: policy.version().to_owned(),
             method: method.to_string(),
-            path: if records { template::of(method, segments) } else { String::new() },
+            path: if records { template::of(method, &head.target) } else { String::new() },
             rule: rule.name.clone(),
             class: rule.class.as_str().to_owned(),
             mode: mode.to_owned(),

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use payonce::chance::Chance;
+use payonce::clients::Clients;
 use payonce::clock::Clock;
 use payonce::decide::policy::Policy;
 use payonce::decide::retry::{self, Budget};
@@ -171,6 +172,7 @@ async fn start(ledger: &Arc<Flaky>, provider: &Provider) -> SocketAddr {
         observer: Observer::new(metrics.clone(), None),
         chance: Chance::System,
         clock: clock.clone(),
+        clients: Clients::shipped(metrics.clone()).unwrap(),
         metrics,
         config: Config {
             provider: "p".to_owned(),

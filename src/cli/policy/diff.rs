@@ -264,7 +264,7 @@ class = "pass"
         let Command::Policy(policy) = Cli::try_parse_from(line).unwrap().command else {
             panic!("not policy")
         };
-        let PolicyAction::Diff(args) = policy.action else { panic!("not diff") };
+        let PolicyAction::Diff(args) = policy.action else { panic!("it is no diff") };
         let mut out = Vec::new();
         let exit = run(&args, &mut out);
         (String::from_utf8(out).unwrap(), exit)

@@ -6,19 +6,32 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::DeTable;
 
+use super::code::Code;
 use super::problem::{Problem, Report};
 use super::routes::Routes;
 use super::table::{Table, wrong_type};
-use super::{Class, Mode, Policy, Recording, Rule, Scopes, Uuid4Keys, Way, expect, rule, scope};
+use super::{
+    Class, Mode, Policy, Recording, Rule, Scopes, Uuid4Keys, Way, client, expect, lint, rule, scope,
+};
 
 /// Comparing every rule with all before it is quadratic; this keeps a reload well under a second.
 const MOST_PATTERNS: usize = 5_000;
 
-const KEYS: [&str; 8] =
-    ["version", "mode", "default_writes", "uuid4_keys", "record", "scope", "rule", "test"];
+const KEYS: &[&str] = &[
+    "version",
+    "mode",
+    "default_writes",
+    "uuid4_keys",
+    "record",
+    "allow",
+    "scope",
+    "rule",
+    "client",
+    "test",
+];
 
 /// Keys and tables whose feature a later version has.
-const LATER_KEYS: [&str; 3] = ["client", "guard", "signature"];
+const LATER_KEYS: &[&str] = &["guard", "signature"];
 
 /// Reads a policy file's text.
 pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
@@ -29,7 +42,8 @@ pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
         for error in errors {
             let at = error.span().unwrap_or(0..0);
             let what = format!("this is not TOML: {}", error.message());
-            report.add(
+            report.add_as(
+                Code::NotToml,
                 at,
                 what,
                 "see https://toml.io for how tables, keys and strings are written",
@@ -38,14 +52,16 @@ pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
         return Err(report.finish());
     }
     let root = Table::new("the policy file", 0..0, root.get_ref());
-    root.allow(&mut report, &KEYS, &LATER_KEYS);
+    root.allow(&mut report, KEYS, LATER_KEYS);
     version(&root, &mut report);
     let mode = root.choice(&mut report, "mode", &Mode::NAMES).unwrap_or_default();
     let uuid4_keys = root.choice(&mut report, "uuid4_keys", &Uuid4Keys::NAMES).unwrap_or_default();
     let recording = root.choice(&mut report, "record", &Recording::NAMES).unwrap_or_default();
     let writes = root.choice(&mut report, "default_writes", &Class::NAMES);
+    lint::allow::read(&root, &mut report);
     let scopes = scope::read(&root, &mut report);
     let rules = rules(&root, &mut report);
+    let clients = client::read(&root, &mut report);
     let tests = expect::read(&root, &mut report);
     let mut policy = assemble(text, rules);
     policy.mode = mode;
@@ -61,7 +77,7 @@ pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
     }
     if report.is_clean() {
         let way = Way::of(&policy).id().to_owned();
-        Ok(Policy { tests: tests.len(), way, ..policy })
+        Ok(Policy { clients, tests: tests.len(), way, ..policy })
     } else {
         Err(report.finish())
     }
@@ -134,7 +150,7 @@ fn shadowed(table: &Table<'_, '_>, report: &mut Report<'_>, earlier: &[Rule], ru
             "{dead} can never match: `{}` on line {} comes first and matches {it} as well",
             first.name, first.line
         );
-        report.add(rule::span_of(table, pattern), what, MEND);
+        report.add_as(Code::ShadowedRule, rule::span_of(table, pattern), what, MEND);
     }
 }
 
@@ -150,13 +166,14 @@ pub(super) fn assemble(text: &str, rules: Vec<Rule>) -> Policy {
         mode: Mode::default(),
         recording: Recording::default(),
         uuid4_keys: Uuid4Keys::default(),
-        version: super::version_of(text.as_bytes()),
+        hash: super::hash_of(text.as_bytes()),
         way: String::new(),
         scopes: Scopes::default(),
         rules: rules.into_iter().map(Arc::new).collect(),
         routes,
         default_writes: Arc::new(Rule::call("default_writes".to_owned(), Class::Critical)),
         not_critical: Arc::new(Rule::call("not_critical".to_owned(), Class::Pass)),
+        clients: Vec::new(),
         tests: 0,
     }
 }

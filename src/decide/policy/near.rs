@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use http::Method;
 
+use super::operations;
 use super::template::{Methods, Segment, is_write};
 use super::{Pattern, Policy, Rule};
-use crate::decide::operations;
 
 /// A rule before the one that applies, and why it does not.
 #[derive(Clone, Debug)]
@@ -108,9 +108,9 @@ fn why_not(pattern: &Pattern, method: &Method, segments: &[&str]) -> String {
 
 /// The nearest template of the policy or operation of Stripe's, if the request is none of these.
 fn did_you_mean(policy: &Policy, method: &Method, segments: &[&str]) -> Option<String> {
-    let published: Vec<_> = operations::published().collect();
+    let published = operations::all();
     let is = |known: &[&str]| distance(known, segments) == Some(0);
-    if published.iter().any(|it| it.method == *method && is(&it.segments())) {
+    if published.iter().any(|it| it.method == *method && is(it.segments())) {
         return None;
     }
     let patterns = policy.rules().iter().flat_map(|rule| &rule.patterns);
@@ -124,8 +124,7 @@ fn did_you_mean(policy: &Policy, method: &Method, segments: &[&str]) -> Option<S
         Some((distance(&known, segments)? + other_method, pattern.as_str().to_owned()))
     });
     let published = published.iter().filter_map(|it| {
-        let text = format!("{} {}", it.method, it.path);
-        Some((distance(&it.segments(), segments)? + apart(&it.method, method), text))
+        Some((distance(it.segments(), segments)? + apart(&it.method, method), it.name()))
     });
     let length: usize = segments.iter().map(|segment| segment.len()).sum();
     let near = |far: usize| far > 0 && far <= 2.max(length / 6);

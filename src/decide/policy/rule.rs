@@ -10,17 +10,18 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::code::Code;
 use super::duration;
 use super::problem::Report;
 use super::table::{self, Table, Text};
 use super::template::Pattern;
 use super::{
-    Class, ClientKey, IdentityRule, Indeterminate, Merge, Mode, Otherwise, Rule, StoreDown,
+    Class, ClientKey, IdentityRule, Indeterminate, Merge, Mode, Otherwise, Rule, StoreDown, lint,
 };
 use crate::decide::canonical::FieldPattern;
 
 /// The names of the rules that payonce adds itself.
-pub(super) const BUILT_IN: [&str; 2] = ["default_writes", "not_critical"];
+pub(super) const BUILT_IN: &[&str] = &["default_writes", "not_critical"];
 
 /// An outcome older than this may belong to an earlier epoch (DESIGN §2).
 const LONGEST_REPEAT_WINDOW: Duration = Duration::from_hours(22);
@@ -31,10 +32,11 @@ const LONGEST_NAME: usize = 64;
 /// Every critical request is searched for each of them.
 const MOST_FIELDS: usize = 64;
 
-const ALL_KEYS: [&str; 12] = [
+const ALL_KEYS: &[&str] = &[
     "name",
     "match",
     "class",
+    "allow",
     "client_key",
     "identity",
     "otherwise",
@@ -47,7 +49,7 @@ const ALL_KEYS: [&str; 12] = [
 ];
 
 /// The keys that say something about critical requests alone.
-const CRITICAL_KEYS: [&str; 8] = [
+const CRITICAL_KEYS: &[&str] = &[
     "client_key",
     "identity",
     "otherwise",
@@ -59,14 +61,15 @@ const CRITICAL_KEYS: [&str; 8] = [
 ];
 
 /// Keys whose feature a later version has.
-const LATER_KEYS: [&str; 3] = ["finish", "require_field", "record"];
+const LATER_KEYS: &[&str] = &["finish", "require_field", "record"];
 
 /// Reads the rule in `table`, noting whatever is wrong.
 pub(super) fn read(table: &Table<'_, '_>, report: &mut Report<'_>) -> Rule {
-    table.allow(report, &ALL_KEYS, &LATER_KEYS);
+    table.allow(report, ALL_KEYS, LATER_KEYS);
     let mut rule = Rule::call(name(table, report), Class::Critical);
     rule.line = report.line(table.span.start);
     rule.patterns = patterns(table, report);
+    lint::allow::read(table, report);
     rule.mode = table.choice(report, "mode", &Mode::NAMES);
     match class(table, report) {
         Some(class @ (Class::Pass | Class::Refuse)) => {
@@ -154,7 +157,7 @@ fn no_effect(table: &Table<'_, '_>, report: &mut Report<'_>, class: Class) {
     for key in CRITICAL_KEYS {
         if let Some(span) = table.key(key) {
             let what = format!("`{key}` has no effect on a rule whose class is \"{class}\"");
-            report.add(span, what, "remove it, or write class = \"critical\"");
+            report.add_as(Code::NoEffect, span, what, "remove it, or write class = \"critical\"");
         }
     }
 }
@@ -166,7 +169,7 @@ fn keys_must_have_effect(table: &Table<'_, '_>, report: &mut Report<'_>, pattern
              has no effect (GET, HEAD, OPTIONS, or DELETE outside of v2)"
         );
         let mend = "name a method that takes keys, such as POST, or pass it";
-        report.add(span_of(table, pattern), what, mend);
+        report.add_as(Code::KeylessMethod, span_of(table, pattern), what, mend);
     }
 }
 
@@ -187,7 +190,7 @@ fn critical(table: &Table<'_, '_>, report: &mut Report<'_>, rule: &mut Rule) {
         && let Some(span) = table.key("repeat_window")
     {
         let what = "`repeat_window` has no effect without merge = \"twins\"";
-        report.add(span, what, "remove it, or write merge = \"twins\"");
+        report.add_as(Code::NoEffect, span, what, "remove it, or write merge = \"twins\"");
     }
 }
 
@@ -197,7 +200,8 @@ fn content_or_not(table: &Table<'_, '_>, report: &mut Report<'_>, rule: &Rule) {
         for key in ["distinguishes", "merge", "repeat_window"] {
             if let Some(span) = table.key(key) {
                 let what = format!("`{key}` has no effect where the content is no identity");
-                report.add(span, what, "remove it, or write identity = \"content\"");
+                let mend = "remove it, or write identity = \"content\"";
+                report.add_as(Code::NoEffect, span, what, mend);
             }
         }
         return;
@@ -206,7 +210,8 @@ fn content_or_not(table: &Table<'_, '_>, report: &mut Report<'_>, rule: &Rule) {
     if table.get("distinguishes").is_none() {
         let mend = "name fields whose presence tells two intended requests apart: \
                     distinguishes = [\"customer\", \"metadata[order_id]\"]";
-        report.add(at.clone(), "the content is an identity, and `distinguishes` is missing", mend);
+        let what = "the content is an identity, and `distinguishes` is missing";
+        report.add_as(Code::MissingDistinguishes, at.clone(), what, mend);
     }
     if rule.client_key == ClientKey::Required {
         let what = "the content is never an identity where client_key = \"required\"";
@@ -237,7 +242,8 @@ fn identity(table: &Table<'_, '_>, report: &mut Report<'_>) -> Option<IdentityRu
 fn no_otherwise(table: &Table<'_, '_>, report: &mut Report<'_>) {
     if let Some(span) = table.key("otherwise") {
         let what = "`otherwise` has no effect without identity fields";
-        report.add(span, what, "remove it, or write identity = [\"metadata[order_id]\"]");
+        let mend = "remove it, or write identity = [\"metadata[order_id]\"]";
+        report.add_as(Code::NoEffect, span, what, mend);
     }
 }
 
@@ -314,7 +320,7 @@ fn repeat_window(table: &Table<'_, '_>, report: &mut Report<'_>) -> Duration {
         Some(window) if window <= LONGEST_REPEAT_WINDOW => window,
         Some(_) => {
             let what = "`repeat_window` is longer than 22h, after which a key may be forgotten";
-            report.add(span, what, "write at most \"22h\"");
+            report.add_as(Code::WindowBeyondRetention, span, what, "write at most \"22h\"");
             Duration::ZERO
         }
         None => {

@@ -3,35 +3,17 @@
 //! Coupons, plans and the like have ids that people chose, so no id is recorded as it is. Paths that
 //! Stripe has not published keep their first two segments alone.
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
-
 use http::Method;
 
-use crate::decide::operations;
+use crate::decide::path::Target;
+use crate::decide::policy::operations;
 
-type Templates = HashMap<(Method, usize), Vec<Vec<&'static str>>>;
-
-/// The templates, by method and number of segments.
-static TEMPLATES: LazyLock<Templates> = LazyLock::new(|| {
-    let mut all = Templates::new();
-    for operation in operations::published() {
-        let segments = operation.segments();
-        all.entry((operation.method, segments.len())).or_default().push(segments);
-    }
-    all
-});
-
-/// The template of a path, by its decoded segments.
+/// The template of a path.
 #[must_use]
-pub fn of(method: &Method, segments: &[String]) -> String {
-    let candidates =
-        TEMPLATES.get(&(method.clone(), segments.len())).map_or(&[][..], Vec::as_slice);
-    // Where a literal and a placeholder both fit, Stripe means the literal.
-    let best = candidates.iter().filter_map(|it| Some((literals(it, segments)?, it))).max();
-    match best {
-        Some((_, template)) => join(template.iter().copied()),
-        None => join(segments.iter().enumerate().map(|(n, segment)| shape(n, segment))),
+pub fn of(method: &Method, target: &Target) -> String {
+    match operations::find(method, target).and_then(|at| operations::all().get(at)) {
+        Some(operation) => operation.path.to_owned(),
+        None => join(target.segments().iter().enumerate().map(|(n, it)| shape(n, it))),
     }
 }
 
@@ -40,19 +22,6 @@ pub fn of(method: &Method, segments: &[String]) -> String {
 pub fn example(template: &str) -> String {
     let filled = |segment: &str| if segment.starts_with('{') { "x" } else { segment }.to_owned();
     template.split('/').map(filled).collect::<Vec<_>>().join("/")
-}
-
-/// How many segments of `template` are literally those; `None` if it does not match.
-fn literals(template: &[&str], segments: &[String]) -> Option<usize> {
-    let mut literals = 0;
-    for (wanted, segment) in template.iter().zip(segments) {
-        if wanted == segment {
-            literals += 1;
-        } else if !wanted.starts_with('{') {
-            return None;
-        }
-    }
-    Some(literals)
 }
 
 fn shape(place: usize, segment: &str) -> &str {
@@ -79,8 +48,7 @@ mod tests {
     use super::*;
 
     fn template(method: &str, path: &str) -> String {
-        let method = method.parse().unwrap();
-        of(&method, &path.split('/').skip(1).map(str::to_owned).collect::<Vec<_>>())
+        of(&method.parse().unwrap(), &Target::parse(path).unwrap())
     }
 
     #[test]
@@ -98,13 +66,12 @@ mod tests {
             "/v1/new_things/{id}/{id}"
         );
         assert_eq!(template("POST", "/Jane/doe"), "/{id}/doe");
-        assert_eq!(template("GET", "/"), "/{id}");
     }
 
     #[test]
     fn an_example_is_a_path_that_a_policy_can_judge() {
         let path = example("/v1/charges/{charge}/capture");
         assert_eq!(path, "/v1/charges/x/capture");
-        assert!(crate::decide::path::Target::parse(&path).is_ok());
+        assert!(Target::parse(&path).is_ok());
     }
 }

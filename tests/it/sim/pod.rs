@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use payonce::chance::Chance;
+use payonce::clients::Clients;
 use payonce::clock::{Clock, Timestamp};
 use payonce::decide::digest::Secret;
 use payonce::decide::policy::Policy;
@@ -309,6 +310,7 @@ impl Pods {
             observer: Observer::new(metrics.clone(), None),
             clock,
             chance,
+            clients: Clients::shipped(metrics.clone()).unwrap(),
             metrics,
             config: exchange::Config {
                 provider: "provider.test".to_owned(),

@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 use http::Method;
 
+use super::super::operations;
 use super::super::template::{METHODS, Methods, Pattern, Segment};
 use super::super::{Policy, Rule};
 use super::Requests;
-use crate::decide::operations;
 
 /// Policies that overlap more than this are not compared to the end; the shipped one has some 150.
 const MOST_OVERLAPS: usize = 20_000;
@@ -35,10 +35,10 @@ pub(super) struct Probe<'a> {
 pub(super) fn all<'a>(old: &'a Policy, new: &'a Policy) -> (Vec<Probe<'a>>, bool) {
     let mut asked = Asked { old, new, seen: HashSet::new(), probes: Vec::new() };
     let mut longest = 0;
-    for operation in operations::published() {
+    for operation in operations::all() {
         let segments = operation.segments();
         longest = longest.max(segments.len());
-        asked.ask(&operation.method, &segments, Some(operation.path));
+        asked.ask(&operation.method, segments, Some(operation.path));
     }
     let shapes = overlaps(old, new);
     longest = shapes.iter().map(|shape| shape.segments.len()).fold(longest, usize::max);
