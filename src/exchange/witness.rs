@@ -144,15 +144,12 @@ impl Witness {
         if seeing.known.is_some() {
             return;
         }
-        match seeing.recognised.take() {
-            Some(request) => {
-                let opinion = seeing.observer.arrive(&request, seeing.clock.now());
-                seeing.watched = Some((request, opinion));
-            }
-            None => {
-                let again = again && asked.client_key.is_some();
-                seeing.known = again.then(traffic::would_know);
-            }
+        if let Some(request) = seeing.recognised.take() {
+            let opinion = seeing.observer.arrive(&request, seeing.clock.now());
+            seeing.watched = Some((request, opinion));
+        } else {
+            let again = again && asked.client_key.is_some();
+            seeing.known = again.then(traffic::would_know);
         }
     }
 
