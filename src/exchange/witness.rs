@@ -43,6 +43,8 @@ struct Seeing {
     /// What came to light already: its rule would refuse it, or its client key is known.
     known: Option<Would>,
     request: String,
+    /// What it was recognised as, if it is an operation.
+    recognised: Option<Request>,
     watched: Option<(Request, Opinion)>,
     /// payonce wrote its answer.
     refused: Option<Came>,
@@ -107,6 +109,7 @@ impl<L, U> Exchange<L, U> {
             observes,
             known: None,
             request: String::new(),
+            recognised: None,
             watched: None,
             refused: None,
             ended: false,
@@ -125,6 +128,10 @@ impl Witness {
         seeing.line.said = asked.said.take().map(|said| *said);
         if seeing.observes {
             seeing.request = asked.request();
+            // A call that is recalled later goes by how it was sent, and not by what it is.
+            let (rule, arrived, token) = (&asked.rule, asked.arrived(), asked.token());
+            let of = || Request::of(&asked.identified, rule, seeing.api, arrived, token);
+            seeing.recognised = (asked.identified.kind != Kind::Call).then(of);
         }
     }
 
@@ -137,14 +144,12 @@ impl Witness {
         if seeing.known.is_some() {
             return;
         }
-        if asked.identified.kind == Kind::Call {
-            let again = again && asked.client_key.is_some();
-            seeing.known = again.then(traffic::would_know);
-        } else {
-            let (rule, arrived) = (&asked.rule, asked.arrived());
-            let request = Request::of(&asked.identified, rule, seeing.api, arrived, asked.token());
+        if let Some(request) = seeing.recognised.take() {
             let opinion = seeing.observer.arrive(&request, seeing.clock.now());
             seeing.watched = Some((request, opinion));
+        } else {
+            let again = again && asked.client_key.is_some();
+            seeing.known = again.then(traffic::would_know);
         }
     }
 

@@ -496,7 +496,7 @@ fn step(chance: &Chance, n: u32) -> (Post, bool) {
 
 #[tokio::test]
 async fn what_observing_calls_duplicates_is_what_enforcing_saves() {
-    let histories = std::env::var("OBSERVE_HISTORIES").map_or(5, |n| n.parse().unwrap());
+    let histories = std::env::var("OBSERVE_HISTORIES").map_or(12, |n| n.parse().unwrap());
     let mut saved = 0;
     for seed in 0..histories {
         let mut effects = [0; 2];
