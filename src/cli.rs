@@ -2,6 +2,7 @@
 //! commands, only those that need nothing else of payonce live here.
 
 pub mod check;
+pub mod clients;
 pub mod explain;
 pub mod keygen;
 pub mod ops;
@@ -18,6 +19,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use http::{HeaderName, HeaderValue, Method};
 
+pub use self::clients::Clients;
 pub use self::policy::Policy;
 
 const CODES: &str = "Exit codes:
@@ -68,6 +70,9 @@ pub enum Command {
     /// See and resolve operations whose outcome is not known, in a running payonce.
     #[command(after_help = Ops::EXAMPLES)]
     Ops(Ops),
+    /// See which SDKs a running payonce was asked by, how old they are and what they do wrong.
+    #[command(after_help = Clients::EXAMPLES)]
+    Clients(Clients),
 }
 
 /// `payonce serve`

@@ -2,9 +2,11 @@
 //!
 //! Read in this order: [`path`] and [`policy`] say which rule a request falls to; [`canonical`]
 //! what its body means; [`digest`] and [`identity`] which operation it is; [`key`] which idempotency key goes
-//! upstream; [`operation`] what to do with what the ledger holds; [`outcome`] what an answer
-//! means; [`retry`] whether to ask again. [`guard`] says what is wrong with API keys and own keys.
+//! upstream, and [`agent`] whose keys have which shape; [`operation`] what to do with what the ledger
+//! holds; [`outcome`] what an answer means; [`retry`] whether to ask again. [`guard`]
+//! says what is wrong with API keys and own keys.
 
+pub mod agent;
 pub mod canonical;
 pub mod digest;
 pub mod guard;

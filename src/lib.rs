@@ -20,9 +20,11 @@
 //!    ledger did not take yet.
 //! 4. [`forward`] makes the attempts of one exchange; [`upstream`] holds the connections and the
 //!    evidence of what left; [`passthrough`] hands on what is not critical.
-//! 5. [`server`], [`request`], [`delivery`], [`respond`], [`refusal`] are the client's side.
-//! 6. [`settings`], [`policy_file`], [`credential`], [`assembly`] start it; [`ways`] tells other
-//!    processes how the policy recognises operations; [`admin`], [`people`], [`metrics`],
+//! 5. [`clients`] knows which SDKs ask; [`server`], [`request`], [`delivery`], [`respond`],
+//!    [`refusal`] are the client's side.
+//! 6. [`settings`], [`policy_file`] with its [`audit`] log, [`credential`], [`assembly`] start it;
+//!    [`ways`] tells other processes how the policy recognises operations; [`admin`], [`people`],
+//!    [`metrics`],
 //!    [`telemetry`], [`cli`] are for people; [`clock`] is where time comes from, [`chance`] where
 //!    random numbers do.
 //! 7. [`sandbox`] simulates Stripe and is the oracle of the tests and of the [`demo`]: it shares no
@@ -33,8 +35,10 @@
 
 pub mod admin;
 pub mod assembly;
+pub mod audit;
 pub mod chance;
 pub mod cli;
+pub mod clients;
 pub mod clock;
 pub mod credential;
 pub mod decide;

@@ -1,7 +1,8 @@
 //! What is counted, by name. Not global: whoever counts is handed a [`Metrics`].
 //!
-//! Labels are words fixed in the code or names of the policy's rules, never anything of a request:
-//! their number is bounded, and nothing in them is private.
+//! Labels are words fixed in the code, names of the policy's rules, or the number of an SDK's major
+//! version, never anything else of a request: their number is bounded, and nothing in them is
+//! private.
 
 mod family;
 
@@ -18,6 +19,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::decide::agent::{Sdk, Version};
 use family::{Counters, Durations};
 
 /// All counters of one payonce. Cheap to clone; clones count together.
@@ -42,6 +44,8 @@ struct Inner {
     repeats: Counters<1>,
     forgotten: Counters<1>,
     in_doubt: Counters<1>,
+    sdks: Counters<2>,
+    client_rules: Counters<2>,
     store_forgot: Counters<1>,
     store_breaker: Counters<1>,
     guard: Counters<3>,
@@ -49,6 +53,7 @@ struct Inner {
     abandoned: Counter,
     policy: Family<[(&'static str, String); 1], Gauge>,
     policy_refused: Counter,
+    policy_audit_failed: Counter,
     in_flight: Gauge,
     requests: Durations<2>,
 }
@@ -157,6 +162,18 @@ impl Metrics {
                 "Operations whose outcome was not known when payonce gave up, by rule",
                 ["rule"],
             ),
+            sdks: Counters::register(
+                r,
+                "sdk_requests",
+                "Requests, by the SDK that the client names and its major version",
+                ["sdk", "major"],
+            ),
+            client_rules: Counters::register(
+                r,
+                "client_rules",
+                "Requests to which a [[client]] of the policy applied, by its name and what was done",
+                ["rule", "done"],
+            ),
             store_forgot: Counters::register(
                 r,
                 "store_forgot",
@@ -184,6 +201,11 @@ impl Metrics {
             abandoned: counter(r, "abandoned", "Open operations that safe retention ended"),
             policy: family(r, "policy", "The policy in force, by version"),
             policy_refused: counter(r, "policy_refused", "Changed policies that were not taken"),
+            policy_audit_failed: counter(
+                r,
+                "policy_audit_failed",
+                "Loads of the policy that the audit log did not take",
+            ),
             in_flight: gauge(r, "operations_in_flight", "Critical operations in flight"),
             registry: all,
         };
@@ -279,6 +301,21 @@ impl Metrics {
         self.bound(self.0.in_doubt.add([rule.into()]));
     }
 
+    /// What counts the requests of an SDK: a series for each major version, up to a limit.
+    #[must_use]
+    pub fn sdk(&self, sdk: Option<Sdk>, version: Option<Version>) -> Count {
+        let major = version.map_or(Cow::Borrowed("unknown"), |it| it.major().to_string().into());
+        let (counter, own) = self.0.sdks.series([sdk.map_or("unknown", Sdk::as_str).into(), major]);
+        self.bound(own);
+        Count(counter)
+    }
+
+    /// A `[[client]]` of the policy applied: `report`, `warn`, `refuse`, or `observed` where it
+    /// would have.
+    pub fn client_rule(&self, rule: &str, done: &'static str) {
+        self.bound(self.0.client_rules.add([rule.into(), done.into()]));
+    }
+
     /// A sign was seen that the store lost records.
     pub fn store_forgot(&self, sign: &'static str) {
         self.bound(self.0.store_forgot.add([sign.into()]));
@@ -314,6 +351,11 @@ impl Metrics {
     /// A changed policy was not taken, and the former one stays in force.
     pub fn policy_refused(&self) {
         self.0.policy_refused.inc();
+    }
+
+    /// A load of the policy could not be written to the audit log.
+    pub fn policy_audit_failed(&self) {
+        self.0.policy_audit_failed.inc();
     }
 
     /// A critical operation is in flight until the guard is dropped.
@@ -356,6 +398,23 @@ impl Default for Metrics {
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Metrics")
+    }
+}
+
+/// One series of a counter, at hand.
+#[derive(Clone)]
+pub struct Count(Counter);
+
+impl Count {
+    /// Counts one more.
+    pub fn one(&self) {
+        self.0.inc();
+    }
+}
+
+impl fmt::Debug for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Count")
     }
 }
 

@@ -13,6 +13,7 @@ use crate::admin::judge::{Around, Judgement, Question};
 use crate::admin::{
     Detail, Health, Operations, OpsError, Readiness, Resolution, Resolved, State, Summary,
 };
+use crate::clients::list::List;
 use crate::decide::digest::{OperationId, key_digest};
 use crate::decide::identity::Kind;
 use crate::decide::operation::Retention;
@@ -138,6 +139,11 @@ impl<L: Ledger, U: Upstream> Operations for People<L, U> {
         }
     }
 
+    fn clients(&self) -> List {
+        let policy = self.policy.current();
+        self.exchange.clients.list(&policy, self.exchange.clock.now())
+    }
+
     async fn judge(&self, id: &str, asked: &Question) -> Result<Option<Judgement>, OpsError> {
         let Some(id) = record_id(id) else { return Ok(None) };
         let now = self.exchange.clock.now();
@@ -201,8 +207,10 @@ impl<L: Ledger, U: Upstream> Health for People<L, U> {
         let detail = |name: &str, value: String| (name.to_owned(), value);
         let mut details = vec![detail("policy", format!("version {}", status.version))];
         if let Some(refused) = &status.refused {
-            let version = refused.error.version.clone().unwrap_or_else(|| "unread".to_owned());
-            details.push(detail("policy_refused", format!("version {version} at {}", refused.at)));
+            let version = refused.error.version().unwrap_or("unread");
+            let why = refused.error.summary();
+            let said = format!("version {version} at {}: {why}", refused.at.rfc3339());
+            details.push(detail("policy_refused", said));
         }
         let store = match self.exchange.ledger.get(RecordId([0; 32])).await {
             Ok(_) => "ok".to_owned(),

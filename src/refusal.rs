@@ -46,6 +46,13 @@ pub enum Refusal {
         /// The fields that are not there with a value.
         fields: Vec<String>,
     },
+    /// The policy refuses the client.
+    Client {
+        /// The `[[client]]` that says so.
+        rule: String,
+        /// Why it applies, without a full stop.
+        why: String,
+    },
     /// The rule wants an own key.
     OwnKeyRequired {
         /// The rule that says so.
@@ -188,6 +195,7 @@ impl Refusal {
             Self::Guarded(finding) => (finding.status(), INVALID, finding.code()),
             Self::NoCredential => (403, INVALID, "payonce_no_credential"),
             Self::RequiredFields { .. } => (400, INVALID, "payonce_field_required"),
+            Self::Client { .. } => (403, INVALID, "payonce_client_refused"),
             Self::OwnKeyRequired { .. } => (400, INVALID, "payonce_key_required"),
             Self::FieldsMissing { .. } => (400, INVALID, "payonce_identity_missing"),
             Self::BodyTooLarge { .. } => (413, INVALID, "payonce_body_too_large"),
@@ -228,6 +236,7 @@ impl Refusal {
             | Self::Guarded(_)
             | Self::NoCredential
             | Self::RequiredFields { .. }
+            | Self::Client { .. }
             | Self::OwnKeyRequired { .. }
             | Self::FieldsMissing { .. }
             | Self::BodyTooLarge { .. }
@@ -267,6 +276,9 @@ impl Refusal {
             }
             Self::RequiredFields { rule, fields } => {
                 format!("The policy's rule {rule:?} requires {} in this request", fields.join(", "))
+            }
+            Self::Client { rule, why } => {
+                format!("The policy's [[client]] {rule:?} refuses this client: {why}")
             }
             Self::OwnKeyRequired { rule } => format!(
                 "The policy's rule {rule:?} wants an Idempotency-Key that the application chose \
@@ -342,6 +354,7 @@ impl Refusal {
             | Self::Guarded(_)
             | Self::NoCredential
             | Self::RequiredFields { .. }
+            | Self::Client { .. }
             | Self::OwnKeyRequired { .. }
             | Self::FieldsMissing { .. }
             | Self::BodyTooLarge { .. }

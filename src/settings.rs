@@ -6,10 +6,12 @@
 //! reads the environment.
 
 mod checked;
+mod clients;
 mod credential;
 mod files;
 mod layers;
 mod other_secrets;
+mod policy;
 mod problem;
 mod reader;
 mod secret;
@@ -23,7 +25,9 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::decide::agent::Releases;
 use crate::ledger::redis::{Login, Node, Topology};
+use crate::policy_file::signature::TrustedKeys;
 
 pub use credential::{Credential, Unfit, fit};
 pub use problem::{Origin, Problem};
@@ -45,6 +49,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Where the policy is.
     pub policy: Policy,
+    /// What is known of clients.
+    pub clients: Clients,
     /// From what keys are derived; `None`: from each request's API key.
     pub secret: Option<Secret>,
     /// What `secret` was before, or will be.
@@ -245,6 +251,19 @@ pub struct Policy {
     pub refresh: Duration,
     /// Whether everything is passed on unjudged.
     pub bypass: bool,
+    /// Who must have signed the file: one of these, if there are any.
+    pub trusted: TrustedKeys,
+    /// Where each load is written down; `None`: nowhere.
+    pub audit_log: Option<PathBuf>,
+    /// Whether a policy is taken only once that is written.
+    pub audit_required: bool,
+}
+
+/// What is known of clients.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// The table of SDK releases; without a file, the one that payonce is shipped with.
+    pub releases: Releases,
 }
 
 /// Who may ask the admin port.

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::judge::{Judgement, Question};
+use crate::clients::list::List;
 use crate::clock::Timestamp;
 use crate::ledger::LedgerError;
 
@@ -24,6 +25,9 @@ pub trait Operations: Clone + Send + Sync + 'static {
         &self,
         key: &SecretString,
     ) -> impl Future<Output = Result<Option<Detail>, OpsError>> + Send;
+
+    /// The clients that were seen, and what the policy says of them.
+    fn clients(&self) -> List;
 
     /// What a request for the operation with this id would come to if it arrived now. Nothing is
     /// claimed, written or sent. `None` if that is no id of an operation.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `GET /ops?limit=100` | `{"operations": [summary…], "more": bool}` |
 //! | `GET /ops/{id}` | a detail |
+//! | `GET /clients` | the [list](crate::clients::list::List) of the clients that were seen |
 //! | `POST /ops/lookup` `{"key": "…"}` | the detail of the operation with that idempotency key |
 //! | `POST /ops/{id}/judge` a [`Question`] | the [`Judgement`](super::judge::Judgement): what such a request would come to now |
 //! | `POST /ops/{id}/resolve` `{"as": "succeeded", "object_id": …, "by": "…", "why": "…"}` | the detail after it |
@@ -83,6 +84,12 @@ pub(crate) enum Outcome {
 /// Answers a request that was allowed in.
 pub(super) async fn answer<O: Operations>(ops: &O, request: Request<Incoming>) -> Answer {
     let path = request.uri().path().to_owned();
+    if path == "/clients" {
+        return match request.method() {
+            &Method::GET => http1::json(StatusCode::OK, &ops.clients()),
+            _other => http1::wrong_method("GET"),
+        };
+    }
     let Some(rest) = path.strip_prefix("/ops") else { return nowhere() };
     let parts: Vec<&str> = rest.split('/').skip(1).collect();
     let (get, post) = (request.method() == Method::GET, request.method() == Method::POST);
@@ -245,7 +252,11 @@ fn unknown() -> Answer {
 }
 
 fn nowhere() -> Answer {
-    http1::error(StatusCode::NOT_FOUND, "not_found", "this port has /ops and what is below it")
+    http1::error(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        "this port has /clients, and /ops and what is below it",
+    )
 }
 
 fn bad(why: &str) -> Answer {

@@ -52,7 +52,7 @@ pub fn run(args: &Check, settings: &Settings, out: &mut impl Write) -> io::Resul
 
 impl Checked {
     fn of(path: Option<&Path>, store: Option<Store>) -> Self {
-        let file = path.unwrap_or(Path::new(policy_file::SHIPPED_NAME));
+        let file = path.unwrap_or(Path::new(policy_file::SHIPPED_AS));
         let read = match path {
             Some(path) => policy_file::read_text(path),
             None => policy_file::parse(file, policy_file::SHIPPED.as_bytes())
@@ -67,9 +67,12 @@ impl Checked {
             Err(error) => {
                 let findings = match &error.why {
                     Why::Problems(problems) => problems.clone(),
-                    Why::Unreadable(_) | Why::TooLarge | Why::NotText(_) | Why::Unfit(_) => {
-                        Vec::new()
-                    }
+                    Why::Unreadable(_)
+                    | Why::TooLarge
+                    | Why::NotText(_)
+                    | Why::Unfit(_)
+                    | Why::Signature(_)
+                    | Why::Unrecorded(_) => Vec::new(),
                 };
                 Self { file, policy: Err(error), findings }
             }

@@ -112,7 +112,7 @@ fn amount(summary: &Summary) -> String {
 }
 
 /// `3m ago`, or `in 3m` for what lies ahead.
-fn ago(time: Timestamp, now: Timestamp) -> String {
+pub(super) fn ago(time: Timestamp, now: Timestamp) -> String {
     if time > now { format!("in {}", span(time, now)) } else { format!("{} ago", span(now, time)) }
 }
 
@@ -127,7 +127,7 @@ fn span(later: Timestamp, earlier: Timestamp) -> String {
 }
 
 /// A terminal obeys control characters: none gets there from a store.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 

@@ -14,6 +14,7 @@ use self::routes::Routes;
 use super::canonical::FieldPattern;
 use super::path::{Api, Target};
 
+pub use self::client::{Asker, ClientRule, When, worst};
 pub use self::code::{Code, Severity};
 pub use self::guard::Guard;
 pub use self::problem::Problem;
@@ -22,10 +23,11 @@ pub use self::template::Pattern;
 pub(crate) use self::template::is_write;
 pub use self::way::{UnreadableWay, Way};
 pub use self::words::{
-    Action, ApiKeyKind, Class, ClientKey, Environment, Indeterminate, Merge, Mode, Otherwise,
-    StoreDown, Uuid4Keys,
+    Action, ApiKeyKind, Class, ClientAction, ClientKey, Environment, Indeterminate, Merge, Mode,
+    Otherwise, StoreDown, Uuid4Keys,
 };
 
+mod client;
 mod code;
 pub mod coverage;
 pub mod diff;
@@ -47,19 +49,23 @@ mod tests;
 mod way;
 mod words;
 
+/// How much of the hash people are shown.
+const VERSION_DIGITS: usize = 12;
+
 /// A policy without a mistake that payonce can see. Shared behind an `Arc`.
 #[derive(Debug)]
 pub struct Policy {
     mode: Mode,
     uuid4_keys: Uuid4Keys,
     guard: Guard,
-    version: String,
+    hash: String,
     way: String,
     scopes: Scopes,
     rules: Vec<Arc<Rule>>,
     routes: Routes,
     default_writes: Arc<Rule>,
     not_critical: Arc<Rule>,
+    clients: Vec<ClientRule>,
     tests: usize,
 }
 
@@ -113,10 +119,16 @@ impl Policy {
         &self.guard
     }
 
-    /// The first 12 hexadecimal digits of the SHA-256 of the file's bytes.
+    /// The first 12 hexadecimal digits of [`Self::hash`]: what logs, metrics and answers show.
     #[must_use]
     pub fn version(&self) -> &str {
-        &self.version
+        version_in(&self.hash)
+    }
+
+    /// The SHA-256 of the file's bytes, in hexadecimal.
+    #[must_use]
+    pub fn hash(&self) -> &str {
+        &self.hash
     }
 
     /// Which API keys count as one.
@@ -143,6 +155,12 @@ impl Policy {
         &self.rules
     }
 
+    /// The `[[client]]`s of the file, in its order.
+    #[must_use]
+    pub fn clients(&self) -> &[ClientRule] {
+        &self.clients
+    }
+
     /// How many `[[test]]`s the file has; all of them held.
     #[must_use]
     pub const fn tests(&self) -> usize {
@@ -157,12 +175,22 @@ impl Policy {
     }
 }
 
+/// The hash of a policy file with these bytes: see [`Policy::hash`].
+#[must_use]
+pub fn hash_of(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
 /// The version of a policy file with these bytes: see [`Policy::version`].
 #[must_use]
 pub fn version_of(bytes: &[u8]) -> String {
-    let mut digits = hex::encode(Sha256::digest(bytes));
-    digits.truncate(12);
-    digits
+    version_in(&hash_of(bytes)).to_owned()
+}
+
+/// The version of a policy file with this hash: see [`Policy::version`].
+#[must_use]
+pub fn version_in(hash: &str) -> &str {
+    hash.get(..VERSION_DIGITS).unwrap_or(hash)
 }
 
 /// What becomes of the requests that a rule matches, and how their operations are recognised.

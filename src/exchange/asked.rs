@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{Config, Exchange, OtherSecret};
 use crate::clock::Timestamp;
+use crate::decide::agent;
 use crate::decide::canonical::{self, Canonical};
 use crate::decide::digest::{ApiKeyDigest, CallHint, IdFormat, Scope, Secret, key_digest};
 use crate::decide::guard;
@@ -135,8 +136,8 @@ impl Reading {
         let text = |name: http::HeaderName| head.headers.get(name).and_then(|it| it.to_str().ok());
         let client_key = client_key(&head.headers)?;
         let operation = operation_header(&head.headers)?;
-        let chosen =
-            client_key.as_ref().map(|key| key::chosen(key, text(USER_AGENT), policy.uuid4_keys()));
+        let agent = head.headers.get(USER_AGENT).map(|value| agent::ascii(value.as_bytes()));
+        let chosen = client_key.as_ref().map(|key| key::chosen(key, agent, policy.uuid4_keys()));
         let query = head.target.query();
         let content = canonical::read(text(CONTENT_TYPE), text(CONTENT_ENCODING), query, body);
         Ok(Self { client_key, chosen, content, operation })
@@ -155,7 +156,7 @@ impl Reading {
         if !fields.is_empty() {
             return Err(Refusal::RequiredFields { rule: by.rule.name.clone(), fields });
         }
-        let agent = head.headers.get(USER_AGENT).and_then(|it| it.to_str().ok());
+        let agent = head.headers.get(USER_AGENT).map(|value| agent::ascii(value.as_bytes()));
         let chosen = |key: &IdempotencyKey| key::chosen(key, agent, by.uuid4_keys);
         let request = identity::Request {
             provider: &config.provider,
@@ -496,7 +497,7 @@ pub(super) fn operation_header(headers: &HeaderMap) -> Result<Option<String>, Re
 }
 
 /// `Payonce-Caller`: who asks, for people.
-fn caller(headers: &HeaderMap) -> Option<String> {
+pub(super) fn caller(headers: &HeaderMap) -> Option<String> {
     const LONGEST: usize = 64;
     let text = headers.get("payonce-caller")?.to_str().ok()?;
     Some(text.chars().take(LONGEST).collect())

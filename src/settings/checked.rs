@@ -9,8 +9,8 @@ use secrecy::SecretString;
 
 use super::reader::Reader;
 use super::{
-    Admin, Limits, Listen, Log, LogFormat, LogLevel, Policy, Problem, Retry, Settings, Shutdown,
-    Store, StoreKind, Token, Upstream, credential, other_secrets, store,
+    Admin, Limits, Listen, Log, LogFormat, LogLevel, Problem, Retry, Settings, Shutdown, Store,
+    StoreKind, Token, Upstream, credential, other_secrets, policy, store,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -41,11 +41,8 @@ pub(super) fn read(r: &mut Reader) -> Settings {
         upstream: upstream(r),
         retry: retry(r),
         limits: limits(r),
-        policy: Policy {
-            path: r.path("policy.path"),
-            refresh: r.duration("policy.refresh", SECOND..=HOUR),
-            bypass: r.flag("policy.bypass"),
-        },
+        policy: policy::read(r),
+        clients: super::clients::read(r),
         secret: r.secret("secret.file", "secret.value", 32),
         other_secrets: other_secrets::read(r),
         credential: credential::read(r),
@@ -283,6 +280,7 @@ fn relations(r: &mut Reader, s: &Settings) {
     let nowhere = "is off, and no listen.unix_socket is set: nothing could reach payonce";
     r.require("listen.proxy", &["listen.unix_socket"], reachable, nowhere.to_owned());
     ports(r, &s.listen);
+    policy::relations(r, &s.policy);
     if s.store.kind == StoreKind::Redis {
         store::relations(r, &s.store.redis);
     }

@@ -41,7 +41,7 @@ fn every_setting_is_read_and_is_in_the_shipped_file() {
     assert_eq!(problems, []);
     let mut reader = reader::Reader::new(layers, problems);
     checked::read(&mut reader);
-    let known: std::collections::BTreeSet<_> = layers::KNOWN.into_iter().collect();
+    let known: std::collections::BTreeSet<_> = layers::KNOWN.iter().copied().collect();
     assert_eq!(reader.asked, known);
     for path in known {
         let (section, name) = path.split_once('.').unwrap();
@@ -59,6 +59,7 @@ fn a_commented_out_example_of_the_shipped_file_is_a_setting_that_works() {
     let dir = tempfile::tempdir().unwrap();
     let secret = dir.path().join("secret");
     let pem = dir.path().join("ca.pem");
+    let table = concat!(env!("CARGO_MANIFEST_DIR"), "/config/sdk-releases.tsv");
     std::fs::write(&secret, SECRET).unwrap();
     let other = dir.path().join("other");
     std::fs::write(&other, SECRET.to_uppercase()).unwrap();
@@ -70,6 +71,7 @@ fn a_commented_out_example_of_the_shipped_file_is_a_setting_that_works() {
             .filter(|rest| rest.split_once(" = ").is_some_and(|(name, _)| !name.contains(' ')));
         let line = match example.map(|rest| rest.split_once(" = ").unwrap()) {
             Some(("ca_file", _)) => format!("ca_file = {pem:?}"),
+            Some(("releases", _)) => format!("releases = {table:?}"),
             Some((
                 name @ ("file" | "token_file" | "password_file" | "sentinel_password_file"),
                 _,
@@ -418,6 +420,29 @@ fn no_secret_shows_in_debug_or_in_any_problem() {
     let problems = said(load("", &wrong));
     assert_eq!(problems.len(), 5, "{problems:?}");
     assert!(!problems.join("\n").contains("hunter2"), "{problems:?}");
+}
+
+#[test]
+fn who_must_sign_a_policy_and_where_its_loads_are_recorded_must_make_sense() {
+    let key = "RWRvL4gJPXHYw9HDCqEWDGHgEZV94BmhINWpjAhrbeMfCnf1aj8QyDrs";
+    let policy = |lines: &str| load(&format!("[policy]\n{lines}"), &[]);
+    let good = format!("path = \"a.toml\"\ntrusted_keys = \"{key}, {key}\"\naudit_log = \"a.log\"");
+    let settings = policy(&format!("{good}\naudit_required = true")).unwrap().policy;
+    assert!(!settings.trusted.is_empty() && settings.audit_required);
+    assert!(policy("").unwrap().policy.trusted.is_empty());
+    let cases = [
+        (format!("trusted_keys = \"{key}\""), "policy.trusted_keys: is set, and policy.path"),
+        (good.replace(", RW", ", XX"), "policy.trusted_keys: key 2 is no minisign public key"),
+        (good.replace(key, ""), "policy.trusted_keys: key 1 is no minisign public key"),
+        (
+            "audit_required = true".to_owned(),
+            "policy.audit_required: is true, and policy.audit_log",
+        ),
+    ];
+    for (lines, words) in cases {
+        let said = said(policy(&lines));
+        assert!(said.len() == 1 && said[0].starts_with(words), "{said:?}");
+    }
 }
 
 #[test]

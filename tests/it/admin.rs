@@ -13,6 +13,7 @@ use payonce::admin::{self, Detail, Operations, OpsError, Resolution, Resolved, S
 use payonce::admin::{Health, Readiness};
 use payonce::cli::ops::OpsFailure;
 use payonce::cli::{Cli, Command, Exit};
+use payonce::clients::list::List;
 use payonce::clock::Timestamp;
 use payonce::metrics::Metrics;
 use payonce::settings::{Secret, Settings};
@@ -61,6 +62,10 @@ impl Operations for Fake {
         self.up()?;
         let id = key.expose_secret().strip_prefix("key-").unwrap_or_default().to_owned();
         Ok(self.held.lock().unwrap().get(&id).cloned())
+    }
+
+    fn clients(&self) -> List {
+        List { other_requests: 7, ..List::default() }
     }
 
     async fn judge(&self, id: &str, asked: &Question) -> Result<Option<Judgement>, OpsError> {

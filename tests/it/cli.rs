@@ -183,17 +183,18 @@ fn keygen_writes_a_secret_alone_to_standard_output() {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    let commands: [&[&str]; 15] = [
+    let commands: [&[&str]; 16] = [
         &[],
         &["serve"],
         &["sandbox"],
         &["demo"],
         &["check"],
-        &["policy"],
-        &["policy", "coverage"],
         &["explain"],
         &["policy"],
+        &["policy", "audit"],
+        &["policy", "coverage"],
         &["policy", "diff"],
+        &["policy", "schema"],
         &["keygen"],
         &["ops"],
         &["ops", "list"],

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use payonce::assembly::Assembly;
 use payonce::chance::Chance;
+use payonce::clients::Clients;
 use payonce::clock::{Clock, Timestamp};
 use payonce::decide::digest::Secret;
 use payonce::decide::policy::Policy;
@@ -298,6 +299,7 @@ impl<L: Ledger> World<L> {
             notes: Notes::default(),
             chance: Chance::System,
             clock: clock.clone(),
+            clients: Clients::shipped(metrics.clone()).unwrap(),
             metrics: metrics.clone(),
             config: exchange::Config {
                 provider: "provider.test".to_owned(),

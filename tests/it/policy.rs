@@ -136,7 +136,7 @@ async fn a_broken_edit_is_kept_out_and_its_mending_is_taken() {
     assert_eq!(status.version, version_of(ONE.as_bytes()));
     assert_eq!(watched.file.current().version(), status.version);
     let refused = status.refused.unwrap();
-    assert_eq!(refused.error.version, Some(version_of(BROKEN.as_bytes())));
+    assert_eq!(refused.error.version(), Some(&*version_of(BROKEN.as_bytes())));
     assert!(refused.error.to_string().contains("line 2, column 8: unknown `mode` \"watch\""));
     fs::write(watched.path(), TWO).unwrap();
     watched.until_version(TWO).await;

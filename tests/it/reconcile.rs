@@ -18,6 +18,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use payonce::chance::Chance;
+use payonce::clients::Clients;
 use payonce::clock::Clock;
 use payonce::decide::policy::Policy;
 use payonce::decide::retry::{self, Budget};
@@ -170,6 +171,7 @@ async fn start(ledger: &Arc<Flaky>, provider: &Provider) -> SocketAddr {
         notes: Notes::default(),
         chance: Chance::System,
         clock: clock.clone(),
+        clients: Clients::shipped(metrics.clone()).unwrap(),
         metrics,
         config: Config {
             provider: "p".to_owned(),

@@ -268,7 +268,7 @@ mod complaining {
             "version = 1\n[rule]\nname = \"a\"",
             "version = 1\nrule = [1]",
             "version = 1\ntest = \"x\"",
-            "version = 1\n[[client]]\nminimum = \"1\"",
+            "version = 1\n[[signature]]\nkey = \"1\"",
             "version = 1\n[[scope]]\n[[guard]]",
             "version = 1\n[[rule]\nname = \"a\"\n[[rule]]\nname = a",
             "version = 1\nversion = 1",

@@ -125,6 +125,30 @@ named! {
 }
 
 named! {
+    /// What is done about a client.
+    ClientAction {
+        /// It is counted.
+        Report = "report",
+        /// It is told so in a header of each answer, and logged.
+        Warn = "warn",
+        /// It is answered with an error, and nothing is sent.
+        Refuse = "refuse"
+    }
+}
+
+impl ClientAction {
+    /// How bad it is for the client: more is worse.
+    #[must_use]
+    pub const fn weight(self) -> u8 {
+        match self {
+            Self::Report => 0,
+            Self::Warn => 1,
+            Self::Refuse => 2,
+        }
+    }
+}
+
+named! {
     /// What is done where a guard finds something.
     Action {
         /// Nothing.

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use payonce::chance::Chance;
+use payonce::clients::Clients;
 use payonce::clock::{Clock, Timestamp};
 use payonce::decide::digest::Secret;
 use payonce::decide::policy::Policy;
@@ -308,6 +309,7 @@ impl Pods {
             notes: Notes::default(),
             clock,
             chance,
+            clients: Clients::shipped(metrics.clone()).unwrap(),
             metrics,
             config: exchange::Config {
                 provider: "provider.test".to_owned(),
