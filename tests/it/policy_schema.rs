@@ -19,8 +19,9 @@ use super::running::run;
 const SCHEMA: &str = include_str!("../../config/policy.schema.json");
 
 /// Every table of a policy: where its schema stands, and a policy that ends within such a table.
-const TABLES: [(&str, &str); 5] = [
+const TABLES: [(&str, &str); 6] = [
     ("", "version = 1\n"),
+    ("/$defs/guard", "version = 1\n[guard]\n"),
     ("/$defs/rule", "version = 1\n[[rule]]\n"),
     ("/$defs/scope", "version = 1\n[[scope]]\n"),
     ("/$defs/test", "version = 1\n[[test]]\n"),
