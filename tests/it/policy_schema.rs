@@ -19,9 +19,10 @@ use super::running::run;
 const SCHEMA: &str = include_str!("../../config/policy.schema.json");
 
 /// Every table of a policy: where its schema stands, and a policy that ends within such a table.
-const TABLES: [(&str, &str); 6] = [
+const TABLES: [(&str, &str); 7] = [
     ("", "version = 1\n"),
     ("/$defs/client", "version = 1\n[[client]]\n"),
+    ("/$defs/guard", "version = 1\n[guard]\n"),
     ("/$defs/rule", "version = 1\n[[rule]]\n"),
     ("/$defs/scope", "version = 1\n[[scope]]\n"),
     ("/$defs/test", "version = 1\n[[test]]\n"),
