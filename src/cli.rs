@@ -7,6 +7,7 @@ pub mod keygen;
 pub mod ops;
 pub mod serve;
 mod table;
+pub mod webhook;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -61,6 +62,9 @@ pub enum Command {
     /// See and resolve operations whose outcome is not known, in a running payonce.
     #[command(after_help = Ops::EXAMPLES)]
     Ops(Ops),
+    /// Make and check the signatures of Stripe's webhooks.
+    #[command(after_help = webhook::Webhook::EXAMPLES)]
+    Webhook(webhook::Webhook),
 }
 
 /// `payonce serve`

@@ -58,3 +58,4 @@ pub mod settings;
 pub mod telemetry;
 pub mod unwritten;
 pub mod upstream;
+pub mod webhook;

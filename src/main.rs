@@ -63,6 +63,7 @@ async fn run(command: Command) -> Exit {
             },
             Err(exit) => exit,
         },
+        Command::Webhook(args) => cli::webhook::run(&args, &mut io::stdout()),
     }
 }
 

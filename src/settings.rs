@@ -25,7 +25,7 @@ use crate::ledger::redis::{Login, Node, Topology};
 
 pub use problem::{Origin, Problem};
 pub use secret::Secret;
-pub use units::{show_duration, show_size};
+pub use units::{duration as read_duration, show_duration, show_size};
 
 /// Everything that can be set, checked. Each field is explained in `config/payonce.toml`.
 #[derive(Clone, Debug)]

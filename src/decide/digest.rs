@@ -50,9 +50,45 @@ impl Scope {
     }
 }
 
+impl Scope {
+    /// Its short name, for records and settings.
+    #[must_use]
+    pub fn id(&self) -> ScopeId {
+        let mut digest = Sha256::new();
+        absorb(&mut digest, b"payonce scope id 1");
+        absorb(&mut digest, &self.0);
+        let mut short = [0; 8];
+        for (to, from) in short.iter_mut().zip(digest.finalize()) {
+            *to = from;
+        }
+        ScopeId(short)
+    }
+}
+
 impl fmt::Debug for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Scope(…)")
+    }
+}
+
+/// The short name of a scope: tells it from others, and nobody what the API key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ScopeId(pub [u8; 8]);
+hex_serde!(ScopeId, 8);
+
+impl fmt::Display for ScopeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl std::str::FromStr for ScopeId {
+    type Err = hex::FromHexError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut id = [0; 8];
+        hex::decode_to_slice(text, &mut id)?;
+        Ok(Self(id))
     }
 }
 

@@ -264,6 +264,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             amount: short("amount"),
             currency: short("currency"),
             caller: caller(&head.headers),
+            account: account(&head.headers),
+            scope: Some(credentials.scope.id()),
             ..About::default()
         };
         let message = message(head, body.bytes().clone(), arrived)?;
@@ -356,6 +358,13 @@ fn caller(headers: &HeaderMap) -> Option<String> {
     const LONGEST: usize = 64;
     let text = headers.get("payonce-caller")?.to_str().ok()?;
     Some(text.chars().take(LONGEST).collect())
+}
+
+/// Whose account is asked for, if it is named.
+fn account(headers: &HeaderMap) -> Option<String> {
+    const LONGEST: usize = 255;
+    let field = headers.get("stripe-account").or_else(|| headers.get("stripe-context"))?;
+    Some(field.to_str().ok()?.chars().take(LONGEST).collect())
 }
 
 fn unidentified(why: Unidentified, rule: &Rule) -> Refusal {

@@ -1,0 +1,4 @@
+//! The other direction: Stripe's webhooks.
+pub mod event;
+pub mod secrets;
+pub mod signature;
