@@ -36,10 +36,12 @@ use crate::upstream::proxy::BadProxy;
 use crate::upstream::{BuildError, Direct};
 
 mod parts;
+mod webhook;
 
 pub use parts::acceptable;
 pub(crate) use parts::exchange_config;
 use parts::{forwarder, load_policy, open_ledger, server_config, upstream_config};
+use webhook::Webhooks;
 
 /// Why payonce does not start. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +82,14 @@ pub enum StartError {
         /// What the system says.
         why: std::io::Error,
     },
+    /// The webhook listener cannot be built.
+    #[error("{setting}: {why}")]
+    Webhook {
+        /// The setting.
+        setting: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The admin token cannot be made.
     #[error(
         "admin.token_file: the admin token cannot be written{}: {why}; name a token file, or set \
@@ -99,7 +109,11 @@ impl StartError {
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
         match self {
-            Self::Policy(_) | Self::Upstream(_) | Self::Origin { .. } | Self::Proxy(_) => true,
+            Self::Policy(_)
+            | Self::Upstream(_)
+            | Self::Origin { .. }
+            | Self::Proxy(_)
+            | Self::Webhook { .. } => true,
             Self::Store(_)
             | Self::Redis(_)
             | Self::Bind(_)
@@ -117,6 +131,7 @@ pub struct Assembly {
     policy: Arc<PolicyFile>,
     admin: Option<(TcpListener, crate::settings::Secret)>,
     health: Option<TcpListener>,
+    webhooks: Option<Webhooks>,
     settings: Settings,
     shutdown: Shutdown,
     tasks: Tasks,
@@ -179,6 +194,7 @@ impl Assembly {
             config: exchange_config(&settings),
         };
         let exchange = Exchange::new(rooms);
+        let webhooks = webhook::webhooks(&settings, &exchange, &clock).await?;
         metrics.policy_info(&policy.status().version);
         metrics.expect_rows(table::Row::ALL.map(table::Row::as_str));
         metrics.expect_rows(outcome::Row::ALL.map(outcome::Row::as_str));
@@ -190,6 +206,7 @@ impl Assembly {
             policy,
             admin,
             health,
+            webhooks,
             settings,
             shutdown,
             tasks,
@@ -213,6 +230,12 @@ impl Assembly {
     #[must_use]
     pub fn health_addr(&self) -> Option<std::net::SocketAddr> {
         self.health.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Where Stripe's webhooks arrive.
+    #[must_use]
+    pub fn webhook_addr(&self) -> Option<Local> {
+        self.webhooks.as_ref().and_then(|webhooks| webhooks.server.local().into_iter().next())
     }
 
     /// What ends it: the first token drains, the second ends at once.
@@ -246,6 +269,10 @@ impl Assembly {
         }
         if let Some(address) = self.health_addr() {
             info!(%address, "health and metrics listen");
+        }
+        if let Some(address) = self.webhook_addr() {
+            let endpoints = self.settings.webhook.endpoints.len();
+            info!(%address, endpoints, "webhooks listens");
         }
         match self.settings.store.kind {
             StoreKind::Embedded => {
@@ -285,6 +312,7 @@ impl Assembly {
             policy,
             admin,
             health,
+            webhooks,
             settings,
             shutdown,
             tasks,
@@ -310,7 +338,21 @@ impl Assembly {
         watch_policy(&policy, &settings, &metrics, &aside, &done);
         let (writer, stop) = (exchange.clone(), done.clone());
         aside.spawn(async move { writer.write_what_is_left(stop).await });
-        let summary = server.run(exchange.clone(), tasks, shutdown).await;
+        let gate = webhooks.map(|webhooks| {
+            let (gate, done) = (webhooks.gate.clone(), done.clone());
+            aside.spawn(async move { gate.refresh(done).await });
+            let Webhooks { server, gate } = webhooks;
+            server.run(gate.clone(), gate.tasks.clone(), shutdown.clone())
+        });
+        let gate = async {
+            match gate {
+                Some(serving) => serving.await,
+                None => Summary::default(),
+            }
+        };
+        let (payments, events) =
+            tokio::join!(server.run(exchange.clone(), tasks, shutdown.clone()), gate);
+        let summary = payments.and(events);
         let notes = exchange.notes.all().len();
         if notes > 0 {
             warn!(

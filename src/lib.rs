@@ -21,10 +21,12 @@
 //! 4. [`forward`] makes the attempts of one exchange; [`upstream`] holds the connections and the
 //!    evidence of what left; [`passthrough`] hands on what is not critical.
 //! 5. [`server`], [`request`], [`delivery`], [`respond`], [`refusal`] are the client's side.
-//! 6. [`settings`], [`policy_file`], [`assembly`] start it; [`admin`], [`people`], [`metrics`],
+//! 6. [`webhook`] is the other direction: only Stripe's events, each once, and they close what is
+//!    in doubt.
+//! 7. [`settings`], [`policy_file`], [`assembly`] start it; [`admin`], [`people`], [`metrics`],
 //!    [`telemetry`], [`cli`] are for people; [`clock`] is where time comes from, [`chance`] where
 //!    random numbers do.
-//! 7. [`sandbox`] simulates Stripe and is the oracle of the tests and of the [`demo`]: it shares no
+//! 8. [`sandbox`] simulates Stripe and is the oracle of the tests and of the [`demo`]: it shares no
 //!    code with [`decide`]. [`seams`] is where tests break payonce on purpose, in no release.
 //!
 //! What must hold (I1–I11 of the design) stands in `ARCHITECTURE.md`; the code names an invariant

@@ -4,6 +4,7 @@
 //! their number is bounded, and nothing in them is private.
 
 mod family;
+mod webhook;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -48,6 +49,7 @@ struct Inner {
     policy: Family<[(&'static str, String); 1], Gauge>,
     policy_refused: Counter,
     in_flight: Gauge,
+    webhooks: webhook::Counts,
     requests: Durations<2>,
 }
 
@@ -171,6 +173,7 @@ impl Metrics {
             policy: family(r, "policy", "The policy in force, by version"),
             policy_refused: counter(r, "policy_refused", "Changed policies that were not taken"),
             in_flight: gauge(r, "operations_in_flight", "Critical operations in flight"),
+            webhooks: webhook::Counts::register(r),
             registry: all,
         };
         Self(Arc::new(inner))

@@ -134,8 +134,14 @@ pub struct Detail {
     pub delivery: Option<String>,
     /// What a person should do, in a sentence.
     pub advice: Option<String>,
-    /// Who resolved it and why, if somebody did.
+    /// Who resolved it and why, if somebody did, or which event of Stripe's closed it.
     pub resolved: Option<String>,
+    /// The scope of its API key, as `webhook.endpoints.NAME.scopes` names it.
+    #[serde(default)]
+    pub scope: Option<String>,
+    /// The last event of Stripe's that bore its key while its outcome was not known.
+    #[serde(default)]
+    pub event: Option<String>,
 }
 
 /// A person's word for what became of an operation.

@@ -22,7 +22,7 @@ const PREFIX: &str = "PAYONCE_";
 const MAX_FILE: u64 = 1024 * 1024;
 
 /// Every setting there is. The first part is the section, and each has exactly two.
-pub(super) const KNOWN: [&str; 63] = [
+pub(super) const KNOWN: [&str; 73] = [
     "listen.proxy",
     "listen.unix_socket",
     "listen.admin",
@@ -83,6 +83,16 @@ pub(super) const KNOWN: [&str; 63] = [
     "secret.value",
     "admin.token_file",
     "admin.token",
+    "webhook.listen",
+    "webhook.tolerance",
+    "webhook.body",
+    "webhook.timeout",
+    "webhook.connect_timeout",
+    "webhook.remember",
+    "webhook.refresh",
+    "webhook.source_ranges_file",
+    "webhook.ca_file",
+    "webhook.endpoints",
     "log.format",
     "log.level",
     "shutdown.drain",
@@ -129,6 +139,13 @@ impl Layers {
     /// Whether `path` was given as a table of values where one value is expected.
     pub(super) fn is_table(&self, path: &str) -> bool {
         self.values.keys().any(|key| is_below(key, path))
+    }
+
+    /// Everything that is set below `path`, without it.
+    pub(super) fn below(&self, path: &str) -> impl Iterator<Item = (&str, &ValueKind)> {
+        self.values
+            .iter()
+            .filter_map(move |(key, kind)| Some((key.strip_prefix(path)?.strip_prefix('.')?, kind)))
     }
 
     /// Where the value at `path` came from.

@@ -61,6 +61,8 @@ fn a_commented_out_example_of_the_shipped_file_is_a_setting_that_works() {
     let pem = dir.path().join("ca.pem");
     std::fs::write(&secret, SECRET).unwrap();
     std::fs::write(&pem, "-----BEGIN CERTIFICATE-----").unwrap();
+    let ranges = dir.path().join("ips.txt");
+    std::fs::write(&ranges, "192.0.2.7\n").unwrap();
     let mut text = String::new();
     for line in layers::DEFAULTS.lines() {
         let example = line
@@ -68,6 +70,7 @@ fn a_commented_out_example_of_the_shipped_file_is_a_setting_that_works() {
             .filter(|rest| rest.split_once(" = ").is_some_and(|(name, _)| !name.contains(' ')));
         let line = match example.map(|rest| rest.split_once(" = ").unwrap()) {
             Some(("ca_file", _)) => format!("ca_file = {pem:?}"),
+            Some(("source_ranges_file", _)) => format!("source_ranges_file = {ranges:?}"),
             Some((
                 name @ ("file" | "token_file" | "password_file" | "sentinel_password_file"),
                 _,

@@ -29,6 +29,10 @@ const SUCCESS: [&str; 9] = [
     "voided",
 ];
 
+/// Fields by which one object names another.
+const NAMES: [&str; 6] =
+    ["payment_intent", "setup_intent", "charge", "invoice", "subscription", "refund"];
+
 /// Why a body is no event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnEvent {
@@ -96,18 +100,18 @@ impl Event {
         if !value.is_object() {
             return Err(NotAnEvent::NotJson);
         }
-        let id = word(&value["id"]).ok_or(NotAnEvent::NoId)?;
-        let (request, object) = if value["object"] == "v2.core.event" {
-            (&value["reason"]["request"], related(&value["related_object"]))
+        let at = |path: &str| word(value.pointer(path));
+        let (request, object) = if at("/object").as_deref() == Some("v2.core.event") {
+            ("/reason/request", Object::read(value.pointer("/related_object"), "type"))
         } else {
-            (&value["request"], snapshot(&value["data"]["object"]))
+            ("/request", Object::read(value.pointer("/data/object"), "object"))
         };
         Ok(Self {
-            id,
-            kind: word(&value["type"]).unwrap_or_default(),
-            account: word(&value["account"]).or_else(|| word(&value["context"])),
-            request: word(&request["idempotency_key"])
-                .map(|key| Request { id: word(&request["id"]), key }),
+            id: at("/id").ok_or(NotAnEvent::NoId)?,
+            kind: at("/type").unwrap_or_default(),
+            account: at("/account").or_else(|| at("/context")),
+            request: at(&format!("{request}/idempotency_key"))
+                .map(|key| Request { id: at(&format!("{request}/id")), key }),
             object,
         })
     }
@@ -152,27 +156,22 @@ impl fmt::Debug for Request {
     }
 }
 
-fn snapshot(object: &Value) -> Option<Object> {
-    let names = ["payment_intent", "setup_intent", "charge", "invoice", "subscription", "refund"];
-    let named = |name: &str| Some((name.to_owned(), word(&object[name])?));
-    Some(Object {
-        id: word(&object["id"])?,
-        kind: word(&object["object"]).unwrap_or_default(),
-        names: names.iter().filter_map(|name| named(name)).collect(),
-    })
-}
-
-fn related(object: &Value) -> Option<Object> {
-    Some(Object {
-        id: word(&object["id"])?,
-        kind: word(&object["type"]).unwrap_or_default(),
-        names: Vec::new(),
-    })
+impl Object {
+    /// What stands in `from`; its kind is in the field `kind`.
+    fn read(from: Option<&Value>, kind: &str) -> Option<Self> {
+        let from = from?;
+        let field = |name: &&str| Some(((*name).to_owned(), word(from.get(name))?));
+        Some(Self {
+            id: word(from.get("id"))?,
+            kind: word(from.get(kind)).unwrap_or_default(),
+            names: NAMES.iter().filter_map(field).collect(),
+        })
+    }
 }
 
 /// Text of printable ASCII, as ids, types and keys are.
-fn word(value: &Value) -> Option<String> {
-    let text = value.as_str()?;
+fn word(value: Option<&Value>) -> Option<String> {
+    let text = value?.as_str()?;
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
     (plain && (1..=LONGEST).contains(&text.len())).then(|| text.to_owned())
 }

@@ -29,8 +29,7 @@ pub fn id(endpoint: &str, account: Option<&str>, event: &str) -> RecordId {
     let mut digest = Sha256::new();
     let presence: &[u8] = if account.is_some() { b"1" } else { b"0" };
     let account = account.unwrap_or_default().as_bytes();
-    let parts =
-        [b"payonce webhook 1", endpoint.as_bytes(), presence, account, event.as_bytes()];
+    let parts = [b"payonce webhook 1", endpoint.as_bytes(), presence, account, event.as_bytes()];
     for part in parts {
         digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         digest.update(part);

@@ -140,17 +140,15 @@ impl Secrets {
         let wrong = read.as_ref().err().map(ToString::to_string);
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
         if looked.wrong != wrong {
-            match &wrong {
-                Some(wrong) => tracing::error!(
-                    endpoint = self.endpoint,
+            let endpoint = self.endpoint.as_str();
+            if let Some(wrong) = &wrong {
+                tracing::error!(
+                    endpoint,
                     wrong,
-                    "the webhook secrets cannot be used as their files are now; those read before \
-                     stay in force"
-                ),
-                None => tracing::info!(
-                    endpoint = self.endpoint,
-                    "the files of the webhook secrets are sound again"
-                ),
+                    "the webhook secrets cannot be used; those read before stay in force"
+                );
+            } else {
+                tracing::info!(endpoint, "the files of the webhook secrets are sound again");
             }
             looked.wrong = wrong;
         }

@@ -124,6 +124,8 @@ fn detail(id: &str, state: State) -> Detail {
         delivery: None,
         advice: None,
         resolved: None,
+        scope: None,
+        event: None,
     }
 }
 
