@@ -272,7 +272,7 @@ impl Assembly {
         }
         if let Some(address) = self.webhook_addr() {
             let endpoints = self.settings.webhook.endpoints.len();
-            info!(%address, endpoints, "webhooks listens");
+            info!(%address, endpoints, "webhooks listen");
         }
         match self.settings.store.kind {
             StoreKind::Embedded => {

@@ -40,3 +40,4 @@ mod serving;
 #[cfg(feature = "seams")]
 mod sim;
 mod upstream;
+mod webhook;
