@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::decide::operation::table;
 use crate::decide::outcome;
 use crate::decide::policy::Policy;
-use crate::exchange::{Exchange, Policies, Rooms};
+use crate::exchange::{Exchange, Rooms};
 use crate::inflight::Inflight;
 use crate::ledger::embedded::OpenError;
 use crate::ledger::redis;
@@ -34,6 +34,7 @@ use crate::unwritten::Unwritten;
 use crate::upstream::origin::BadOrigin;
 use crate::upstream::proxy::BadProxy;
 use crate::upstream::{BuildError, Direct};
+use crate::ways::{InForce, Ways};
 
 mod parts;
 mod webhook;
@@ -129,6 +130,7 @@ pub struct Assembly {
     exchange: Exchange<Arc<AnyLedger>, Direct>,
     ledger: Arc<AnyLedger>,
     policy: Arc<PolicyFile>,
+    ways: Arc<Ways<Arc<AnyLedger>>>,
     admin: Option<(TcpListener, crate::settings::Secret)>,
     health: Option<TcpListener>,
     webhooks: Option<Webhooks>,
@@ -138,10 +140,18 @@ pub struct Assembly {
     metrics: Metrics,
 }
 
-impl Policies for Arc<PolicyFile> {
-    fn current(&self) -> Arc<Policy> {
-        PolicyFile::current(self)
-    }
+fn in_force(policy: &Arc<PolicyFile>) -> impl Fn() -> Arc<Policy> + Send + Sync + use<> {
+    let policy = Arc::clone(policy);
+    move || policy.current()
+}
+
+/// Has every new policy announced to the store before it is in force.
+fn announce_edits(policy: &PolicyFile, ways: &Arc<Ways<Arc<AnyLedger>>>) {
+    let ways = Arc::clone(ways);
+    policy.before_taking(Box::new(move |policy| {
+        let ways = Arc::clone(&ways);
+        Box::pin(async move { ways.announce(&policy).await })
+    }));
 }
 
 impl Assembly {
@@ -157,6 +167,11 @@ impl Assembly {
         let upstream = Direct::new(&upstream_config(&settings)?, clock.clone())?;
         // The store comes first: a second process fails on it before it touches anything else.
         let ledger = Arc::new(open_ledger(&settings, &clock, &metrics).await?);
+        let notice = settings.store.lease;
+        let ways = Ways::new(Arc::clone(&ledger), clock.clone(), metrics.clone(), notice);
+        let ways = Arc::new(ways);
+        ways.announce(&policy.current()).await;
+        announce_edits(&policy, &ways);
         let server = Server::bind(server_config(&settings), clock.clone()).await?;
         let admin = match settings.listen.admin {
             None => None,
@@ -180,7 +195,7 @@ impl Assembly {
         let rooms = Rooms {
             forwarder: forwarder(&settings, upstream, &clock, &bytes, &shutdown, &metrics),
             ledger: Arc::clone(&ledger),
-            policies: Box::new(Arc::clone(&policy)),
+            policies: Box::new(InForce { policy: in_force(&policy), ways: Arc::clone(&ways) }),
             recent: Recent::default(),
             inflight: Inflight::new(settings.limits.operations, settings.limits.waiters),
             tasks: tasks.clone(),
@@ -204,6 +219,7 @@ impl Assembly {
             exchange,
             ledger,
             policy,
+            ways,
             admin,
             health,
             webhooks,
@@ -310,6 +326,7 @@ impl Assembly {
             exchange,
             ledger,
             policy,
+            ways,
             admin,
             health,
             webhooks,
@@ -335,6 +352,8 @@ impl Assembly {
                 admin::health::serve(listener, people, metrics, done.cancelled_owned()).await;
             });
         }
+        let stop = done.clone();
+        aside.spawn(async move { ways.watch(stop).await });
         watch_policy(&policy, &settings, &metrics, &aside, &done);
         let (writer, stop) = (exchange.clone(), done.clone());
         aside.spawn(async move { writer.write_what_is_left(stop).await });

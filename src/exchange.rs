@@ -9,6 +9,7 @@
 //! ([`drive`]), which shutdown waits for. What is decided on the way is decided in
 //! [`decide`](crate::decide).
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use crate::decide::identity::Kind;
 use crate::decide::operation::record::Record;
 use crate::decide::operation::table::{Owner, Refused, Then, judge};
 use crate::decide::path::Api;
-use crate::decide::policy::{Class, Mode, Policy, Rule};
+use crate::decide::policy::{Class, Mode, Policy, Rule, Way};
 use crate::forward::Forwarder;
 use crate::inflight::{Entered, Inflight, NoSeat, Seat, Standing, Table};
 use crate::ledger::{Ledger, RecordId};
@@ -42,14 +43,15 @@ use crate::upstream::{Body, Upstream};
 mod asked;
 mod claim;
 mod drive;
+mod other;
 mod pass;
 mod settle;
 mod tell;
 mod write;
 
-pub use asked::Asked;
 use asked::Unbuffered;
-pub(crate) use asked::{Credentials, Reading, remembered};
+pub use asked::{Asked, Other};
+pub(crate) use asked::{By, Credentials, Reading, remembered};
 pub use write::Write;
 
 /// How long an answered success is shared, unsettled, with those who name the same operation. They
@@ -60,6 +62,29 @@ const NAMED_SHARE: Duration = Duration::from_secs(5);
 pub trait Policies: Send + Sync + 'static {
     /// The policy that a request which begins now keeps.
     fn current(&self) -> Arc<Policy>;
+
+    /// The ways in which requests are or were recognised by this and other processes on the store;
+    /// perhaps also the current one.
+    fn other_ways(&self) -> Arc<Vec<Arc<Way>>> {
+        Arc::default()
+    }
+
+    /// Learns of those if that was not possible for so long that one may be missing.
+    fn catch_up(&self) -> Option<CatchUp<'_>> {
+        None
+    }
+}
+
+/// What to await before a request is recognised.
+pub type CatchUp<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// A secret that is not the one from which keys are derived now.
+#[derive(Clone, Debug)]
+pub enum OtherSecret {
+    /// Configured: it was the one, or will be.
+    Configured(Secret),
+    /// That of each request's API key: none was configured.
+    OfApiKey,
 }
 
 /// What an exchange is told at start.
@@ -69,6 +94,8 @@ pub struct Config {
     pub provider: String,
     /// The configured secret; without one, it is made of each request's API key.
     pub secret: Option<Secret>,
+    /// Those that it was or will be: what is open by them is found.
+    pub other_secrets: Vec<OtherSecret>,
     /// This process, in claims.
     pub owner: String,
     /// How long a claim holds without being renewed.
@@ -164,6 +191,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         arrived: Timestamp,
     ) -> Result<Response<Body>, Refusal> {
         let head = Head::check(parts)?;
+        if let Some(catch_up) = self.policies.catch_up() {
+            catch_up.await;
+        }
         let policy = self.policies.current();
         let rule = Arc::clone(policy.judge(&head.method, &head.target));
         let credentials = Credentials::of(&head.headers);
@@ -172,7 +202,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         }
         match rule.class {
             Class::Refuse => return Err(Refusal::ByPolicy { rule: rule.name.clone() }),
-            Class::Pass if !self.may_be_known(&head, credentials.as_ref()) => {
+            Class::Pass
+                if !self.may_be_known(&head, credentials.as_ref())
+                    && !self.was_critical(&head.method, &head.target, &policy) =>
+            {
                 return self.pass(head, body).await;
             }
             Class::Pass | Class::Critical => {}
@@ -193,7 +226,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         };
         let mut asked = self.identify(&head, &body, &credentials, &policy, &rule, arrived)?;
         if !self.recall(&mut asked) && rule.class == Class::Pass {
-            return self.pass_held(head, &body).await;
+            return match self.open_elsewhere(&asked).await {
+                Some(former) => self.enforce(former, conn).await,
+                None => self.pass_held(head, &body).await,
+            };
         }
         self.enforce(asked, conn).await
     }
@@ -201,11 +237,24 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     /// What is critical is kept to once.
     async fn enforce(&self, asked: Asked, conn: &Connection) -> Result<Response<Body>, Refusal> {
         seams::point(Point::Identified);
-        let asked = Arc::new(asked);
-        match asked.identified.kind {
-            Kind::Call => self.call_alone(asked, conn).await,
-            Kind::Header | Kind::Fields | Kind::OwnKey | Kind::Content => {
-                self.operation(asked, conn).await
+        let former = match asked.identified.kind {
+            Kind::Call => self.open_elsewhere(&asked).await,
+            Kind::Header | Kind::Fields | Kind::OwnKey | Kind::Content => None,
+        };
+        let mut asked = Arc::new(former.unwrap_or(asked));
+        loop {
+            let answer = match asked.identified.kind {
+                Kind::Call => self.call_alone(Arc::clone(&asked), conn).await?,
+                Kind::Header | Kind::Fields | Kind::OwnKey | Kind::Content => {
+                    self.operation(Arc::clone(&asked), conn).await?
+                }
+            };
+            match (answer, asked.turned.get()) {
+                (Some(answer), _) => return Ok(answer),
+                (None, Some(turned)) => asked = Arc::clone(turned),
+                // Without an answer its task has failed: it is not begun again behind the client's
+                // back.
+                (None, None) => return Err(unanswered(&asked)),
             }
         }
     }
@@ -215,19 +264,20 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         &self,
         asked: Arc<Asked>,
         conn: &Connection,
-    ) -> Result<Response<Body>, Refusal> {
+    ) -> Result<Option<Response<Body>>, Refusal> {
         let turn = self.inflight.alone();
         let seat = sit(turn.table(), &asked)?;
-        self.tasks.spawn(drive::call(self.clone(), turn, Arc::clone(&asked)));
-        self.take_answer(seat, conn, false).await.ok_or_else(|| unanswered(&asked))
+        self.tasks.spawn(drive::call(self.clone(), turn, asked));
+        Ok(self.take_answer(seat, conn, false).await)
     }
 
-    /// An operation: one turn at a time in this process, the others wait or share.
+    /// An operation: one turn at a time in this process, the others wait or share. `None` if it turned
+    /// to another identity.
     async fn operation(
         &self,
         asked: Arc<Asked>,
         conn: &Connection,
-    ) -> Result<Response<Body>, Refusal> {
+    ) -> Result<Option<Response<Body>>, Refusal> {
         let deadline = self.forwarder.limits().deadline;
         loop {
             match self.inflight.enter(asked.record()) {
@@ -235,10 +285,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 Entered::Turn(turn) => {
                     let seat = sit(turn.table(), &asked)?;
                     self.tasks.spawn(drive::operation(self.clone(), turn, Arc::clone(&asked)));
-                    // Without an answer its task has failed: it is not begun again behind the
-                    // client's back.
-                    let answer = self.take_answer(seat, conn, false).await;
-                    return answer.ok_or_else(|| unanswered(&asked));
+                    return Ok(self.take_answer(seat, conn, false).await);
                 }
                 Entered::Busy(table) => {
                     asked.waits();
@@ -246,7 +293,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                     match self.clock.timeout(left, self.visit(&table, &asked, conn)).await {
                         Err(_elapsed) => return Err(Refusal::StillInFlight),
                         Ok(visit) => match visit? {
-                            Visit::Answered(response) => return Ok(response),
+                            Visit::Answered(response) => return Ok(Some(response)),
                             Visit::Over => {}
                         },
                     }

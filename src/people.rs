@@ -244,7 +244,7 @@ fn detail(id: RecordId, record: &Record) -> Detail {
         delivery,
         advice: advice(state, record.kind).map(str::to_owned),
         resolved: record.about.resolved.as_ref().map(|word| format!("{}: {}", word.by, word.why)),
-        scope: record.about.scope.map(|scope| scope.to_string()),
+        api_key: record.about.api_key.map(|hint| hint.to_string()),
         event: record.about.event.as_ref().map(|event| format!("{} ({})", event.id, event.kind)),
     }
 }
@@ -292,7 +292,7 @@ fn noted(note: &Note) -> Detail {
             .to_owned(),
         ),
         resolved: None,
-        scope: note.about.scope.map(|scope| scope.to_string()),
+        api_key: note.about.api_key.map(|hint| hint.to_string()),
         event: None,
     }
 }

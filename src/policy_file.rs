@@ -8,7 +8,8 @@
 //! leave a watched file silent for ever. A timer reads again in case no event comes at all.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -39,6 +40,10 @@ const LOOKS: usize = 10;
 /// Whether this process can serve a policy, beyond its being sound; the error says why not. For
 /// what lies between two files, such as content rules on a store that is not the only one.
 pub type Accept = Box<dyn Fn(&Policy) -> Result<(), String> + Send + Sync>;
+
+/// What is done with a sound new policy before it is in force.
+pub type Prepare =
+    Box<dyn Fn(Arc<Policy>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// What is in force, and what was refused since.
 #[derive(Clone, Debug)]
@@ -82,6 +87,7 @@ pub struct PolicyFile {
     path: Option<PathBuf>,
     clock: Clock,
     accept: Accept,
+    prepare: OnceLock<Prepare>,
     current: ArcSwap<Policy>,
     status: watch::Sender<Status>,
     one_reload: Mutex<()>,
@@ -131,10 +137,17 @@ impl PolicyFile {
             path,
             clock,
             accept,
+            prepare: OnceLock::new(),
             current: ArcSwap::from_pointee(policy),
             status: watch::Sender::new(status),
             one_reload: Mutex::new(()),
         }
+    }
+
+    /// Has `prepare` done with every new policy before it is in force. To be said once.
+    pub fn before_taking(&self, prepare: Prepare) {
+        let first = self.prepare.set(prepare).is_ok();
+        debug_assert!(first, "it is prepared in one way");
     }
 
     /// The policy in force. A request asks once and keeps the answer until it is done.
@@ -173,7 +186,13 @@ impl PolicyFile {
             Err(why) => Err(LoadError::unfit(path, policy.version(), why)),
         });
         match taken {
-            Ok(policy) => self.take(policy),
+            Ok(policy) => {
+                let policy = Arc::new(policy);
+                if let Some(prepare) = self.prepare.get() {
+                    prepare(Arc::clone(&policy)).await;
+                }
+                self.take(policy)
+            }
             Err(error) => self.refuse(error),
         }
     }
@@ -207,11 +226,11 @@ impl PolicyFile {
         }
     }
 
-    fn take(&self, policy: Policy) -> Reloaded {
+    fn take(&self, policy: Arc<Policy>) -> Reloaded {
         let (version, rules) = (policy.version().to_owned(), policy.rules().len());
         tracing::info!(policy = version, rules, "the new policy is in force");
         seams::point(Point::PolicyRead);
-        self.current.store(Arc::new(policy));
+        self.current.store(policy);
         seams::point(Point::PolicyTaken);
         self.status.send_modify(|status| {
             status.version = version;

@@ -8,6 +8,7 @@
 mod checked;
 mod files;
 mod layers;
+mod other_secrets;
 mod problem;
 mod reader;
 mod secret;
@@ -22,7 +23,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::decide::digest::ScopeId;
+use crate::decide::digest::ApiKeyDigest;
 use crate::ledger::redis::{Login, Node, Topology};
 use crate::webhook::application::Forward;
 
@@ -48,6 +49,8 @@ pub struct Settings {
     pub policy: Policy,
     /// From what keys are derived; `None`: from each request's API key.
     pub secret: Option<Secret>,
+    /// What `secret` was before, or will be.
+    pub other_secrets: Vec<OtherSecret>,
     /// Who may ask the admin port.
     pub admin: Admin,
     /// What stands before the application's webhooks.
@@ -81,6 +84,15 @@ pub fn environment() -> impl Iterator<Item = (OsString, OsString)> {
     return std::env::vars_os().filter(|(name, _)| !crate::seams::is_switch(name));
     #[cfg(not(feature = "seams"))]
     std::env::vars_os()
+}
+
+/// A secret from which keys are not derived now, and what is open by it is found.
+#[derive(Clone, Debug)]
+pub enum OtherSecret {
+    /// One that was given, or will be.
+    Given(Secret),
+    /// None: that of each request's API key.
+    OfApiKey,
 }
 
 /// Where payonce listens. At least one of `proxy` and `unix_socket` is set.
@@ -291,8 +303,8 @@ pub struct WebhookEndpoint {
     pub forward: Forward,
     /// The account that it is registered in.
     pub account: Option<String>,
-    /// The scopes of that account's API keys.
-    pub scopes: Vec<ScopeId>,
+    /// That account's API keys.
+    pub api_keys: Vec<ApiKeyDigest>,
 }
 
 /// What is logged and how.

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::clock::Timestamp;
-use crate::decide::digest::ScopeId;
+use crate::decide::digest::ApiKeyDigest;
 use crate::exchange::Exchange;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
@@ -66,8 +66,8 @@ pub struct Endpoint<U> {
     pub application: Application<U>,
     /// The account that it is registered in.
     pub account: Option<String>,
-    /// The scopes of that account's API keys.
-    pub scopes: Vec<ScopeId>,
+    /// That account's API keys.
+    pub api_keys: Vec<ApiKeyDigest>,
 }
 
 /// What a gate is told at start.
@@ -310,6 +310,9 @@ impl<L: Ledger, U: Upstream> Gate<L, U> {
             }
             for endpoint in &self.endpoints {
                 endpoint.secrets.refresh();
+                if endpoint.secrets.stale() {
+                    self.metrics.webhook_stale(&endpoint.name);
+                }
             }
             if let Some(ranges) = &self.ranges {
                 ranges.refresh();

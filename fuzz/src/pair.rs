@@ -82,6 +82,8 @@ fn check_pattern(text: &str) {
 
 fn identified(content: &Canonical) -> Identified {
     let target = Target::parse("/v1/charges").unwrap();
+    let secret = Secret::configured(b"a secret of the fuzz targets");
+    let scope = Scope::of(b"sk_test_1", None, None);
     let request = Request {
         provider: "api.stripe.com",
         method: "POST",
@@ -90,8 +92,7 @@ fn identified(content: &Canonical) -> Identified {
         client_key: None,
         content,
         nonce: [7; 16],
+        own_scope: &scope,
     };
-    let secret = Secret::configured(b"a secret of the fuzz targets");
-    let scope = Scope::of(b"sk_test_1", None, None);
     identity::identify(&secret, &scope, &request, &CHARGES).expect("charges refuse nothing")
 }

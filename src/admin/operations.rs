@@ -136,9 +136,9 @@ pub struct Detail {
     pub advice: Option<String>,
     /// Who resolved it and why, if somebody did, or which event of Stripe's closed it.
     pub resolved: Option<String>,
-    /// The scope of its API key, as `webhook.endpoints.NAME.scopes` names it.
+    /// How the SHA-256 of its API key begins.
     #[serde(default)]
-    pub scope: Option<String>,
+    pub api_key: Option<String>,
     /// The last event of Stripe's that bore its key while its outcome was not known.
     #[serde(default)]
     pub event: Option<String>,

@@ -7,7 +7,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::decide::digest::Secret;
 use crate::decide::retry;
-use crate::exchange::Config;
+use crate::exchange::{Config, OtherSecret};
 use crate::forward::{Bounds, Forwarder};
 use crate::ledger::AnyLedger;
 use crate::ledger::embedded::{self, Embedded};
@@ -18,7 +18,7 @@ use crate::policy_file::{self, LoadError, PolicyFile};
 use crate::request::InFlightBytes;
 use crate::server::limits::BodyPace;
 use crate::server::{Address, Limits, Listen, ServerConfig, Shutdown};
-use crate::settings::{Settings, Store, StoreKind};
+use crate::settings::{self, Settings, Store, StoreKind};
 use crate::upstream::{self, Direct, EgressProxy, Origin, Origins};
 
 /// Between two looks whether a shared store has forgotten.
@@ -37,14 +37,24 @@ pub(super) fn load_policy(settings: &Settings, clock: &Clock) -> Result<PolicyFi
 #[must_use]
 pub fn acceptable(settings: &Settings) -> policy_file::Accept {
     let shared = settings.store.kind == StoreKind::Embedded && !settings.store.single_instance;
-    Box::new(move |policy| match policy.needs_one_store() {
-        Some(rule) if shared => Err(format!(
-            "rule {:?} recognises operations by content or fields, which needs one store for all \
-             processes: with the embedded store, set store.single_instance = true if this is the \
-             only payonce for its application",
-            rule.name
-        )),
-        Some(_) | None => Ok(()),
+    let secret = settings.secret.is_some();
+    Box::new(move |policy| {
+        if let Some(rule) = policy.needs_one_store().filter(|_| shared) {
+            return Err(format!(
+                "rule {:?} recognises operations by content or fields, which needs one store for \
+                 all processes: with the embedded store, set store.single_instance = true if this \
+                 is the only payonce for its application",
+                rule.name
+            ));
+        }
+        if !secret && !policy.scopes().aliases().is_empty() {
+            return Err(
+                "[[scope]] makes several API keys one, and without a secret what is derived \
+                 hangs on each key: set secret.file to one made by `payonce keygen`"
+                    .to_owned(),
+            );
+        }
+        Ok(())
     })
 }
 
@@ -119,11 +129,21 @@ pub(super) fn forwarder(
 pub(crate) fn exchange_config(settings: &Settings) -> Config {
     Config {
         provider: settings.upstream.provider_host.clone(),
+        other_secrets: settings.other_secrets.iter().map(other_secret).collect(),
         secret: settings.secret.as_ref().map(|secret| Secret::configured(secret.expose())),
         owner: hex::encode(rand::random::<[u8; 8]>()),
         lease: settings.store.lease,
         body_bytes: settings.limits.body,
         bypass: settings.policy.bypass,
+    }
+}
+
+fn other_secret(other: &settings::OtherSecret) -> OtherSecret {
+    match other {
+        settings::OtherSecret::Given(secret) => {
+            OtherSecret::Configured(Secret::configured(secret.expose()))
+        }
+        settings::OtherSecret::OfApiKey => OtherSecret::OfApiKey,
     }
 }
 

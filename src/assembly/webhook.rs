@@ -44,7 +44,7 @@ pub(super) async fn webhooks(
             secrets: secrets.map_err(|why| changed(setting(), why.to_string()))?,
             application: application(settings, endpoint, clock)?,
             account: endpoint.account.clone(),
-            scopes: endpoint.scopes.clone(),
+            api_keys: endpoint.api_keys.clone(),
         });
     }
     let ranges = from.source_ranges_file.as_deref().map(Ranges::open).transpose();

@@ -14,7 +14,7 @@ use crate::assembly;
 use crate::clock::{Clock, Timestamp};
 use crate::decide::path::{Api, Target};
 use crate::decide::policy::{Class, Mode, Policy, Rule};
-use crate::exchange::{Config, Credentials, Reading, remembered};
+use crate::exchange::{By, Config, Credentials, Reading, remembered};
 use crate::policy_file;
 use crate::refusal::Refusal;
 use crate::request::Head;
@@ -136,7 +136,13 @@ impl Question<'_> {
         let nonce = [0; 16];
         // Whether a shared store has forgotten shows only while payonce runs.
         let never_forgets = self.settings.store.kind != StoreKind::Memory;
-        let recognised = reading.recognise(config, head, credentials, &secret, rule, nonce);
+        let by = By {
+            secret: &secret,
+            scope: credentials.scope(self.policy.scopes()),
+            uuid4_keys: self.policy.uuid4_keys(),
+            rule,
+        };
+        let recognised = reading.recognise(config, head, credentials, &by, nonce);
         match recognised.and_then(|identified| {
             remembered(&identified, head.target.api(), never_forgets).map(|()| identified)
         }) {

@@ -31,6 +31,45 @@ macro_rules! hex_serde {
     };
 }
 
+/// The SHA-256 of an API key, as `sha256sum` prints it: how a policy names one without holding it.
+/// Such keys are long and random, so that nobody finds one by guessing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ApiKeyDigest(pub [u8; 32]);
+
+impl ApiKeyDigest {
+    /// The digest of a key.
+    #[must_use]
+    pub fn of(api_key: &[u8]) -> Self {
+        Self(Sha256::digest(api_key).into())
+    }
+
+    /// Its beginning.
+    #[must_use]
+    pub fn hint(&self) -> ApiKeyHint {
+        let mut hint = [0; 8];
+        for (to, from) in hint.iter_mut().zip(self.0) {
+            *to = from;
+        }
+        ApiKeyHint(hint)
+    }
+}
+
+impl std::str::FromStr for ApiKeyDigest {
+    type Err = hex::FromHexError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut digest = [0; 32];
+        hex::decode_to_slice(text, &mut digest)?;
+        Ok(Self(digest))
+    }
+}
+
+impl fmt::Debug for ApiKeyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKeyDigest(…)")
+    }
+}
+
 /// Who asks: a digest of the API key, `Stripe-Account` and `Stripe-Context`. Absent is not empty.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Scope(pub(super) [u8; 32]);
@@ -39,9 +78,35 @@ impl Scope {
     /// The scope of a request that bears these.
     #[must_use]
     pub fn of(api_key: &[u8], account: Option<&[u8]>, context: Option<&[u8]>) -> Self {
+        Self::of_digest(&ApiKeyDigest::of(api_key), account, context)
+    }
+
+    /// The same, of a key that is known by its digest alone.
+    #[must_use]
+    pub fn of_digest(
+        api_key: &ApiKeyDigest,
+        account: Option<&[u8]>,
+        context: Option<&[u8]>,
+    ) -> Self {
+        Self::within(b"payonce scope 2", &api_key.0, account, context)
+    }
+
+    /// The scope in the first format of ids, for which the key itself had to be known.
+    #[must_use]
+    pub fn first_format(api_key: &[u8], account: Option<&[u8]>, context: Option<&[u8]>) -> Self {
+        Self::within(b"payonce scope 1", api_key, account, context)
+    }
+
+    /// The scope of all API keys that a policy's `[[scope]]` of this name lists.
+    #[must_use]
+    pub fn named(name: &str, account: Option<&[u8]>, context: Option<&[u8]>) -> Self {
+        Self::within(b"payonce named scope 1", name.as_bytes(), account, context)
+    }
+
+    fn within(kind: &[u8], who: &[u8], account: Option<&[u8]>, context: Option<&[u8]>) -> Self {
         let mut digest = Sha256::new();
-        absorb(&mut digest, b"payonce scope 1");
-        absorb(&mut digest, api_key);
+        absorb(&mut digest, kind);
+        absorb(&mut digest, who);
         for part in [account, context] {
             digest.update([u8::from(part.is_some())]);
             absorb(&mut digest, part.unwrap_or_default());
@@ -50,19 +115,15 @@ impl Scope {
     }
 }
 
-impl Scope {
-    /// Its short name, for records and settings.
-    #[must_use]
-    pub fn id(&self) -> ScopeId {
-        let mut digest = Sha256::new();
-        absorb(&mut digest, b"payonce scope id 1");
-        absorb(&mut digest, &self.0);
-        let mut short = [0; 8];
-        for (to, from) in short.iter_mut().zip(digest.finalize()) {
-            *to = from;
-        }
-        ScopeId(short)
-    }
+/// In which format an operation's id is made. A new one is added here, and never replaces one:
+/// operations that were recorded by the last are found for as long as they are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IdFormat {
+    /// The scope was made of the API key itself.
+    First,
+    /// The scope is made of the key's digest, so that a policy can name keys.
+    #[default]
+    Second,
 }
 
 impl fmt::Debug for Scope {
@@ -71,24 +132,15 @@ impl fmt::Debug for Scope {
     }
 }
 
-/// The short name of a scope: tells it from others, and nobody what the API key is.
+/// The beginning of an [`ApiKeyDigest`], for records: tells whose key it was from others', and
+/// nobody what the key is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ScopeId(pub [u8; 8]);
-hex_serde!(ScopeId, 8);
+pub struct ApiKeyHint(pub [u8; 8]);
+hex_serde!(ApiKeyHint, 8);
 
-impl fmt::Display for ScopeId {
+impl fmt::Display for ApiKeyHint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.0))
-    }
-}
-
-impl std::str::FromStr for ScopeId {
-    type Err = hex::FromHexError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut id = [0; 8];
-        hex::decode_to_slice(text, &mut id)?;
-        Ok(Self(id))
     }
 }
 

@@ -63,6 +63,8 @@ pub struct Request<'a> {
     pub content: &'a Canonical,
     /// Random bytes: what tells one call without a key from another.
     pub nonce: [u8; 16],
+    /// The scope of its API key alone, whatever a policy says of that: I2 hangs on it.
+    pub own_scope: &'a Scope,
 }
 
 /// A recognised request.
@@ -136,14 +138,19 @@ pub fn identify(
             ]))
         }),
         call: request.client_key.map(|(key, _)| {
+            let whole = if request.own_scope == scope {
+                fingerprint.whole
+            } else {
+                Fingerprint::whole(secret, request.own_scope, request.content)
+            };
             CallDigest(secret.short(&[
                 b"payonce call 1",
                 request.provider.as_bytes(),
-                &scope.0,
+                &request.own_scope.0,
                 request.method.as_bytes(),
                 path.as_bytes(),
                 key.as_str().as_bytes(),
-                &fingerprint.whole.0,
+                &whole.0,
             ]))
         }),
         fingerprint,
@@ -237,17 +244,15 @@ impl Fingerprint {
             (name, FieldDigest(secret.short(&parts)))
         };
         Self {
-            whole: WholeDigest(secret.short(&[
-                b"payonce request 1",
-                &scope.0,
-                &said(
-                    content,
-                    Mistake::FingerprintOmitsFields,
-                    &["amount", "statement_descriptor"],
-                ),
-            ])),
+            whole: Self::whole(secret, scope, content),
             fields: content.fields().iter().take(Self::MAX_FIELDS).map(field).collect(),
         }
+    }
+
+    fn whole(secret: &Secret, scope: &Scope, content: &Canonical) -> WholeDigest {
+        let omitted = ["amount", "statement_descriptor"];
+        let said = said(content, Mistake::FingerprintOmitsFields, &omitted);
+        WholeDigest(secret.short(&[b"payonce request 1", &scope.0, &said]))
     }
 
     /// Whether both are of the same request.

@@ -15,7 +15,9 @@ use super::canonical::FieldPattern;
 use super::path::{Api, Target};
 
 pub use self::problem::Problem;
+pub use self::scope::{ScopeAlias, Scopes};
 pub use self::template::Pattern;
+pub use self::way::{UnreadableWay, Way};
 pub use self::words::{
     Class, ClientKey, Indeterminate, Merge, Mode, Otherwise, StoreDown, Uuid4Keys,
 };
@@ -26,10 +28,12 @@ mod expect;
 mod problem;
 mod routes;
 mod rule;
+mod scope;
 mod table;
 mod template;
 #[cfg(test)]
 mod tests;
+mod way;
 mod words;
 
 /// A policy without a mistake that payonce can see. Shared behind an `Arc`.
@@ -38,6 +42,8 @@ pub struct Policy {
     mode: Mode,
     uuid4_keys: Uuid4Keys,
     version: String,
+    way: String,
+    scopes: Scopes,
     rules: Vec<Arc<Rule>>,
     routes: Routes,
     default_writes: Arc<Rule>,
@@ -83,6 +89,18 @@ impl Policy {
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// Which API keys count as one.
+    #[must_use]
+    pub const fn scopes(&self) -> &Scopes {
+        &self.scopes
+    }
+
+    /// The id of its [`Way`]: another one recognises operations otherwise.
+    #[must_use]
+    pub fn way(&self) -> &str {
+        &self.way
     }
 
     /// The rules of the file, in its order; without the built-in ones.

@@ -1,6 +1,7 @@
 //! From a request to what is asked: its scope, body, key, identity.
 
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine;
@@ -9,10 +10,10 @@ use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, Uri};
 use zeroize::Zeroizing;
 
-use super::{Config, Exchange};
+use super::{Config, Exchange, OtherSecret};
 use crate::clock::Timestamp;
 use crate::decide::canonical::{self, Canonical};
-use crate::decide::digest::{CallHint, Scope, Secret, key_digest};
+use crate::decide::digest::{ApiKeyDigest, CallHint, IdFormat, Scope, Secret, key_digest};
 use crate::decide::identity::{self, Identified, Kind, Unidentified};
 use crate::decide::key::{self, Chosen, IdempotencyKey};
 use crate::decide::operation::Occurrence;
@@ -20,7 +21,7 @@ use crate::decide::operation::Retention;
 use crate::decide::operation::record::About;
 use crate::decide::operation::table::Ask;
 use crate::decide::path::Api;
-use crate::decide::policy::{Indeterminate, Policy, Rule};
+use crate::decide::policy::{Indeterminate, Policy, Rule, Scopes, Uuid4Keys};
 use crate::forward::{IDEMPOTENCY_KEY, Message};
 use crate::ledger::{KeyDigest, Ledger, RecordId};
 use crate::refusal::Refusal;
@@ -31,7 +32,11 @@ use crate::upstream::{Body, Upstream, headers, routes};
 /// Who asks, as the request says.
 pub(crate) struct Credentials {
     api_key: Zeroizing<Vec<u8>>,
-    scope: Scope,
+    digest: ApiKeyDigest,
+    account: Option<Vec<u8>>,
+    context: Option<Vec<u8>>,
+    /// The scope of this API key, whatever a policy says of it.
+    own: Scope,
 }
 
 impl Credentials {
@@ -39,23 +44,73 @@ impl Credentials {
     pub(super) fn hint(&self, head: &Head) -> Option<CallHint> {
         let key = head.headers.get(IDEMPOTENCY_KEY)?;
         let path = head.target.segments().join("/");
-        Some(CallHint::of(&self.scope, head.method.as_str(), &path, key.as_bytes()))
+        Some(CallHint::of(&self.own, head.method.as_str(), &path, key.as_bytes()))
     }
 
     /// `None` without an `Authorization`.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
-        let field = |name: &str| headers.get(name).map(http::HeaderValue::as_bytes);
+        let field = |name: &str| headers.get(name).map(|value| value.as_bytes().to_vec());
         let api_key = api_key(headers.get(AUTHORIZATION)?.as_bytes());
-        if seams::mistake(Mistake::IdentityOmitsScope) {
-            return Some(Self { api_key: Zeroizing::default(), scope: Scope::of(b"", None, None) });
+        let (account, context) = (field("stripe-account"), field("stripe-context"));
+        let (api_key, account, context) = if seams::mistake(Mistake::IdentityOmitsScope) {
+            (Zeroizing::default(), None, None)
+        } else {
+            (api_key, account, context)
+        };
+        let digest = ApiKeyDigest::of(&api_key);
+        let own = Scope::of_digest(&digest, account.as_deref(), context.as_deref());
+        Some(Self { api_key, digest, account, context, own })
+    }
+
+    /// The scope that operations of this request belong to.
+    pub(crate) fn scope(&self, scopes: &Scopes) -> Scope {
+        self.scope_of(&self.digest, scopes)
+    }
+
+    /// The scopes that operations of this request may have belonged to under `former` scopes: those
+    /// of every key that counts as one with its own now.
+    pub(super) fn scopes_under(
+        &self,
+        now: &Scopes,
+        former: &Scopes,
+        format: IdFormat,
+    ) -> Vec<Scope> {
+        if format == IdFormat::First {
+            let (account, context) = (self.account.as_deref(), self.context.as_deref());
+            return vec![Scope::first_format(&self.api_key, account, context)];
         }
-        let scope = Scope::of(&api_key, field("stripe-account"), field("stripe-context"));
-        Some(Self { api_key, scope })
+        let own = [self.digest];
+        let keys = now.of(&self.digest).map_or(&own[..], |alias| &alias.keys);
+        let mut scopes = vec![self.scope(former)];
+        for key in keys {
+            let scope = self.scope_of(key, former);
+            if !scopes.contains(&scope) {
+                scopes.push(scope);
+            }
+        }
+        scopes
+    }
+
+    fn scope_of(&self, key: &ApiKeyDigest, scopes: &Scopes) -> Scope {
+        let (account, context) = (self.account.as_deref(), self.context.as_deref());
+        match scopes.of(key) {
+            Some(alias) => Scope::named(&alias.name, account, context),
+            None => Scope::of_digest(key, account, context),
+        }
     }
 
     /// What keys the digests of the request: the configured secret, else one of its API key.
     pub(crate) fn secret(&self, config: &Config) -> Secret {
         config.secret.clone().unwrap_or_else(|| Secret::of_api_key(&self.api_key))
+    }
+
+    /// Other secrets that keys may have been derived from, or will be.
+    pub(super) fn other_secrets(&self, config: &Config) -> Vec<Secret> {
+        let of = |other: &OtherSecret| match other {
+            OtherSecret::Configured(secret) => secret.clone(),
+            OtherSecret::OfApiKey => Secret::of_api_key(&self.api_key),
+        };
+        config.other_secrets.iter().map(of).collect()
     }
 }
 
@@ -87,22 +142,36 @@ impl Reading {
         config: &Config,
         head: &Head,
         credentials: &Credentials,
-        secret: &Secret,
-        rule: &Rule,
+        by: &By<'_>,
         nonce: [u8; 16],
     ) -> Result<Identified, Refusal> {
+        let agent = head.headers.get(USER_AGENT).and_then(|it| it.to_str().ok());
+        let chosen = |key: &IdempotencyKey| key::chosen(key, agent, by.uuid4_keys);
         let request = identity::Request {
             provider: &config.provider,
             method: head.method.as_str(),
             target: &head.target,
             header: self.operation.as_deref(),
-            client_key: self.client_key.as_ref().zip(self.chosen),
+            client_key: self.client_key.as_ref().map(|key| (key, chosen(key))),
             content: &self.content,
             nonce,
+            own_scope: &credentials.own,
         };
-        identity::identify(secret, &credentials.scope, &request, rule)
-            .map_err(|why| unidentified(why, rule))
+        identity::identify(by.secret, &by.scope, &request, by.rule)
+            .map_err(|why| unidentified(why, by.rule))
     }
+}
+
+/// By what a request is recognised.
+pub(crate) struct By<'a> {
+    /// What keys the digests.
+    pub(crate) secret: &'a Secret,
+    /// Whose operation it is.
+    pub(crate) scope: Scope,
+    /// Who a UUID as key is taken to come from.
+    pub(crate) uuid4_keys: Uuid4Keys,
+    /// What makes two requests the same operation.
+    pub(crate) rule: &'a Rule,
 }
 
 /// v2 may not mark replays, so that an operation which the ledger forgot would pass for another:
@@ -155,9 +224,29 @@ pub struct Asked {
     /// What people want to know.
     pub about: About,
     pub(super) secret: Secret,
+    /// Its other identities, nearest first.
+    pub(super) others: Vec<Other>,
+    /// It is recognised as it is today.
+    pub(super) today: bool,
+    /// Today's rule makes the same two requests the same operation.
+    pub(super) same_rule: bool,
+    /// How often it has turned from one identity to another.
+    pub(super) turns: u32,
+    /// Which identity it turned to.
+    pub(super) turned: OnceLock<Arc<Self>>,
     nonce: [u8; 16],
     waited: AtomicBool,
-    _body: Arc<Buffered>,
+    body: Arc<Buffered>,
+}
+
+/// Another identity of a request: what it is under a former policy, scope or secret; or, where it
+/// goes by such a one, what it is today.
+#[derive(Clone, Debug)]
+pub struct Other {
+    pub(super) secret: Secret,
+    pub(super) identified: Identified,
+    pub(super) same_rule: bool,
+    pub(super) today: bool,
 }
 
 impl Asked {
@@ -176,6 +265,39 @@ impl Asked {
     /// It waits for somebody who works on its operation.
     pub(super) fn waits(&self) {
         self.waited.store(true, Ordering::Relaxed);
+    }
+
+    /// The same request by the other identity number `n`.
+    pub(super) fn under(&self, n: usize) -> Option<Self> {
+        let other = self.others.get(n)?;
+        let mut others = self.others.clone();
+        let this = Other {
+            secret: self.secret.clone(),
+            identified: self.identified.clone(),
+            same_rule: self.same_rule,
+            today: self.today,
+        };
+        if let Some(place) = others.get_mut(n) {
+            *place = this;
+        }
+        Some(Self {
+            rule: Arc::clone(&self.rule),
+            identified: other.identified.clone(),
+            message: self.message.clone(),
+            client_key: self.client_key.clone(),
+            recalled: self.recalled.clone(),
+            hint: self.hint,
+            about: self.about.clone(),
+            secret: other.secret.clone(),
+            others,
+            today: other.today,
+            same_rule: other.same_rule,
+            turns: self.turns.saturating_add(1),
+            turned: OnceLock::new(),
+            nonce: self.nonce,
+            waited: AtomicBool::new(self.waited.load(Ordering::Relaxed)),
+            body: Arc::clone(&self.body),
+        })
     }
 
     /// Its client key, for people to look it up by.
@@ -249,9 +371,11 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let reading = Reading::of(head, body.bytes(), policy)?;
         let secret = credentials.secret(&self.config);
         let nonce = self.chance.bytes();
-        let identified =
-            reading.recognise(&self.config, head, credentials, &secret, rule, nonce)?;
+        let scope = credentials.scope(policy.scopes());
+        let by = By { secret: &secret, scope, uuid4_keys: policy.uuid4_keys(), rule };
+        let identified = reading.recognise(&self.config, head, credentials, &by, nonce)?;
         remembered(&identified, head.target.api(), self.ledger.never_forgets())?;
+        let others = self.others(head, &reading, credentials, policy, rule, &identified);
         let Reading { client_key, content, .. } = reading;
         let short = |name: &str| {
             let value = content.get(name).and_then(|value| std::str::from_utf8(value).ok());
@@ -265,7 +389,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             currency: short("currency"),
             caller: caller(&head.headers),
             account: account(&head.headers),
-            scope: Some(credentials.scope.id()),
+            api_key: Some(credentials.digest.hint()),
             ..About::default()
         };
         let message = message(head, body.bytes().clone(), arrived)?;
@@ -278,24 +402,34 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             hint: credentials.hint(head),
             about,
             secret,
+            others,
+            today: true,
+            same_rule: true,
+            turns: 0,
+            turned: OnceLock::new(),
             nonce,
             waited: AtomicBool::new(false),
-            _body: Arc::clone(body),
+            body: Arc::clone(body),
         })
     }
 
     /// What the table looks at, now.
     pub(super) fn ask<'a>(&self, asked: &'a Asked) -> Ask<'a> {
+        self.ask_as(asked, &asked.identified)
+    }
+
+    /// The same, by another identity.
+    pub(super) fn ask_as<'a>(&self, asked: &Asked, identified: &'a Identified) -> Ask<'a> {
         let now = self.clock.now();
         let retention = Retention::of(asked.message.api);
         Ask {
-            kind: asked.identified.kind,
-            fingerprint: &asked.identified.fingerprint,
-            client_key: asked.identified.client_key,
-            twins: asked.identified.twins,
+            kind: identified.kind,
+            fingerprint: &identified.fingerprint,
+            client_key: identified.client_key,
+            twins: identified.twins,
             repeat_window: asked.rule.repeat_window,
             next_after_saved_500: asked.rule.indeterminate == Indeterminate::Next,
-            epoch: retention.epoch_at(&asked.identified.operation, now),
+            epoch: retention.epoch_at(&identified.operation, now),
             arrived: asked.arrived(),
             waited: asked.waited.load(Ordering::Relaxed),
             now,

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
+use super::other::is_over;
 use super::write::entry;
 use super::{Asked, Exchange, derives_without_ledger, refusal_of};
 use crate::clock::Timestamp;
 use crate::decide::identity::Kind;
-use crate::decide::operation::change::{Claiming, claimed, further};
-use crate::decide::operation::codec::decode;
+use crate::decide::operation::change::{Claiming, claimed};
 use crate::decide::operation::record::{Claim, Past, Record};
 use crate::decide::operation::table::{Ask, Owner, Refused, Row, Send, Then, Way, judge};
 use crate::forward::Lease;
@@ -70,11 +70,52 @@ pub(super) enum Claimed {
     Down(Box<Holding>),
     /// Nobody waits any more.
     Unwanted,
+    /// It goes on by its other identity of this number.
+    Otherwise(usize),
+    /// Nothing is left under this identity, which is not today's.
+    Over,
 }
 
 impl<L: Ledger, U: Upstream> Exchange<L, U> {
-    /// Claims the operation, or says why not.
+    /// Claims the operation, wherever it stands, or says why not.
     pub(super) async fn claim(&self, asked: &Asked, table: &Table) -> Claimed {
+        if asked.others.is_empty() {
+            return self.claim_here(asked, table).await;
+        }
+        if asked.turns > 1 {
+            // Another process recognises it otherwise, and turned as well.
+            let pause = FIRST_LOOK.saturating_mul(1 << asked.turns.min(5));
+            self.clock.sleep(pause.mul_f64(self.chance.share())).await;
+        }
+        match self.elsewhere(asked).await {
+            Ok(None) => {}
+            Ok(Some(n)) => return Claimed::Otherwise(n),
+            Err(failed) => return self.without_ledger(asked, &failed),
+        }
+        let claimed = self.claim_here(asked, table).await;
+        let Claimed::Held(holding) = claimed else { return claimed };
+        let begun = matches!(holding.way, Way::New { .. });
+        if self.ledger.exclusive() || !begun || holding.version.is_none() {
+            return Claimed::Held(holding);
+        }
+        // Another process may have looked here before this claim stood, and claimed there since.
+        match self.elsewhere(asked).await {
+            Ok(None) => Claimed::Held(holding),
+            Ok(Some(n)) => {
+                self.put_back(asked, &holding).await;
+                Claimed::Otherwise(n)
+            }
+            Err(LedgerError::Unavailable(what)) if derives(asked) => {
+                self.store_is_down(asked, &what);
+                self.metrics.degraded("store");
+                Claimed::Held(holding)
+            }
+            Err(_unavailable_or_damaged) => Claimed::Down(holding),
+        }
+    }
+
+    /// Claims the operation under its identity, or says why not.
+    async fn claim_here(&self, asked: &Asked, table: &Table) -> Claimed {
         let until = asked.arrived().plus(self.forwarder.limits().deadline);
         let mut look = FIRST_LOOK;
         loop {
@@ -150,21 +191,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         held: Option<Held>,
         remembered: Option<Record>,
     ) -> Result<Looked, LedgerError> {
-        let stored = held
-            .as_ref()
-            .map(|held| decode(&held.record))
-            .transpose()
-            .map_err(|unreadable| LedgerError::Damaged(unreadable.to_string()))?;
-        let found = match (stored, remembered) {
-            (Some(_), Some(remembered)) if seams::mistake(Mistake::MemoryOverStore) => {
-                Some(remembered)
-            }
-            (Some(stored), Some(remembered)) => {
-                let owner = self.owner_of(&stored, ask.now);
-                Some(further(&stored, &remembered, owner).clone())
-            }
-            (stored, remembered) => stored.or(remembered),
-        };
+        let found = self.furthest(held.as_ref(), remembered, ask.now)?;
         if let Some(found) = &found
             && (found.claim.is_none() || self.ledger.exclusive())
         {
@@ -174,6 +201,11 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         }
         let owner = found.as_ref().map_or(Owner::Gone, |found| self.owner_of(found, ask.now));
         let verdict = judge(found.as_ref(), owner, ask);
+        if asked.begins_nothing()
+            && found.as_ref().is_none_or(|found| is_over(found, &verdict.then, asked.same_rule))
+        {
+            return Ok(Looked::Done(Claimed::Over));
+        }
         let send = match verdict.then {
             Then::Wait { .. } => return Ok(Looked::Elsewhere(Refusal::StillInFlight)),
             Then::ReplayEarlier(past) => {
@@ -238,6 +270,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     ) -> Option<Holding> {
         let verdict = judge(remembered, Owner::Gone, ask);
         match verdict.then {
+            Then::Send(_) if asked.begins_nothing() => None,
             Then::Send(send) => {
                 Some(self.holding(asked, remembered.cloned(), ask, send, verdict.row))
             }
@@ -268,7 +301,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
 
     /// Whether the owner of a record still works on it. This process holds the turn, so a claim of
     /// its own is a left one.
-    fn owner_of(&self, record: &Record, now: Timestamp) -> Owner {
+    pub(super) fn owner_of(&self, record: &Record, now: Timestamp) -> Owner {
         match &record.claim {
             Some(claim)
                 if !seams::mistake(Mistake::LeaseIgnored)
@@ -310,6 +343,13 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let remembered = self.recent.operation(asked.record(), ask.now);
         let remembered = remembered.filter(|_| !seams::mistake(Mistake::StoreErrorSwallowed));
         let verdict = judge(remembered.as_ref(), Owner::Gone, &ask);
+        if asked.begins_nothing()
+            && remembered
+                .as_ref()
+                .is_none_or(|found| is_over(found, &verdict.then, asked.same_rule))
+        {
+            return Claimed::Over;
+        }
         self.metrics.row(verdict.row.as_str());
         match verdict.then {
             Then::Send(send) => {

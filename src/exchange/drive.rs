@@ -128,6 +128,12 @@ pub(super) async fn operation<L: Ledger, U: Upstream>(
                 return exchange.put_back(&asked, &holding).await;
             }
             Claimed::Unwanted => return,
+            // The asker goes on with that: this turn ends without an answer.
+            Claimed::Otherwise(n) if asked.turn(n) => return,
+            Claimed::Over if asked.turn_to_today() => return,
+            Claimed::Otherwise(_) | Claimed::Over => {
+                return table.tell(Arc::new(exchange.refused(&asked, &Refusal::StillInFlight)));
+            }
         };
         if !exchange.still_ours(&asked, &mut holding).await {
             continue;
@@ -177,6 +183,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             );
             // A call that was sent before keeps its key, and a key wants time to be answered.
             let goes_on = follows == Follows::Advance
+                && !asked.begins_nothing()
                 && asked.recalled.is_none()
                 && table.wanted()
                 && self.has_time(asked);

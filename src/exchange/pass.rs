@@ -8,7 +8,7 @@ use http::{Method, Request, Response};
 use tracing::{info, warn};
 
 use super::Exchange;
-use super::asked::{self, Asked, Credentials, Unbuffered, uri};
+use super::asked::{self, Asked, Credentials, Other, Unbuffered, uri};
 use crate::clock::Timestamp;
 use crate::decide::digest::OperationId;
 use crate::decide::identity::Kind;
@@ -129,6 +129,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     pub(super) fn recall(&self, asked: &mut Asked) -> bool {
         let Some(call) = asked.identified.call else { return false };
         let Some(sent) = self.recent.call(call, self.clock.now()) else { return false };
+        let same = |other: &Other| other.identified.operation == sent.operation;
+        if let Some(other) = asked.others.iter().find(|other| same(other)).cloned() {
+            (asked.identified, asked.secret, asked.today) = (other.identified, other.secret, false);
+        }
         asked.identified.kind = sent.kind;
         asked.identified.operation = sent.operation;
         if sent.kind == Kind::Call {
@@ -154,7 +158,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         if rule.class == Class::Refuse {
             self.metrics.operation(&rule.name, "observed_refusable");
         }
-        let known = self.may_be_known(&head, credentials.as_ref());
+        let known = self.may_be_known(&head, credentials.as_ref())
+            || self.was_critical(&head.method, &head.target, policy);
         let critical = rule.class == Class::Critical;
         let Some(credentials) = credentials.filter(|_| critical || known) else {
             return self.pass(head, body).await;
@@ -175,6 +180,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let recalled = self.recall(&mut asked) && asked.identified.kind != Kind::Call;
         if recalled || self.is_open(&asked).await {
             return self.enforce(asked, conn).await;
+        }
+        if let Some(former) = self.open_elsewhere(&asked).await {
+            return self.enforce(former, conn).await;
         }
         if !critical {
             return self.pass_held(head, &body).await;
@@ -203,6 +211,19 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 warn!(operation_id = %asked.identified.operation, %failed,
                     "the store did not say whether this operation is open; it passes unchanged");
                 false
+            }
+        }
+    }
+
+    /// The request by another identity, if its operation stands there and is not over.
+    pub(super) async fn open_elsewhere(&self, asked: &Asked) -> Option<Asked> {
+        match self.elsewhere(asked).await {
+            Ok(found) => asked.under(found?),
+            Err(failed) => {
+                self.metrics.ledger_error("unavailable");
+                warn!(operation_id = %asked.identified.operation, %failed,
+                    "the store did not say whether this operation is open under a former policy");
+                None
             }
         }
     }

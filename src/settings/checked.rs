@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use super::reader::Reader;
 use super::{
     Admin, Limits, Listen, Log, LogFormat, LogLevel, Policy, Problem, Retry, Settings, Shutdown,
-    Store, StoreKind, Token, Upstream, store, webhook,
+    Store, StoreKind, Token, Upstream, other_secrets, store, webhook,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -47,6 +47,7 @@ pub(super) fn read(r: &mut Reader) -> Settings {
             bypass: r.flag("policy.bypass"),
         },
         secret: r.secret("secret.file", "secret.value", 32),
+        other_secrets: other_secrets::read(r),
         admin: admin(r, listen.admin, &store.path),
         webhook: webhook::webhook(r),
         log: log(r),
@@ -56,6 +57,7 @@ pub(super) fn read(r: &mut Reader) -> Settings {
         store,
     };
     relations(r, &settings);
+    other_secrets::relations(r, &settings);
     settings.warnings = warnings(r, &settings);
     settings
 }

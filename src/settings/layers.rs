@@ -22,7 +22,7 @@ const PREFIX: &str = "PAYONCE_";
 const MAX_FILE: u64 = 1024 * 1024;
 
 /// Every setting there is. The first part is the section, and each has exactly two.
-pub(super) const KNOWN: [&str; 73] = [
+pub(super) const KNOWN: [&str; 75] = [
     "listen.proxy",
     "listen.unix_socket",
     "listen.admin",
@@ -80,6 +80,8 @@ pub(super) const KNOWN: [&str; 73] = [
     "policy.refresh",
     "policy.bypass",
     "secret.file",
+    "secret.other_files",
+    "secret.other_api_key",
     "secret.value",
     "admin.token_file",
     "admin.token",

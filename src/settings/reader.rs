@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::ValueKind;
@@ -244,6 +244,24 @@ impl Reader {
     ) -> Option<Secret> {
         let (path, secret) = self.given(file, value)?;
         self.strong(path, secret, least)
+    }
+
+    /// Secrets of at least `least` bytes, each from one of the files that `files` names with commas
+    /// between them.
+    pub(super) fn secrets(&mut self, files: &'static str, least: usize) -> Vec<Secret> {
+        let Some(paths) = self.optional(files, "paths with commas between them") else {
+            return Vec::new();
+        };
+        let mut secrets = Vec::new();
+        for path in paths.split(',').map(str::trim) {
+            match Secret::from_file(Path::new(path)) {
+                Ok(secret) => secrets.extend(self.strong(files, secret, least)),
+                Err(error) => {
+                    self.refuse(files, format!("names {path}, which cannot be read: {error}"));
+                }
+            }
+        }
+        secrets
     }
 
     /// A password that somebody else's server asks for, however weak, from the file that `file`

@@ -60,6 +60,8 @@ fn a_commented_out_example_of_the_shipped_file_is_a_setting_that_works() {
     let secret = dir.path().join("secret");
     let pem = dir.path().join("ca.pem");
     std::fs::write(&secret, SECRET).unwrap();
+    let other = dir.path().join("other");
+    std::fs::write(&other, SECRET.to_uppercase()).unwrap();
     std::fs::write(&pem, "-----BEGIN CERTIFICATE-----").unwrap();
     let ranges = dir.path().join("ips.txt");
     std::fs::write(&ranges, "192.0.2.7\n").unwrap();
@@ -75,6 +77,7 @@ fn a_commented_out_example_of_the_shipped_file_is_a_setting_that_works() {
                 name @ ("file" | "token_file" | "password_file" | "sentinel_password_file"),
                 _,
             )) => format!("{name} = {secret:?}"),
+            Some(("other_files", _)) => format!("other_files = {other:?}"),
             Some((name, value)) => format!("{name} = {value}"),
             None => line.to_owned(),
         };

@@ -9,14 +9,14 @@ use config::ValueKind;
 use super::checked::ca_file;
 use super::reader::Reader;
 use super::{Webhook, WebhookEndpoint};
-use crate::decide::digest::ScopeId;
+use crate::decide::digest::ApiKeyDigest;
 use crate::decide::path::Target;
 use crate::webhook::application::Forward;
 use crate::webhook::{ranges, secrets};
 
 const ENDPOINTS: &str = "webhook.endpoints";
 const RANGES: &str = "webhook.source_ranges_file";
-const FIELDS: &str = "path, secret_files, forward, account, scopes";
+const FIELDS: &str = "path, secret_files, forward, account, api_keys";
 /// A name goes into a header, a log and a metric.
 const LONGEST_NAME: usize = 40;
 const SECOND: Duration = Duration::from_secs(1);
@@ -91,7 +91,7 @@ impl Table<'_> {
         } else {
             None
         };
-        let scopes = if set(&self, "scopes") { self.scopes()? } else { Vec::new() };
+        let api_keys = if set(&self, "api_keys") { self.api_keys()? } else { Vec::new() };
         let strange: Vec<String> = self.fields.keys().filter(|key| !known(key)).cloned().collect();
         for key in &strange {
             let what = format!("is no setting of payonce; an endpoint has {FIELDS}");
@@ -103,7 +103,7 @@ impl Table<'_> {
             secret_files: files?,
             forward: forward?,
             account,
-            scopes,
+            api_keys,
         })
     }
 
@@ -123,13 +123,14 @@ impl Table<'_> {
         }
     }
 
-    fn scopes(&mut self) -> Option<Vec<ScopeId>> {
-        const FORM: &str = "a list of scopes of 16 hexadecimal digits, as `payonce ops show` says";
-        let texts = self.list("scopes", FORM)?;
-        let scopes: Result<Vec<ScopeId>, _> = texts.iter().map(|text| text.parse()).collect();
-        match scopes {
-            Ok(scopes) => Some(scopes),
-            Err(_not_hex) => self.refuse("scopes", &format!("must be {FORM}")),
+    fn api_keys(&mut self) -> Option<Vec<ApiKeyDigest>> {
+        const FORM: &str = "a list of the SHA-256 of API keys (printf %s \"$KEY\" | sha256sum)";
+        let texts = self.list("api_keys", FORM)?;
+        let digests: Result<Vec<ApiKeyDigest>, _> = texts.iter().map(|text| text.parse()).collect();
+        match digests {
+            Ok(digests) => Some(digests),
+            // Not quoted back: somebody may have put the key itself there.
+            Err(_not_hex) => self.refuse("api_keys", &format!("must be {FORM}")),
         }
     }
 
@@ -234,13 +235,14 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_read_with_its_path_secrets_application_and_scope() {
-        let extra = "account = \"acct_1\"\nscopes = [\"00112233445566ff\"]";
-        let webhook = Case::new().load("tolerance = \"10s\"", extra).unwrap().webhook;
+        let digest = "00112233445566ff".repeat(4);
+        let extra = format!("account = \"acct_1\"\napi_keys = [\"{digest}\"]");
+        let webhook = Case::new().load("tolerance = \"10s\"", &extra).unwrap().webhook;
         let endpoint = &webhook.endpoints[0];
         assert_eq!((endpoint.name.as_str(), endpoint.path.as_str()), ("orders", "/stripe"));
         assert_eq!(endpoint.forward.to_string(), "http://127.0.0.1:3000/hooks");
         assert_eq!(endpoint.account.as_deref(), Some("acct_1"));
-        assert_eq!(endpoint.scopes[0].to_string(), "00112233445566ff");
+        assert_eq!(endpoint.api_keys[0].hint().to_string(), "00112233445566ff");
         assert_eq!(webhook.tolerance, Duration::from_secs(10));
         assert!(webhook.remember >= Duration::from_hours(72));
         assert!(webhook.listen.is_some() && !format!("{webhook:?}").contains(SECRET));
@@ -268,7 +270,7 @@ mod tests {
                 "secret_files = [\"/no/file\"]",
                 "webhook.endpoints.orders.secret_files: /no/file",
             ),
-            ("", "scopes = [\"xyz\"]", "webhook.endpoints.orders.scopes: must be a list"),
+            ("", "api_keys = [\"sk_x\"]", "webhook.endpoints.orders.api_keys: must be a list"),
             ("", "account = \"\"", "webhook.endpoints.orders.account: must be an account"),
             ("", "secret = \"x\"", "webhook.endpoints.orders.secret: is no setting of payonce"),
             ("source_ranges_file = \"/no/ips\"", "", "webhook.source_ranges_file: /no/ips"),

@@ -86,6 +86,7 @@ impl<L: Ledger, U: Upstream> Gate<L, U> {
         };
         let held = match claimed {
             Ok(Claimed::Fresh(version)) => {
+                self.metrics.row("W1");
                 return Looked::Turn(Turn::Ours(ours(fresh, Some(version), false)));
             }
             Ok(Claimed::Found(held)) => held,

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::event::{Event, Proof};
 use super::{Endpoint, Gate};
-use crate::decide::digest::{OperationId, ScopeId, key_digest};
+use crate::decide::digest::{ApiKeyDigest, OperationId, key_digest};
 use crate::decide::identity::Kind;
 use crate::decide::operation::change::{kept, witnessed};
 use crate::decide::operation::codec::{decode, encode};
@@ -110,7 +110,7 @@ impl<L: Ledger, U: Upstream> Gate<L, U> {
             if record.key.as_str() != request.key || !record.unresolved() {
                 return Ok(Done::Known);
             }
-            if !same_account(&record, endpoint.account.as_deref(), &endpoint.scopes, event) {
+            if !same_account(&record, endpoint.account.as_deref(), &endpoint.api_keys, event) {
                 return Ok(Done::OtherAccount);
             }
             if self.exchange.is_worked_on(held.id, &record) {
@@ -153,8 +153,13 @@ impl<L: Ledger, U: Upstream> Gate<L, U> {
 ///
 /// The connected account is compared where either names one. Beyond that, a derived key is no other
 /// operation's, so that bearing it is proof; a key that an application chose can be another
-/// account's too, and needs the endpoint to name the scope, or the request's id to be the same.
-fn same_account(record: &Record, account: Option<&str>, scopes: &[ScopeId], event: &Event) -> bool {
+/// account's too, and needs the endpoint to name the API key, or the request's id to be the same.
+fn same_account(
+    record: &Record,
+    account: Option<&str>,
+    api_keys: &[ApiKeyDigest],
+    event: &Event,
+) -> bool {
     // A context is a path of accounts; the last one is where it happens.
     let last = |text: &str| text.rsplit('/').next().unwrap_or_default().to_owned();
     let asked = record.about.account.as_deref().map(last);
@@ -170,8 +175,9 @@ fn same_account(record: &Record, account: Option<&str>, scopes: &[ScopeId], even
         record.kind != Kind::OwnKey && uuid.is_some_and(|uuid| uuid.get_version_num() == 8);
     let request = event.request.as_ref().and_then(|request| request.id.as_ref());
     let answered = request.is_some() && request == record.about.request_id.as_ref();
-    let scope = record.about.scope.is_some_and(|scope| scopes.contains(&scope));
-    connected && (derived || answered || scope)
+    let hint = record.about.api_key;
+    let listed = hint.is_some_and(|hint| api_keys.iter().any(|key| key.hint() == hint));
+    connected && (derived || answered || listed)
 }
 
 #[cfg(test)]

@@ -124,7 +124,7 @@ fn detail(id: &str, state: State) -> Detail {
         delivery: None,
         advice: None,
         resolved: None,
-        scope: None,
+        api_key: None,
         event: None,
     }
 }

@@ -11,15 +11,16 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use payonce::assembly::Assembly;
 use payonce::chance::Chance;
 use payonce::clock::{Clock, Timestamp};
+use payonce::decide::digest::Secret;
 use payonce::decide::policy::Policy;
 use payonce::decide::retry;
-use payonce::exchange::{self, Exchange, Policies, Rooms};
+use payonce::exchange::{self, Exchange, Rooms};
 use payonce::forward::{Bounds, Forwarder};
 use payonce::inflight::Inflight;
 use payonce::ledger::memory::Memory;
@@ -35,6 +36,7 @@ use payonce::server::{Limits, Local, Server, ServerConfig, Shutdown, Summary, Ta
 use payonce::settings::Settings;
 use payonce::unwritten::Unwritten;
 use payonce::upstream::{self, Direct, Origin, Origins};
+use payonce::ways::{InForce, Ways};
 use tokio::task::JoinHandle;
 
 mod client;
@@ -178,13 +180,9 @@ impl Ledger for Shared {
     }
 }
 
-struct Fixed(Arc<Policy>);
-
-impl Policies for Fixed {
-    fn current(&self) -> Arc<Policy> {
-        Arc::clone(&self.0)
-    }
-}
+/// A policy that a test may exchange for another.
+#[derive(Clone)]
+struct Edited(Arc<Mutex<Arc<Policy>>>);
 
 /// One run of payonce.
 pub(crate) struct Running<L = Arc<AnyLedger>> {
@@ -193,7 +191,10 @@ pub(crate) struct Running<L = Arc<AnyLedger>> {
     pub(crate) exchange: Exchange<L, Direct>,
     pub(crate) shutdown: Shutdown,
     pub(crate) run: JoinHandle<Summary>,
+    take: Option<Take>,
 }
+
+type Take = payonce::policy_file::Prepare;
 
 impl World {
     /// Starts payonce, which must not run.
@@ -207,6 +208,7 @@ impl World {
             exchange: assembly.exchange().clone(),
             shutdown: assembly.shutdown().clone(),
             run: tokio::task::spawn(assembly.run()),
+            take: None,
         };
         self.payonce = Some(running);
     }
@@ -225,15 +227,17 @@ impl World {
 
     /// Restarts with one setting changed.
     pub(crate) async fn restart_with(&mut self, name: &'static str, value: &str) {
-        self.env.retain(|(known, _)| *known != name);
-        self.env.push((name, value.to_owned()));
+        self.set(name, value);
         self.restart().await;
     }
 }
 
 impl<L: Ledger> World<L> {
     /// Builds the rooms by hand, around `store`.
-    async fn begin_with(&mut self, store: L) {
+    async fn begin_with(&mut self, store: L)
+    where
+        L: Clone,
+    {
         let (settings, clock) = (self.settings(), self.clock.clone());
         let (metrics, shutdown, tasks) = (Metrics::new(), Shutdown::new(), Tasks::new());
         let origin = || Origin::parse(&self.origin).unwrap();
@@ -264,10 +268,26 @@ impl<L: Ledger> World<L> {
             metrics.clone(),
         );
         let policy = Policy::parse(&std::fs::read_to_string(self.file()).unwrap()).unwrap();
+        let lease = settings.store.lease;
+        let ways = Arc::new(Ways::new(store.clone(), clock.clone(), metrics.clone(), lease));
+        ways.announce(&policy).await;
+        let stop = shutdown.first.clone();
+        let watching = Arc::clone(&ways);
+        tokio::task::spawn(async move { watching.watch(stop).await });
+        let edited = Edited(Arc::new(Mutex::new(Arc::new(policy))));
+        let (now, known) = (edited.clone(), Arc::clone(&ways));
+        let in_force = move || Arc::clone(&now.0.lock().unwrap());
+        let take: Take = Box::new(move |policy| {
+            let (edited, ways) = (edited.clone(), Arc::clone(&known));
+            Box::pin(async move {
+                ways.announce(&policy).await;
+                *edited.0.lock().unwrap() = policy;
+            })
+        });
         let exchange = Exchange::new(Rooms {
             ledger: store,
             forwarder,
-            policies: Box::new(Fixed(Arc::new(policy))),
+            policies: Box::new(InForce { policy: in_force, ways }),
             recent: Recent::default(),
             inflight: Inflight::new(1_000, 64),
             tasks: tasks.clone(),
@@ -280,9 +300,10 @@ impl<L: Ledger> World<L> {
             metrics: metrics.clone(),
             config: exchange::Config {
                 provider: "provider.test".to_owned(),
-                secret: None,
+                secret: settings.secret.as_ref().map(|it| Secret::configured(it.expose())),
+                other_secrets: Vec::new(),
                 owner: hex::encode(Chance::System.bytes::<8>()),
-                lease: Duration::from_secs(15),
+                lease,
                 body_bytes: settings.limits.body,
                 bypass: false,
             },
@@ -298,7 +319,14 @@ impl<L: Ledger> World<L> {
         tokio::task::spawn(async move { writer.write_what_is_left(stop).await });
         let run = tokio::task::spawn(server.run(exchange.clone(), tasks, shutdown.clone()));
         let port = address.port();
-        self.payonce = Some(Running { port, metrics, exchange, shutdown, run });
+        self.payonce = Some(Running { port, metrics, exchange, shutdown, run, take: Some(take) });
+    }
+
+    /// Puts another policy in force here, as a reload does.
+    pub(crate) async fn edit(&self, policy: &str) {
+        let policy = Policy::parse(&format!("version = 1\n{policy}")).unwrap();
+        let take = self.payonce().take.as_ref().expect("its rooms were built by hand");
+        take(Arc::new(policy)).await;
     }
 
     /// Drains payonce.
@@ -312,6 +340,12 @@ impl<L: Ledger> World<L> {
 }
 
 impl<L> World<L> {
+    /// Changes a setting for the next start.
+    pub(crate) fn set(&mut self, name: &'static str, value: &str) {
+        self.env.retain(|(known, _)| *known != name);
+        self.env.push((name, value.to_owned()));
+    }
+
     fn settings(&self) -> Settings {
         let policy = self.file().display().to_string();
         let store = self.directory.path().join("store.redb").display().to_string();
@@ -350,11 +384,15 @@ impl<L> World<L> {
         self.payonce.as_ref().unwrap()
     }
 
+    /// Writes another policy.
+    pub(crate) fn write_policy(&self, policy: &str) {
+        std::fs::write(self.file(), format!("version = 1\n{policy}")).unwrap();
+    }
+
     /// Writes another policy and waits until it is in force.
     pub(crate) async fn reload(&self, policy: &str) {
-        let policy = format!("version = 1\n{policy}");
-        let version = payonce::decide::policy::version_of(policy.as_bytes());
-        std::fs::write(self.file(), &policy).unwrap();
+        self.write_policy(policy);
+        let version = payonce::decide::policy::version_of(&std::fs::read(self.file()).unwrap());
         let exchange = self.payonce().exchange.clone();
         until("the policy is taken", || exchange.policies.current().version() == version).await;
     }

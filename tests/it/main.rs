@@ -9,6 +9,7 @@ mod cli;
 mod delivery;
 mod demo;
 mod drain;
+mod edits;
 mod exchange;
 mod fuzz;
 mod harness;

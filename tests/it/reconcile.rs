@@ -173,6 +173,7 @@ async fn start(ledger: &Arc<Flaky>, provider: &Provider) -> SocketAddr {
         config: Config {
             provider: "p".to_owned(),
             secret: None,
+            other_secrets: Vec::new(),
             owner: hex::encode(rand::random::<[u8; 8]>()),
             lease: Duration::from_secs(15),
             body_bytes: 65_536,

@@ -187,10 +187,11 @@ listen = "127.0.0.1:0"
 {webhook}
 [webhook.endpoints.orders]
 path = "/stripe"
-secret_files = [{secret:?}]
+secret_files = ["{}"]
 forward = "http://{app}/hooks"
 {endpoint}
-"#
+"#,
+        secret.display()
     );
     if !more.contains("[store]") {
         text.push_str("[store]\nkind = \"memory\"\nsingle_instance = true\n");
@@ -209,9 +210,8 @@ impl Site {
         let dir = tempfile::tempdir().unwrap();
         let sandbox = Sandbox::start(sandbox::Config::local(Clock::System, 7)).unwrap();
         let file = settings(dir.path(), app.address, sandbox.addr(), &plan);
-        let settings = Settings::load(Some(&file), []).unwrap_or_else(|problems| {
-            panic!("{}", problems.iter().map(|it| format!("{it}\n")).collect::<String>())
-        });
+        let settings =
+            Settings::load(Some(&file), []).unwrap_or_else(|problems| panic!("{problems:#?}"));
         let assembly = Assembly::build(settings, Clock::System).await.unwrap();
         let tcp = |local: Option<Local>| match local {
             Some(Local::Tcp(address)) => address,

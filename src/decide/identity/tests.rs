@@ -55,6 +55,7 @@ impl Asked {
             client_key: key.as_ref().map(|(key, by)| (key, *by)),
             content: &content,
             nonce: [self.nonce; 16],
+            own_scope: &self.scope,
         };
         identify(secret, &self.scope, &request, rule)
     }
@@ -237,27 +238,40 @@ fn operation_ids_depend_on_the_secret() {
     assert_eq!(ids.len(), 3);
 }
 
-/// Were these to change, an upgrade would not find what is under way.
+/// Were these to change, an upgrade would not find what is under way. The ids of an earlier format
+/// are found beside them, so that they must not change either.
 #[test]
 fn operation_ids_never_change() {
-    let header = Asked { header: Some("op-1"), ..Asked::default() };
+    let first = Scope::first_format(b"sk_test_1", None, None);
+    let ids = |scope| {
+        let header = Asked { header: Some("op-1"), scope, ..Asked::default() };
+        let own = Asked { key: OWN, scope, ..Asked::default() };
+        let other = Asked { scope, ..Asked::default() };
+        [
+            header.operation(&by_content()),
+            own.operation(&by_content()),
+            other.operation(&by_fields(Otherwise::Call)),
+            other.operation(&by_content()),
+        ]
+        .map(|id| id.to_string())
+    };
     assert_eq!(
-        header.operation(&by_content()).to_string(),
-        "2c6402960827f6d6a74f983d560d59f41de8cf6844329d768c3d570179145bce"
+        ids(first),
+        [
+            "2c6402960827f6d6a74f983d560d59f41de8cf6844329d768c3d570179145bce",
+            "dea58d53b80f0bc35e0d710d91ee4b0943c61e96977108cd92b23b5ef6a54d79",
+            "da3d7ede62cba52aca11e62df085aa402a4bc31231a7a67625b0098082ea374e",
+            "7a521f88f149915a5f5f971426b3689c13eec54c0e1c5446cfa285c09bb32716",
+        ]
     );
-    let own = Asked { key: OWN, ..Asked::default() };
     assert_eq!(
-        own.operation(&by_content()).to_string(),
-        "dea58d53b80f0bc35e0d710d91ee4b0943c61e96977108cd92b23b5ef6a54d79"
-    );
-    let fields = Asked::default().operation(&by_fields(Otherwise::Call));
-    assert_eq!(
-        fields.to_string(),
-        "da3d7ede62cba52aca11e62df085aa402a4bc31231a7a67625b0098082ea374e"
-    );
-    assert_eq!(
-        Asked::default().operation(&by_content()).to_string(),
-        "7a521f88f149915a5f5f971426b3689c13eec54c0e1c5446cfa285c09bb32716"
+        ids(Asked::default().scope),
+        [
+            "15a4ca747f755a24ba2fc98b53cbf929bec93ae28ea0f1d1cc12eb56850d1033",
+            "938187a66beefc528e9f409f71e179edb72734bcb0af35d838844abdda75f4bc",
+            "22ba263bcf632bfa7f19ea265d20bf7fabd8a6005e536ad9c3e3740ffae64b4a",
+            "b438372d277929134118a60700004576a4d54c56d8d31d73842fa9f018a0a767",
+        ]
     );
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Occurrence, Retention};
 use crate::clock::Timestamp;
-use crate::decide::digest::{ClientKeyDigest, ScopeId};
+use crate::decide::digest::{ApiKeyHint, ClientKeyDigest};
 use crate::decide::identity::{Fingerprint, Kind};
 use crate::decide::key::IdempotencyKey;
 use crate::decide::path::Api;
@@ -148,9 +148,9 @@ pub struct About {
     /// Whose account: the request's `Stripe-Account`, or else its `Stripe-Context`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    /// Whose API key, as a digest: what an endpoint of webhooks is held against.
+    /// The beginning of its API key's digest: what an endpoint of webhooks is held against.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scope: Option<ScopeId>,
+    pub api_key: Option<ApiKeyHint>,
     /// What the provider's webhook said of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<Event>,

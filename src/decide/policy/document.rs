@@ -9,15 +9,16 @@ use toml::de::DeTable;
 use super::problem::{Problem, Report};
 use super::routes::Routes;
 use super::table::{Table, wrong_type};
-use super::{Class, Mode, Policy, Rule, Uuid4Keys, expect, rule};
+use super::{Class, Mode, Policy, Rule, Scopes, Uuid4Keys, Way, expect, rule, scope};
 
 /// Comparing every rule with all before it is quadratic; this keeps a reload well under a second.
 const MOST_PATTERNS: usize = 5_000;
 
-const KEYS: [&str; 6] = ["version", "mode", "default_writes", "uuid4_keys", "rule", "test"];
+const KEYS: [&str; 7] =
+    ["version", "mode", "default_writes", "uuid4_keys", "scope", "rule", "test"];
 
 /// Keys and tables whose feature a later version has.
-const LATER_KEYS: [&str; 5] = ["client", "scope", "guard", "record", "signature"];
+const LATER_KEYS: [&str; 4] = ["client", "guard", "record", "signature"];
 
 /// Reads a policy file's text.
 pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
@@ -42,15 +43,23 @@ pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
     let mode = root.choice(&mut report, "mode", &Mode::NAMES).unwrap_or_default();
     let uuid4_keys = root.choice(&mut report, "uuid4_keys", &Uuid4Keys::NAMES).unwrap_or_default();
     let writes = root.choice(&mut report, "default_writes", &Class::NAMES);
+    let scopes = scope::read(&root, &mut report);
     let rules = rules(&root, &mut report);
     let tests = expect::read(&root, &mut report);
-    let policy = assemble(text, mode, uuid4_keys, writes.unwrap_or(Class::Critical), rules);
+    let mut policy = assemble(text, rules);
+    policy.mode = mode;
+    policy.uuid4_keys = uuid4_keys;
+    policy.scopes = scopes;
+    if let Some(class) = writes {
+        policy.default_writes = Arc::new(Rule::call("default_writes".to_owned(), class));
+    }
     // Of rules that are not what their author meant, no test says anything.
     if report.is_clean() {
         expect::run(&policy, &tests, &mut report);
     }
     if report.is_clean() {
-        Ok(Policy { tests: tests.len(), ..policy })
+        let way = Way::of(&policy).id().to_owned();
+        Ok(Policy { tests: tests.len(), way, ..policy })
     } else {
         Err(report.finish())
     }
@@ -127,13 +136,8 @@ fn shadowed(table: &Table<'_, '_>, report: &mut Report<'_>, earlier: &[Rule], ru
     }
 }
 
-fn assemble(
-    text: &str,
-    mode: Mode,
-    uuid4_keys: Uuid4Keys,
-    default_writes: Class,
-    rules: Vec<Rule>,
-) -> Policy {
+/// A policy with these rules, and the default of everything else. Its version is that of `text`.
+pub(super) fn assemble(text: &str, rules: Vec<Rule>) -> Policy {
     let mut routes = Routes::default();
     for (index, rule) in rules.iter().enumerate() {
         for pattern in &rule.patterns {
@@ -141,12 +145,14 @@ fn assemble(
         }
     }
     Policy {
-        mode,
-        uuid4_keys,
+        mode: Mode::default(),
+        uuid4_keys: Uuid4Keys::default(),
         version: super::version_of(text.as_bytes()),
+        way: String::new(),
+        scopes: Scopes::default(),
         rules: rules.into_iter().map(Arc::new).collect(),
         routes,
-        default_writes: Arc::new(Rule::call("default_writes".to_owned(), default_writes)),
+        default_writes: Arc::new(Rule::call("default_writes".to_owned(), Class::Critical)),
         not_critical: Arc::new(Rule::call("not_critical".to_owned(), Class::Pass)),
         tests: 0,
     }

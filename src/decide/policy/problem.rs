@@ -79,7 +79,7 @@ impl<'t> Report<'t> {
         let column = before.chars().count() + 1;
         let end = span.end.saturating_sub(span.start).min(rest.len());
         let width = rest.char_indices().take_while(|(at, _)| *at < end).count().max(1);
-        let source = printable(before).chain(printable(rest)).collect();
+        let source = masked(&printable(before).chain(printable(rest)).collect::<String>());
         let (what, mend) = (what.into(), mend.into());
         self.problems.push(Problem { line, column, what, mend, source, width });
     }
@@ -124,6 +124,32 @@ fn printable(text: &str) -> impl Iterator<Item = char> {
         control if control.is_control() => '\u{fffd}',
         other => other,
     })
+}
+
+/// The same line with the secret part of each Stripe API key or secret replaced: policies are printed
+/// into logs, and somebody will paste a key into one.
+fn masked(line: &str) -> String {
+    const KINDS: [&str; 5] = ["sk_", "rk_", "ek_", "pk_", "whsec_"];
+    /// So much of a key tells what it is: `sk_live_`.
+    const SHOWN: usize = 8;
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut shown = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(at) = rest.find(plain) {
+        let (before, from) = rest.split_at(at);
+        let end = from.find(|c| !plain(c)).unwrap_or(from.len());
+        let (word, after) = from.split_at(end);
+        shown.push_str(before);
+        let secret = KINDS.iter().any(|kind| word.starts_with(kind)) && word.len() > 2 * SHOWN;
+        shown.extend(word.chars().enumerate().map(
+            |(n, c)| {
+                if secret && n >= SHOWN { '•' } else { c }
+            },
+        ));
+        rest = after;
+    }
+    shown.push_str(rest);
+    shown
 }
 
 /// ` (did you mean "critical"?)`, where one of `known` is close to `given`; `quote` is put around

@@ -9,7 +9,7 @@ use crate::decide::operation::Occurrence;
 use crate::decide::operation::record::{About, FORMAT, Standing};
 use crate::decide::path::Api;
 
-const SCOPE: ScopeId = ScopeId([1; 8]);
+const KEY: ApiKeyDigest = ApiKeyDigest([1; 32]);
 
 fn derived() -> IdempotencyKey {
     let operation = OperationId([3; 32]);
@@ -36,7 +36,7 @@ fn record(kind: Kind, key: IdempotencyKey, account: Option<&str>) -> Record {
         past: Vec::new(),
         about: About {
             account: account.map(str::to_owned),
-            scope: Some(SCOPE),
+            api_key: Some(KEY.hint()),
             request_id: Some("req_1".to_owned()),
             ..About::default()
         },
@@ -73,14 +73,14 @@ fn a_derived_key_is_proof_and_the_connected_account_must_agree() {
 }
 
 #[test]
-fn a_key_that_the_application_chose_needs_the_endpoints_scope_or_the_same_request() {
+fn a_key_that_the_application_chose_needs_the_endpoint_to_name_its_api_key_or_the_same_request() {
     let own = IdempotencyKey::parse(b"order-42").unwrap();
-    let same = |kind, key: &IdempotencyKey, scopes: &[ScopeId], request: &str| {
-        same_account(&record(kind, key.clone(), None), None, scopes, &event(None, request))
+    let same = |kind, key: &IdempotencyKey, keys: &[ApiKeyDigest], request: &str| {
+        same_account(&record(kind, key.clone(), None), None, keys, &event(None, request))
     };
     assert!(!same(Kind::OwnKey, &own, &[], "req_other"));
-    assert!(!same(Kind::OwnKey, &own, &[ScopeId([2; 8])], "req_other"));
-    assert!(same(Kind::OwnKey, &own, &[SCOPE], "req_other"));
+    assert!(!same(Kind::OwnKey, &own, &[ApiKeyDigest([2; 32])], "req_other"));
+    assert!(same(Kind::OwnKey, &own, &[KEY], "req_other"));
     assert!(same(Kind::OwnKey, &own, &[], "req_1"));
     // Also where it looks like a derived one, or stands for a call that was recalled.
     assert!(!same(Kind::OwnKey, &derived(), &[], "req_other"));

@@ -1,5 +1,6 @@
 //! The pods: each a whole payonce without its listener, which may die at any moment.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use payonce::clock::{Clock, Timestamp};
 use payonce::decide::digest::Secret;
 use payonce::decide::policy::Policy;
 use payonce::decide::retry;
-use payonce::exchange::{self, Exchange, Policies, Rooms};
+use payonce::exchange::{self, Exchange, Rooms};
 use payonce::forward::{Bounds, Forwarder};
 use payonce::inflight::Inflight;
 use payonce::metrics::Metrics;
@@ -18,12 +19,15 @@ use payonce::request::InFlightBytes;
 use payonce::sandbox::Unplugged;
 use payonce::server::Tasks;
 use payonce::unwritten::Unwritten;
+use payonce::ways::{InForce, Ways};
+use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::ears::{Asking, Ears};
 use super::sky::Sky;
 use super::store::{Remote, Store};
 use super::wire::Wire;
+use super::work::{ROLLED, SHOPS};
 
 /// Each kind of rule has a path of its own.
 const RULES: &str = r#"
@@ -59,6 +63,8 @@ pub(crate) enum Rulebook {
     Usual,
     /// Other bytes that mean the same.
     Edited,
+    /// The same rules, and each shop's operations under other ids: its API key has a scope.
+    Scoped,
     /// Everything passes.
     Observe,
 }
@@ -69,6 +75,14 @@ static EDITED: LazyLock<Arc<Policy>> = LazyLock::new(|| {
         "{RULES}\n[[rule]]\nname = \"r\"\nmatch = [\"POST /v1/refunds\"]\nclass = \"critical\"\n"
     ))
 });
+static SCOPED: LazyLock<Arc<Policy>> = LazyLock::new(|| {
+    let scope = |key: &str| {
+        let digest = hex::encode(Sha256::digest(key));
+        format!("\n[[scope]]\nname = \"{}\"\nkeys = [\"{digest}\"]\n", &digest[..8])
+    };
+    let scopes: String = SHOPS.iter().chain(&ROLLED).map(|key| scope(key)).collect();
+    parse(&format!("{RULES}{scopes}"))
+});
 static OBSERVE: LazyLock<Arc<Policy>> =
     LazyLock::new(|| parse(&RULES.replacen("version = 1", "version = 1\nmode = \"observe\"", 1)));
 
@@ -76,13 +90,17 @@ fn parse(text: &str) -> Arc<Policy> {
     Arc::new(Policy::parse(text).unwrap())
 }
 
-/// The policy file of all pods.
+/// The policy file of all pods, or what one of them took of it.
 #[derive(Clone)]
 struct File(Arc<Mutex<Arc<Policy>>>);
 
-impl Policies for File {
-    fn current(&self) -> Arc<Policy> {
+impl File {
+    fn read(&self) -> Arc<Policy> {
         Arc::clone(&self.0.lock().unwrap())
+    }
+
+    fn write(&self, policy: &Arc<Policy>) {
+        *self.0.lock().unwrap() = Arc::clone(policy);
     }
 }
 
@@ -90,6 +108,29 @@ impl Policies for File {
 pub(crate) struct Pod {
     pub(crate) exchange: Exchange<Remote, Wire>,
     pub(crate) tasks: Tasks,
+    in_force: File,
+    ways: Arc<Ways<Remote>>,
+    /// It has told the others of its policy, and takes requests.
+    ready: Arc<AtomicBool>,
+}
+
+impl Pod {
+    /// Takes the file's policy, as a process does that finds it changed.
+    fn take(&self, policy: &Arc<Policy>, file: &File, wait: Duration, sky: &Arc<Sky>) {
+        if policy.way() == self.in_force.read().way() {
+            return self.in_force.write(policy);
+        }
+        let (policy, file, in_force) = (Arc::clone(policy), file.clone(), self.in_force.clone());
+        let (ways, sky) = (Arc::clone(&self.ways), Arc::clone(sky));
+        self.tasks.spawn(async move {
+            sky.sleep(wait).await;
+            ways.announce(&policy).await;
+            // The file may hold another one by now.
+            if Arc::ptr_eq(&file.read(), &policy) {
+                in_force.write(&policy);
+            }
+        });
+    }
 }
 
 /// All pods, and what a new run of one is made of.
@@ -143,7 +184,8 @@ impl Pods {
 
     /// The pod that runs there, if one does.
     pub(crate) fn at(&self, pod: usize) -> Option<Arc<Pod>> {
-        self.slots.lock().unwrap().pods[pod].clone()
+        let pod = self.slots.lock().unwrap().pods[pod].clone();
+        pod.filter(|pod| pod.ready.load(Ordering::Relaxed))
     }
 
     /// A client begins to wait for an answer.
@@ -186,9 +228,15 @@ impl Pods {
         let policy = match book {
             Rulebook::Usual => &USUAL,
             Rulebook::Edited => &EDITED,
+            Rulebook::Scoped => &SCOPED,
             Rulebook::Observe => &OBSERVE,
         };
-        *self.file.0.lock().unwrap() = Arc::clone(policy);
+        self.file.write(policy);
+        let pods = self.slots.lock().unwrap().pods.clone();
+        for pod in pods.into_iter().flatten() {
+            let wait = self.sky.between(1, 60_000);
+            pod.take(policy, &self.file, wait, &self.sky);
+        }
     }
 
     /// What all metrics say.
@@ -241,10 +289,15 @@ impl Pods {
             closing.clone(),
             metrics.clone(),
         );
+        let ledger = Remote { sky: Arc::clone(&sky), store: Arc::clone(&self.store), pod };
+        let lease = Duration::from_secs(15);
+        let ways = Ways::new(ledger.clone(), clock.clone(), metrics.clone(), lease);
+        let (ways, in_force) = (Arc::new(ways), File(Arc::new(Mutex::new(self.file.read()))));
+        let taken = in_force.clone();
         let exchange = Exchange::new(Rooms {
-            ledger: Remote { sky, store: Arc::clone(&self.store), pod },
+            ledger,
             forwarder,
-            policies: Box::new(self.file.clone()),
+            policies: Box::new(InForce { policy: move || taken.read(), ways: Arc::clone(&ways) }),
             recent: Recent::default(),
             inflight: Inflight::new(10_000, 64),
             tasks: tasks.clone(),
@@ -257,15 +310,24 @@ impl Pods {
             metrics,
             config: exchange::Config {
                 provider: "provider.test".to_owned(),
+                other_secrets: Vec::new(),
                 secret: self.seed.is_multiple_of(2).then(|| Secret::configured(&[7; 32])),
                 owner: format!("pod-{pod}-{run}"),
-                lease: Duration::from_secs(15),
+                lease,
                 body_bytes: 1 << 20,
                 bypass,
             },
         });
         let writer = exchange.clone();
-        tasks.spawn(async move { writer.write_what_is_left(closing).await });
-        Pod { exchange, tasks }
+        let stop = closing.clone();
+        tasks.spawn(async move { writer.write_what_is_left(stop).await });
+        let ready = Arc::new(AtomicBool::new(false));
+        let (known, policy, begins) = (Arc::clone(&ways), in_force.read(), Arc::clone(&ready));
+        tasks.spawn(async move {
+            known.announce(&policy).await;
+            begins.store(true, Ordering::Relaxed);
+            known.watch(closing).await;
+        });
+        Pod { exchange, tasks, in_force, ways, ready }
     }
 }

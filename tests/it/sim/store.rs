@@ -64,6 +64,7 @@ enum Fate {
 }
 
 /// The store as one pod sees it.
+#[derive(Clone)]
 pub(crate) struct Remote {
     pub(crate) sky: Arc<Sky>,
     pub(crate) store: Arc<Store>,

@@ -96,10 +96,11 @@ async fn another_accounts_event_closes_nothing() {
 }
 
 #[tokio::test]
-async fn a_key_that_the_application_chose_is_closed_where_the_endpoint_names_its_scope() {
+async fn a_key_that_the_application_chose_is_closed_where_the_endpoint_names_the_api_key() {
     let app = App::saying(200).await;
-    let scope = payonce::decide::digest::Scope::of(b"sk_test_shop_1", None, None).id();
-    for (endpoint, open_after) in [(String::new(), 1), (format!("scopes = [\"{scope}\"]"), 0)] {
+    // printf %s sk_test_shop_1 | sha256sum
+    let named = "api_keys = [\"83736f9e26c5eb43cfe86043146b57feb1213b81d47befc4d5babf3199ea488a\"]";
+    for (endpoint, open_after) in [(String::new(), 1), (named.to_owned(), 0)] {
         let site = Site::with(&app, Plan { endpoint, ..Plan::default() }).await;
         let own = charge().instead("User-Agent", "curl/8").key("order-42");
         assert_eq!(doubt(&site, &own).await, "order-42");

@@ -16,7 +16,7 @@ use crate::redis_server::RedisServer;
 use crate::running::Running;
 
 /// Senders at one time, as Stripe has many.
-const SENDERS: usize = 24;
+const SENDERS: u64 = 24;
 /// How often one event is sent at most before the test gives up on it.
 const TRIES: usize = 200;
 
@@ -93,7 +93,7 @@ async fn of_ten_thousand_events_none_is_lost_and_none_is_acknowledged_twice() {
     let payonces = [start(), start()];
     let gates = payonces.each_ref().map(super::gate_of);
     let queue = Arc::new(Mutex::new(deliveries(events, 5).into_iter()));
-    let senders: Vec<_> = (0..SENDERS as u64)
+    let senders: Vec<_> = (0..SENDERS)
         .map(|seed| tokio::task::spawn(sender(gates, Arc::clone(&queue), seed)))
         .collect();
     for sender in senders {

@@ -79,10 +79,10 @@ async fn one_that_stays_in_hand_is_answered_409_and_one_left_by_a_dead_process_i
     let left = async |id: &str, owner: &str| {
         let body = event(id);
         let read = Event::read(body.as_bytes()).unwrap();
-        let lease = Clock::System.now().plus(Duration::from_secs(60));
+        let lease = Clock::System.now().plus(Duration::from_mins(1));
         let handling = Handling::begun(None, "orders", &read, (owner, "token", lease));
         let record = handling.encode().unwrap();
-        let ttl = Duration::from_secs(60);
+        let ttl = Duration::from_mins(1);
         let entry = Entry { record, ttl, open: false, keys: Vec::new() };
         site.exchange.ledger.claim(&[once::id("orders", None, id)], entry).await.unwrap();
         site.send(&signed(&body)).await

@@ -39,6 +39,9 @@ fn said(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
+/// The header that an SDK makes for a body.
+type Signs = fn(&str) -> String;
+
 const PYTHON_SIGNS: &str = "import sys, stripe
 print(stripe.WebhookSignature.generate_signature_header(sys.argv[1], sys.argv[2]))";
 const PYTHON_READS: &str = "import sys, stripe
@@ -54,10 +57,11 @@ console.log(new Stripe('sk_test_x').webhooks.constructEvent(payload, header, sec
 async fn signatures_of_the_real_sdks_are_verified() {
     let app = App::saying(200).await;
     let site = Site::start(&app).await;
-    for (id, signs) in [
-        ("evt_python", (|body| python(PYTHON_SIGNS, &[body, SECRET])) as fn(&str) -> String),
+    let by: [(&str, Signs); 2] = [
+        ("evt_python", |body| python(PYTHON_SIGNS, &[body, SECRET])),
         ("evt_node", |body| node(NODE_SIGNS, &[body, SECRET])),
-    ] {
+    ];
+    for (id, signs) in by {
         let body = event(id);
         let header = tokio::task::spawn_blocking({
             let body = body.clone();

@@ -5,7 +5,7 @@ use proptest::sample::select;
 
 use super::some::{NOW, ago, at, key, record};
 use super::world::{client_key, fingerprint};
-use crate::decide::digest::{FieldDigest, ScopeId, WholeDigest};
+use crate::decide::digest::{ApiKeyHint, FieldDigest, WholeDigest};
 use crate::decide::identity::{Fingerprint, Kind};
 use crate::decide::operation::codec::{CodecError, decode, encode};
 use crate::decide::operation::record::{
@@ -94,7 +94,7 @@ fn abouts() -> impl Strategy<Value = About> {
                 unanswerable: false,
             }),
             account: by_hand.then(|| rule.clone()),
-            scope: by_hand.then_some(ScopeId([7; 8])),
+            api_key: by_hand.then_some(ApiKeyHint([7; 8])),
             event: by_hand.then(|| Event {
                 id: rule.clone(),
                 kind: rule.clone(),

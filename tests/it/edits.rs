@@ -1,0 +1,262 @@
+//! An edit of the policy, the secret or the scopes while operations are open: each of them keeps its
+//! key, in the process that took the edit, in one that starts with it, and between processes of which
+//! one has it and the other has not; and what was over before the edit begins anew.
+#![allow(clippy::unwrap_used, reason = "a test may stop at what is not")]
+
+use std::sync::Arc;
+
+use payonce::ledger::Ledger;
+use payonce::ledger::memory::Memory;
+use payonce::sandbox::{Fault, Kind, Strike};
+use sha2::{Digest, Sha256};
+
+use crate::harness::{Post, Setup, Shared, World};
+
+const BODY: &str = "amount=500&currency=usd&source=tok_visa&metadata[order_id]=42";
+const SECRET: &str = "a secret of the tests, 32 bytes and more";
+
+/// The ways in which charges are recognised here.
+const WAYS: [(&str, &str); 7] = [
+    ("content", "identity = \"content\"\ndistinguishes = [\"source\"]"),
+    ("wider content", "identity = \"content\"\ndistinguishes = [\"source\", \"customer\"]"),
+    (
+        "fields",
+        "identity = [\"metadata[order_id]\"]\notherwise = \"content\"\ndistinguishes = [\"source\"]",
+    ),
+    ("other fields", "identity = [\"source\"]\notherwise = \"call\""),
+    ("an earlier rule", "identity = [\"source\", \"amount\"]\notherwise = \"refuse\""),
+    ("call", "identity = \"call\""),
+    ("pass", ""),
+];
+
+fn policy(way: &str) -> String {
+    let (_, identity) = WAYS.iter().find(|(name, _)| *name == way).unwrap();
+    let class = if way == "pass" { "pass" } else { "critical" };
+    let rule = |name: &str, of: &str| {
+        format!(
+            "[[rule]]\nname = \"{name}\"\nmatch = [\"{of}\"]\nclass = \"{class}\"\n{identity}\n"
+        )
+    };
+    match way {
+        "an earlier rule" => {
+            let later = policy("content").replace("v1/charges", "v1/{kind}");
+            format!("{}{later}", rule("earlier", "POST /v1/charges"))
+        }
+        _ => rule("charges", "POST /v1/charges"),
+    }
+}
+
+/// Whether the way has records, so that an edit from it must find what is open.
+fn records(way: &str) -> bool {
+    !matches!(way, "call" | "pass")
+}
+
+fn charge(n: u32) -> Post {
+    Post::charge(BODY).sdk(n)
+}
+
+fn lost() -> Fault {
+    Fault::new(Kind::ResetAfterEffect { clean: false })
+}
+
+fn one_attempt(policy: &str) -> Setup {
+    Setup::policy(policy).set("RETRY__MAX_ATTEMPTS", 1).set("STORE__LEASE", "2s")
+}
+
+/// A store that outlives the process.
+fn kept(policy: &str) -> Setup {
+    one_attempt(policy).set("STORE__KIND", "embedded").set("STORE__SINGLE_INSTANCE", true)
+}
+
+/// A charge that was executed, and nobody knows.
+async fn in_doubt<L: Ledger>(world: &World<L>, post: &Post) {
+    in_doubt_at(world, world, post).await;
+}
+
+/// The same, by the provider of another world.
+async fn in_doubt_at<L: Ledger, M>(world: &World<L>, provider: &World<M>, post: &Post) {
+    provider.faults([lost()]);
+    let reply = world.done(post).await;
+    assert!(reply.status >= 400, "{}", reply.message());
+    provider.faults([]);
+}
+
+#[tokio::test]
+async fn what_is_in_doubt_keeps_its_key_through_every_edit() {
+    for (from, _) in WAYS.iter().filter(|(name, _)| records(name)) {
+        for (to, _) in WAYS.iter().filter(|(name, _)| name != from) {
+            let world = one_attempt(&policy(from)).start().await;
+            in_doubt(&world, &charge(1)).await;
+            world.reload(&policy(to)).await;
+            let reply = world.done(&charge(2)).await;
+            assert_eq!(reply.status, 200, "{from} → {to}: {}", reply.message());
+            assert_eq!(world.effects().len(), 1, "{from} → {to}");
+            let keys = world.keys();
+            assert_eq!(keys.first(), keys.last(), "{from} → {to}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_in_doubt_keeps_its_key_through_an_edit_and_a_restart() {
+    for (from, to) in [("content", "fields"), ("fields", "call"), ("fields", "pass")] {
+        let mut world = kept(&policy(from)).start().await;
+        in_doubt(&world, &charge(1)).await;
+        world.write_policy(&policy(to));
+        world.restart().await;
+        let reply = world.done(&charge(2)).await;
+        assert_eq!(reply.status, 200, "{from} → {to}: {}", reply.message());
+        assert_eq!(world.effects().len(), 1, "{from} → {to}");
+    }
+}
+
+#[tokio::test]
+async fn a_success_whose_answer_was_lost_is_answered_after_an_edit() {
+    let world = one_attempt(&policy("content")).start().await;
+    world.lose(&charge(1)).await;
+    world.reload(&policy("fields")).await;
+    let reply = world.done(&charge(2)).await;
+    reply.is(200, "replayed");
+    assert_eq!(world.effects().len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_over_before_an_edit_begins_anew() {
+    let world = one_attempt(&policy("content")).start().await;
+    let declined = BODY.replace("tok_visa", "tok_chargeDeclined");
+    world.done(&Post::charge(&declined).sdk(1)).await;
+    let before = world.effects().len();
+    world.done(&charge(2)).await.is(200, "executed");
+    world.reload(&policy("fields")).await;
+    // Another order of the same content, and a new attempt after the decline.
+    world.done(&charge(3)).await.is(200, "executed");
+    world.done(&charge(4)).await.is(200, "replayed");
+    assert_eq!(world.effects().len(), before + 2);
+}
+
+#[tokio::test]
+async fn what_is_open_under_the_new_policy_is_found_when_the_edit_is_taken_back() {
+    let world = one_attempt(&policy("content")).start().await;
+    world.done(&charge(1)).await.is(200, "executed");
+    world.reload(&policy("fields")).await;
+    in_doubt(&world, &charge(2)).await;
+    world.reload(&policy("content")).await;
+    assert_eq!(world.done(&charge(3)).await.status, 200);
+    assert_eq!(world.effects().len(), 2);
+}
+
+#[tokio::test]
+async fn other_content_for_a_named_order_that_is_in_doubt_is_refused_after_an_edit() {
+    let world = one_attempt(&policy("fields")).start().await;
+    in_doubt(&world, &charge(1)).await;
+    world.reload(&policy("content")).await;
+    let other = Post::charge(&BODY.replace("tok_visa", "tok_mastercard")).sdk(2);
+    world.done(&other).await.refused(400, "payonce_conflict");
+    assert_eq!(world.effects().len(), 1);
+}
+
+/// Two processes on one store, of which the first has another policy.
+async fn two(first: &str, second: &str) -> (World<Arc<Shared>>, World<Arc<Shared>>) {
+    let mut store = None;
+    let one = one_attempt(&policy(second))
+        .start_with(|clock| Arc::clone(store.insert(Arc::new(Shared(Memory::new(clock, 1_000))))))
+        .await;
+    let same = store.unwrap();
+    let two = one_attempt(&policy(second)).upstream(one.sandbox.addr()).clock(&one.clock);
+    let two = two.start_with(|_clock| same).await;
+    one.edit(&policy(first)).await;
+    (one, two)
+}
+
+#[tokio::test]
+async fn a_process_that_has_the_edit_and_one_that_has_not_find_each_others_operations() {
+    for (new, old) in [("fields", "content"), ("content", "fields"), ("pass", "content")] {
+        let (one, two) = two(new, old).await;
+        let first = if records(new) { &one } else { &two };
+        in_doubt_at(first, &one, &charge(1)).await;
+        assert_eq!(one.done(&charge(2)).await.status, 200, "{new} beside {old}");
+        assert_eq!(two.done(&charge(2)).await.status, 200, "{new} beside {old}");
+        let keys: std::collections::BTreeSet<_> = one.keys().into_iter().collect();
+        assert_eq!((one.effects().len(), keys.len()), (1, 1), "{new} beside {old}");
+    }
+}
+
+#[tokio::test]
+async fn both_at_once_make_one_payment() {
+    for round in 0..12 {
+        let (one, two) = two("fields", "content").await;
+        one.faults([Fault::new(Kind::Delay { millis: 500, effect: Strike::Before })]);
+        let (first, second) = (charge(1), charge(2));
+        let (a, b) = tokio::join!(one.ask(&first), two.ask(&second));
+        one.settled().await;
+        two.settled().await;
+        assert_eq!(one.effects().len(), 1, "round {round}: {} {}", a.message(), b.message());
+        assert!(a.status == 200 || b.status == 200, "round {round}");
+        assert_eq!(one.done(&charge(3)).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_payment_in_doubt_survives_a_roll_of_the_api_key() {
+    let digest = |key: &str| hex::encode(Sha256::digest(key));
+    let scope = format!(
+        "[[scope]]\nname = \"shop\"\nkeys = [\"{}\", \"{}\"]\n",
+        digest("sk_test_shop_1"),
+        digest("sk_test_shop_2")
+    );
+    let rolled = |n| charge(n).instead("Authorization", "Bearer sk_test_shop_2");
+    for way in ["content", "fields"] {
+        let setup = one_attempt(&policy(way)).set("SECRET__VALUE", SECRET);
+        let world = setup.start().await;
+        in_doubt(&world, &charge(1)).await;
+        world.reload(&format!("{scope}{}", policy(way))).await;
+        // The same payment with the old key or the new one; another account's is another.
+        assert_eq!(world.done(&rolled(2)).await.status, 200);
+        assert_eq!(world.effects().len(), 1, "{way}");
+        in_doubt(&world, &rolled(3)).await;
+        assert_eq!(world.done(&charge(4)).await.status, 200);
+        let other = charge(5).instead("Authorization", "Bearer sk_test_other");
+        assert_eq!(world.done(&other).await.status, 200);
+        let expected = if way == "fields" { 2 } else { 3 };
+        assert_eq!(world.effects().len(), expected, "{way}");
+    }
+}
+
+#[tokio::test]
+async fn a_payment_in_doubt_survives_a_change_of_the_secret() {
+    let files = tempfile::tempdir().unwrap();
+    let file = |name: &str, secret: &str| {
+        let path = files.path().join(name);
+        std::fs::write(&path, secret).unwrap();
+        path.display().to_string()
+    };
+    let (old, new) = (file("old", SECRET), file("new", &SECRET.to_uppercase()));
+    let mut world = kept(&policy("content")).set("SECRET__OTHER_API_KEY", false).start().await;
+    in_doubt(&world, &charge(1)).await;
+    world.set("SECRET__FILE", &old);
+    world.set("SECRET__OTHER_API_KEY", "true");
+    world.restart().await;
+    assert_eq!(world.done(&charge(2)).await.status, 200);
+    assert_eq!(world.effects().len(), 1, "from the API key's to a configured one");
+    in_doubt(&world, &charge(3)).await;
+    world.set("SECRET__FILE", &new);
+    world.set("SECRET__OTHER_FILES", &old);
+    world.restart().await;
+    assert_eq!(world.done(&charge(4)).await.status, 200);
+    assert_eq!(world.effects().len(), 2, "from one configured to another");
+    assert_eq!(world.done(&charge(5)).await.status, 200);
+    assert_eq!(world.effects().len(), 3, "another payment");
+}
+
+#[tokio::test]
+async fn scopes_want_a_secret() {
+    let scope = format!("[[scope]]\nname = \"shop\"\nkeys = [\"{}\"]\n", "0a".repeat(32));
+    let world = one_attempt(&policy("content")).start().await;
+    let before = world.payonce().exchange.policies.current().version().to_owned();
+    world.write_policy(&format!("{scope}{}", policy("content")));
+    crate::harness::until("the edit is refused", || {
+        world.count("payonce_policy_refused_total") > 0
+    })
+    .await;
+    assert_eq!(world.payonce().exchange.policies.current().version(), before);
+}
