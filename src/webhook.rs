@@ -79,6 +79,8 @@ pub struct Config {
     pub body_bytes: usize,
     /// For the application's answer.
     pub timeout: Duration,
+    /// How long a delivery may take beyond that, to be written down: then its process counts as dead.
+    pub grace: Duration,
     /// How long it is known that an event was handled.
     pub remember: Duration,
     /// How often files are read again unasked.

@@ -19,6 +19,9 @@ use crate::webhook::{Config, Endpoint, Gate, Rooms};
 /// Bodies of the largest size that may be held at one time.
 const BODIES: usize = 32;
 
+/// Times that the store may be asked after the application's answer.
+const WRITES: u32 = 3;
+
 /// A webhook listener that is bound, and its gate.
 pub(super) struct Webhooks {
     pub(super) server: Server,
@@ -54,6 +57,7 @@ pub(super) async fn webhooks(
         tolerance: from.tolerance,
         body_bytes: from.body,
         timeout: from.timeout,
+        grace: settings.store.timeout.saturating_mul(WRITES),
         remember: from.remember,
         refresh: from.refresh,
     };

@@ -14,8 +14,6 @@ use crate::clock::Timestamp;
 use crate::ledger::{Claimed, Entry, Ledger, LedgerError, RecordId, Replaced, Version};
 use crate::upstream::Upstream;
 
-/// The lease beyond the application's time: for the write after its answer.
-const GRACE: Duration = Duration::from_secs(10);
 /// The first pause while another delivers the same event, doubling to [`LONGEST_LOOK`].
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 const LONGEST_LOOK: Duration = Duration::from_millis(500);
@@ -71,7 +69,7 @@ impl<L: Ledger, U: Upstream> Gate<L, U> {
         let now = self.exchange.clock.now();
         let owner = self.exchange.config.owner.as_str();
         let token = hex::encode(self.exchange.chance.bytes::<16>());
-        let lease = now.plus(self.config.timeout).plus(GRACE);
+        let lease = now.plus(self.config.timeout).plus(self.config.grace);
         let begun =
             |found| Handling::begun(found, &endpoint.name, event, (owner, token.as_str(), lease));
         let ours = |handling, version, degraded| {

@@ -34,7 +34,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::harness::{Client, Post, Reply};
-use crate::running::Running;
+use crate::running::{self, Running};
 
 mod closing;
 mod flood;
@@ -155,6 +155,7 @@ pub(crate) struct Site {
     pub(crate) exchange: Exchange<Arc<AnyLedger>, Direct>,
     pub(crate) metrics: Metrics,
     pub(crate) proxy: SocketAddr,
+    admin: SocketAddr,
     pub(crate) gate: SocketAddr,
     shutdown: Shutdown,
     run: JoinHandle<Summary>,
@@ -171,7 +172,7 @@ pub(crate) fn settings(dir: &Path, app: SocketAddr, stripe: SocketAddr, plan: &P
     let mut text = format!(
         r#"[listen]
 proxy = "127.0.0.1:0"
-admin = "off"
+admin = "127.0.0.1:0"
 health = "off"
 [upstream]
 api = "{stripe}"
@@ -211,7 +212,8 @@ impl Site {
         let sandbox = Sandbox::start(sandbox::Config::local(Clock::System, 7)).unwrap();
         let file = settings(dir.path(), app.address, sandbox.addr(), &plan);
         let settings =
-            Settings::load(Some(&file), []).unwrap_or_else(|problems| panic!("{problems:#?}"));
+            Settings::load(Some(&file), [("PAYONCE_ADMIN__TOKEN".into(), running::TOKEN.into())])
+                .unwrap_or_else(|problems| panic!("{problems:#?}"));
         let assembly = Assembly::build(settings, Clock::System).await.unwrap();
         let tcp = |local: Option<Local>| match local {
             Some(Local::Tcp(address)) => address,
@@ -224,6 +226,7 @@ impl Site {
             exchange: assembly.exchange().clone(),
             metrics: assembly.metrics().clone(),
             proxy,
+            admin: assembly.admin_addr().unwrap(),
             gate: tcp(assembly.webhook_addr()),
             shutdown: assembly.shutdown().clone(),
             run: tokio::task::spawn(assembly.run()),
@@ -233,6 +236,19 @@ impl Site {
     /// Sends an event to the gate, on a connection of its own.
     pub(crate) async fn send(&self, post: &Post) -> Reply {
         send(self.gate, post).await
+    }
+
+    /// What `payonce ops` prints.
+    pub(crate) async fn ops(&self, args: &[&str]) -> String {
+        let (admin, args) = (self.admin.to_string(), [&["ops"], args].concat());
+        let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
+        let asked = tokio::task::spawn_blocking(move || {
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            running::run(&args, &[("PAYONCE_LISTEN__ADMIN", &admin)])
+        });
+        let ended = asked.await.unwrap();
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        ended.out
     }
 
     /// The value of a counter, 0 if it never counted.

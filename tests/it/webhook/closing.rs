@@ -50,6 +50,10 @@ async fn an_operation_in_doubt_is_closed_by_its_webhook_and_the_next_ask_gets_th
     until("the webhook closes it", || site.count(closed) == 1).await;
     assert_eq!(open(&site).await, 0);
     let effect = site.sandbox.effects()[0].clone();
+    let shown = site.ops(&["show", "--key", effect.key.as_deref().unwrap()]).await;
+    assert!(shown.contains("resolved    Stripe's event evt_"), "{shown}");
+    assert!(shown.contains("charge.succeeded at the webhook endpoint orders"), "{shown}");
+    assert!(shown.contains(&effect.object), "{shown}");
     let reply = ask(&site, &charge().sdk(2)).await;
     reply.is(200, "replayed");
     assert_eq!((reply.id(), site.sandbox.effects().len()), (effect.object, 1));

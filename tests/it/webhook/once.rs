@@ -11,9 +11,10 @@ use payonce::webhook::event::Event;
 use payonce::webhook::once::{self, Handling};
 use tokio::sync::Semaphore;
 
-use super::{App, Plan, SECRET, Site, event, signed, thin};
+use super::{App, Plan, SECRET, Site, event, gate_of, send, settings, signed, thin};
 use crate::harness::{Client, until};
 use crate::redis_server::RedisServer;
+use crate::running::Running;
 
 /// An application that answers 200 for each permit, and tells how many it holds meanwhile.
 async fn holding() -> (App, Arc<Semaphore>) {
@@ -91,6 +92,35 @@ async fn one_that_stays_in_hand_is_answered_409_and_one_left_by_a_dead_process_i
     assert_eq!((busy.status, busy.code().as_str()), (409, "payonce_webhook_in_hand"));
     assert_eq!(app.count(), 0);
     assert_eq!((left("evt_2", "a process that died").await.status, app.count()), (200, 1));
+}
+
+#[tokio::test]
+async fn what_a_killed_process_had_in_hand_another_delivers_again_once_its_lease_is_over() {
+    let (app, permits) = holding().await;
+    let redis = RedisServer::start(&[]);
+    let store = format!("kind = \"redis\"\nnodes = \"unix://{}\"", redis.socket().display());
+    let more = format!("[store]\n{store}\ntimeout = \"300ms\"");
+    let plan = Plan { more, webhook: "timeout = \"400ms\"".into(), ..Plan::default() };
+    let start = || {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        let file = settings(dir.path(), app.address, app.address, &plan);
+        Running::start(dir, &["serve", "--settings", file.to_str().unwrap()], &[])
+    };
+    let (first, second) = (start(), start());
+    let gates = (gate_of(&first), gate_of(&second));
+    let post = signed(&event("evt_1"));
+    let mut client = Client::to(gates.0).await;
+    client.send(&post).await;
+    until("it is in the application's hands", || app.count() == 1).await;
+    first.signal("KILL");
+    // The application acknowledges it, and nobody is there to hear it.
+    permits.add_permits(2);
+    let began = std::time::Instant::now();
+    while send(gates.1, &post).await.status != 200 {
+        assert!(began.elapsed() < Duration::from_secs(20), "it is never delivered again");
+    }
+    assert_eq!(app.count(), 2);
+    assert_eq!((send(gates.1, &post).await.status, app.count()), (200, 2));
 }
 
 #[tokio::test]

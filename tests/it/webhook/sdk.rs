@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use payonce::clock::Clock;
-use payonce::sandbox::{Fault, Kind, Webhook};
+use payonce::sandbox::{Fault, Kind};
 use payonce::webhook::signature::sign;
 use serde_json::json;
 
 use super::{App, SECRET, Site, event, unsigned};
-use crate::harness::until;
+use crate::harness::{Post, until};
 use crate::running;
 use crate::sdk::app::{App as SdkApp, Call, Sdk};
 
@@ -110,8 +110,9 @@ const OLD: std::time::Duration = std::time::Duration::from_secs(400);
 async fn an_sdk_asks_again_for_what_a_webhook_closed_and_there_is_one_effect() {
     let app = App::saying(200).await;
     let site = Site::start(&app).await;
-    let url = format!("http://{}/stripe", site.gate);
-    site.sandbox.set_webhooks(vec![Webhook::new(&url, SECRET)]);
+    let hook = json!({ "url": format!("http://{}/stripe", site.gate), "secret": SECRET });
+    let register = Post::new("/_sandbox/webhooks", &hook.to_string());
+    assert_eq!(super::send(site.sandbox.addr(), &register).await.status, 200);
     let base = format!("http://{}", site.proxy);
     let start = || SdkApp::start_at(Sdk::PythonModule, &base, "sk_test_shop_1", site.dir.path());
     let call = Call::new(
