@@ -8,6 +8,7 @@
 
 pub mod health;
 mod http1;
+pub mod judge;
 pub mod operations;
 mod routes;
 pub mod token;

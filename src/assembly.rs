@@ -41,7 +41,7 @@ mod webhook;
 
 pub use parts::acceptable;
 pub(crate) use parts::exchange_config;
-use parts::{forwarder, load_policy, open_ledger, server_config, upstream_config};
+use parts::{audit, audited_policy, forwarder, open_ledger, server_config, upstream_config};
 use webhook::Webhooks;
 
 /// Why payonce does not start. Nothing is left running.
@@ -160,13 +160,14 @@ impl Assembly {
     /// # Errors
     /// [`StartError`], the first thing that is wrong.
     pub async fn build(settings: Settings, clock: Clock) -> Result<Self, StartError> {
-        let policy = Arc::new(load_policy(&settings, &clock)?);
+        let policy = Arc::new(audited_policy(&settings, &clock).await?);
         let shutdown = Shutdown::new();
         let metrics = Metrics::new();
         let tasks = Tasks::new();
         let upstream = Direct::new(&upstream_config(&settings)?, clock.clone())?;
         // The store comes first: a second process fails on it before it touches anything else.
         let ledger = Arc::new(open_ledger(&settings, &clock, &metrics).await?);
+        audit(&policy, &settings, &ledger, &metrics, &clock).await?;
         let notice = settings.store.lease;
         let ways = Ways::new(Arc::clone(&ledger), clock.clone(), metrics.clone(), notice);
         let ways = Arc::new(ways);
@@ -311,6 +312,8 @@ impl Assembly {
             version = status.version,
             mode = %self.policy.current().mode(),
             rules = status.rules,
+            sha256 = self.policy.current().hash(),
+            signed_by = status.signed.as_ref().map(|signed| tracing::field::display(&signed.by)),
             file = source.map_or_else(|| "(shipped)".to_owned(), |path| path.to_string()),
             "policy is in force"
         );

@@ -5,6 +5,8 @@ pub mod check;
 pub mod explain;
 pub mod keygen;
 pub mod ops;
+mod page;
+pub mod policy;
 pub mod serve;
 mod table;
 pub mod webhook;
@@ -16,6 +18,8 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use http::{HeaderName, HeaderValue, Method};
+
+pub use self::policy::Policy;
 
 const CODES: &str = "Exit codes:
   0    done
@@ -56,6 +60,9 @@ pub enum Command {
     /// Say how a request would be judged, and why. Nothing is sent.
     #[command(after_help = Explain::EXAMPLES)]
     Explain(Explain),
+    /// Work on policy files: what they make of all that Stripe has, what an edit changes.
+    #[command(after_help = Policy::EXAMPLES)]
+    Policy(Policy),
     /// Make a secret for the settings.
     #[command(after_help = Keygen::EXAMPLES)]
     Keygen(Keygen),
@@ -122,32 +129,57 @@ impl Demo {
 }
 
 /// `payonce check`
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct Check {
     /// The policy file; otherwise the one that the settings name, or the shipped one.
     #[arg(value_name = "POLICY")]
     pub policy: Option<PathBuf>,
-    /// The settings file, which is checked too.
+    /// The settings file, which is checked too: whether its store goes with the policy.
     #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
+    /// Exit with 1 if there is a warning that the file does not accept.
+    #[arg(long)]
+    pub strict: bool,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    pub json: bool,
+    /// List what can be found, and why each matters, instead of checking.
+    #[arg(long)]
+    pub codes: bool,
 }
 
 impl Check {
     const EXAMPLES: &str = "Examples:
   payonce check config/policy.toml
-  payonce check --settings /etc/payonce/payonce.toml";
+  payonce check --strict --settings /etc/payonce/payonce.toml
+Errors (exit code 64) keep payonce from taking the policy; warnings do not. A rule accepts one of its
+warnings with a reason: allow = [\"twins-on-batch: the job never sends two equal lines\"]";
 }
 
 /// `payonce explain`
 #[derive(Args, Clone, Debug)]
 pub struct Explain {
     /// Method and path, as in 'POST /v1/charges'.
-    #[arg(value_name = "REQUEST")]
-    pub request: RequestLine,
+    #[arg(value_name = "REQUEST", required_unless_present_any = ["curl", "har"],
+          conflicts_with_all = ["curl", "har"])]
+    pub request: Option<RequestLine>,
+    /// A curl command, in quotes, as Stripe's documentation has it.
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["har", "data"])]
+    pub curl: Option<CurlCommand>,
+    /// A recording (HTTP Archive) of a browser or proxy: every request in it that writes.
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
+    pub har: Option<PathBuf>,
+    /// Also ask the payonce that runs with these settings what would happen now. Nothing is changed.
+    #[arg(long)]
+    pub ask: bool,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    pub json: bool,
     /// A form field, name=value; or one whole JSON body, for /v2 paths. As often as needed.
     #[arg(short = 'd', long = "data", value_name = "NAME=VALUE")]
     pub data: Vec<String>,
-    /// A header field, 'Name: value'. As often as needed.
+    /// A header field, 'Name: value'; it wins over one of a curl command or recording. As often as
+    /// needed.
     #[arg(short = 'H', long = "header", value_name = "FIELD")]
     pub headers: Vec<HeaderField>,
     /// The policy file; otherwise the one that the settings name, or the shipped one.
@@ -161,7 +193,31 @@ pub struct Explain {
 impl Explain {
     const EXAMPLES: &str = "Examples:
   payonce explain 'POST /v1/charges' -d amount=500 -d currency=usd -d customer=cus_1
-  payonce explain 'POST /v1/refunds' -d charge=ch_1 -H 'Idempotency-Key: order-42-refund'";
+  payonce explain 'POST /v1/refunds' -d charge=ch_1 -H 'Idempotency-Key: order-42-refund'
+  payonce explain --curl 'curl https://api.stripe.com/v1/charges -u sk_test_x: -d amount=500'
+  payonce explain --har checkout.har --json
+  payonce explain 'POST /v1/charges' -d customer=cus_1 -H 'Authorization: Bearer sk_test_x' --ask
+The JSON has: policy (file, version, mode); requests (request, rule, passed_over, did_you_mean, notes,
+refused, body, client_key, identity, operation_id, upstream_key, now); left_out. No value of a field
+and no key of the application's is in it.";
+}
+
+/// A curl command, as typed. `Debug` does not show it: it may hold an API key.
+#[derive(Clone)]
+pub struct CurlCommand(pub String);
+
+impl FromStr for CurlCommand {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for CurlCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CurlCommand({} bytes)", self.0.len())
+    }
 }
 
 /// `payonce keygen`

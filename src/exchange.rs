@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -34,7 +34,7 @@ use crate::notes::Notes;
 use crate::recent::Recent;
 use crate::refusal::Refusal;
 use crate::request::{Head, InFlightBytes};
-use crate::respond::{Held, Told};
+use crate::respond::{Held, OPERATION_ID, POLICY, Told};
 use crate::seams::{self, Point};
 use crate::server::{Connection, Serve, Tasks};
 use crate::unwritten::Unwritten;
@@ -43,6 +43,7 @@ use crate::upstream::{Body, Upstream};
 mod asked;
 mod claim;
 mod drive;
+mod look;
 mod other;
 mod pass;
 mod settle;
@@ -52,6 +53,7 @@ mod write;
 use asked::Unbuffered;
 pub use asked::{Asked, Other};
 pub(crate) use asked::{By, Credentials, Reading, remembered};
+pub(crate) use look::Seen;
 pub use write::Write;
 
 /// How long an answered success is shared, unsettled, with those who name the same operation. They
@@ -161,10 +163,13 @@ impl<L: Ledger, U: Upstream> Serve for Exchange<L, U> {
         let _in_flight = self.metrics.in_flight();
         let method = request.method().clone();
         let (parts, body) = request.into_parts();
-        let response = match Box::pin(self.handle(parts, body, &conn, arrived)).await {
-            Ok(response) => response,
-            Err(refusal) => self.refuse(&refusal),
-        };
+        if let Some(catch_up) = self.policies.catch_up() {
+            catch_up.await;
+        }
+        let policy = self.policies.current();
+        let handled = Box::pin(self.handle(parts, body, &conn, &policy, arrived)).await;
+        let response =
+            judged_by(&policy, handled.map_err(|refusal| self.refuse(&refusal, &policy)));
         self.metrics.request(&method, response.status(), self.clock.now().since(arrived));
         response
     }
@@ -188,23 +193,20 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         parts: Parts,
         body: Body,
         conn: &Connection,
+        policy: &Policy,
         arrived: Timestamp,
     ) -> Result<Response<Body>, Refusal> {
         let head = Head::check(parts)?;
-        if let Some(catch_up) = self.policies.catch_up() {
-            catch_up.await;
-        }
-        let policy = self.policies.current();
         let rule = Arc::clone(policy.judge(&head.method, &head.target));
         let credentials = Credentials::of(&head.headers);
         if self.config.bypass || policy.mode() == Mode::Observe {
-            return self.unenforced(head, body, conn, &policy, &rule, credentials, arrived).await;
+            return self.unenforced(head, body, conn, policy, &rule, credentials, arrived).await;
         }
         match rule.class {
             Class::Refuse => return Err(Refusal::ByPolicy { rule: rule.name.clone() }),
             Class::Pass
                 if !self.may_be_known(&head, credentials.as_ref())
-                    && !self.was_critical(&head.method, &head.target, &policy) =>
+                    && !self.was_critical(&head.method, &head.target, policy) =>
             {
                 return self.pass(head, body).await;
             }
@@ -224,7 +226,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 return self.stream_once(head, rest, &rule, arrived).await;
             }
         };
-        let mut asked = self.identify(&head, &body, &credentials, &policy, &rule, arrived)?;
+        let mut asked = self.identify(&head, &body, &credentials, policy, &rule, arrived)?;
         if !self.recall(&mut asked) && rule.class == Class::Pass {
             return match self.open_elsewhere(&asked).await {
                 Some(former) => self.enforce(former, conn).await,
@@ -393,11 +395,12 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         format!("req_payonce_{}", hex::encode(self.chance.bytes::<8>()))
     }
 
-    fn refuse(&self, refusal: &Refusal) -> Response<Body> {
+    fn refuse(&self, refusal: &Refusal, policy: &Policy) -> Response<Body> {
         self.metrics.refusal(refusal.code());
         let answer = refusal.answer(&self.request_id());
         let status = answer.status.as_u16();
-        warn!(code = refusal.code(), status, why = refusal.message(), "refused");
+        let (code, why, policy) = (refusal.code(), refusal.message(), policy.version());
+        warn!(code, status, why, policy_version = policy, "refused");
         let Held::Whole(body) = answer.body else {
             return Response::new(crate::upstream::empty_body());
         };
@@ -406,6 +409,19 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         *response.headers_mut() = answer.headers;
         response
     }
+}
+
+/// Says by which policy a request was judged: on every critical answer, and on what payonce itself
+/// answers (an `Err`).
+fn judged_by(policy: &Policy, handled: Result<Response<Body>, Response<Body>>) -> Response<Body> {
+    let mut response = match handled {
+        Ok(response) if !response.headers().contains_key(OPERATION_ID) => return response,
+        Ok(response) | Err(response) => response,
+    };
+    if let Ok(version) = HeaderValue::from_str(policy.version()) {
+        response.headers_mut().insert(POLICY, version);
+    }
+    response
 }
 
 /// The first seat at a table of one's own.

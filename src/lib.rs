@@ -23,8 +23,8 @@
 //! 5. [`server`], [`request`], [`delivery`], [`respond`], [`refusal`] are the client's side.
 //! 6. [`webhook`] is the other direction: only Stripe's events, each once, and they close what is
 //!    in doubt.
-//! 7. [`settings`], [`policy_file`], [`assembly`] start it; [`ways`] tells other processes how the
-//!    policy recognises operations; [`admin`], [`people`], [`metrics`],
+//! 7. [`settings`], [`policy_file`] with its [`audit`] log, [`assembly`] start it; [`ways`] tells
+//!    other processes how the policy recognises operations; [`admin`], [`people`], [`metrics`],
 //!    [`telemetry`], [`cli`] are for people; [`clock`] is where time comes from, [`chance`] where
 //!    random numbers do.
 //! 8. [`sandbox`] simulates Stripe and is the oracle of the tests and of the [`demo`]: it shares no
@@ -35,6 +35,7 @@
 
 pub mod admin;
 pub mod assembly;
+pub mod audit;
 pub mod chance;
 pub mod cli;
 pub mod clock;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
+use payonce::cli::policy::PolicyAction;
 use payonce::cli::{self, Cli, Command, Exit};
 use payonce::settings::{self, Settings};
 use payonce::{clock, sandbox, telemetry};
@@ -48,8 +49,9 @@ async fn run(command: Command) -> Exit {
             }
         }
         Command::Check(args) => check(&args),
+        Command::Policy(args) => policy(&args),
         Command::Explain(args) => match load(args.settings.as_deref()) {
-            Ok(settings) => cli::explain::run(&args, &settings, &mut io::stdout()),
+            Ok(settings) => cli::explain::run(&args, &settings, &mut io::stdout()).await,
             Err(exit) => exit,
         },
         Command::Keygen(_) => done(&cli::keygen::run(&mut io::stdout(), &mut io::stderr())),
@@ -108,16 +110,28 @@ fn check(args: &cli::Check) -> Exit {
         Ok(settings) => settings,
         Err(exit) => return exit,
     };
-    let mut out = io::stdout();
-    let path = args.policy.clone().or_else(|| settings.policy.path.clone());
-    let checked = match path {
-        Some(path) => cli::check::run(&path, &mut out),
-        None => cli::check::shipped(&mut out),
-    };
-    match checked {
-        Ok(true) => Exit::Done,
-        Ok(false) => Exit::Configuration,
+    // A draft, named on the command line, need not be signed yet.
+    if let (None, Some(path)) = (&args.policy, &settings.policy.path) {
+        match cli::policy::signed::run(path, &settings.policy.trusted, &mut io::stdout()) {
+            Ok(true) => {}
+            Ok(false) => return Exit::Configuration,
+            Err(error) => return done(&Err(error)),
+        }
+    }
+    match cli::check::run(args, &settings, &mut io::stdout()) {
+        Ok(exit) => exit,
         Err(error) => done(&Err(error)),
+    }
+}
+
+fn policy(args: &cli::policy::Policy) -> Exit {
+    let needed = match &args.action {
+        PolicyAction::Coverage(args) => args.settings.as_deref(),
+        PolicyAction::Audit(_) | PolicyAction::Diff(_) | PolicyAction::Schema(_) => None,
+    };
+    match load(needed) {
+        Ok(settings) => cli::policy::run(args, &settings, &mut io::stdout()),
+        Err(exit) => exit,
     }
 }
 

@@ -48,6 +48,7 @@ struct Inner {
     abandoned: Counter,
     policy: Family<[(&'static str, String); 1], Gauge>,
     policy_refused: Counter,
+    policy_audit_failed: Counter,
     in_flight: Gauge,
     webhooks: webhook::Counts,
     requests: Durations<2>,
@@ -172,6 +173,11 @@ impl Metrics {
             abandoned: counter(r, "abandoned", "Open operations that safe retention ended"),
             policy: family(r, "policy", "The policy in force, by version"),
             policy_refused: counter(r, "policy_refused", "Changed policies that were not taken"),
+            policy_audit_failed: counter(
+                r,
+                "policy_audit_failed",
+                "Loads of the policy that the audit log did not take",
+            ),
             in_flight: gauge(r, "operations_in_flight", "Critical operations in flight"),
             webhooks: webhook::Counts::register(r),
             registry: all,
@@ -293,6 +299,11 @@ impl Metrics {
     /// A changed policy was not taken, and the former one stays in force.
     pub fn policy_refused(&self) {
         self.0.policy_refused.inc();
+    }
+
+    /// A load of the policy could not be written to the audit log.
+    pub fn policy_audit_failed(&self) {
+        self.0.policy_audit_failed.inc();
     }
 
     /// A critical operation is in flight until the guard is dropped.

@@ -4,10 +4,12 @@
 //! money, so there is nothing else to do here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::judge::{Around, Judgement, Question};
 use crate::admin::{
     Detail, Health, Operations, OpsError, Readiness, Resolution, Resolved, State, Summary,
 };
@@ -17,7 +19,8 @@ use crate::decide::operation::Retention;
 use crate::decide::operation::change::{self, kept};
 use crate::decide::operation::codec::{decode, encode};
 use crate::decide::operation::record::{self, Outcome, Record, Standing};
-use crate::exchange::Exchange;
+use crate::decide::operation::table::Ask;
+use crate::exchange::{Exchange, Seen};
 use crate::ledger::{Entry, Held, Ledger, RecordId, Replaced};
 use crate::notes::Note;
 use crate::policy_file::PolicyFile;
@@ -128,6 +131,39 @@ impl<L: Ledger, U: Upstream> Operations for People<L, U> {
         }
     }
 
+    async fn judge(&self, id: &str, asked: &Question) -> Result<Option<Judgement>, OpsError> {
+        let Some(id) = record_id(id) else { return Ok(None) };
+        let now = self.exchange.clock.now();
+        // I2: whatever the policy says by now, a recent call is what it was.
+        let sent = asked.call.and_then(|call| self.exchange.recent.call(call, now));
+        let sent = sent.filter(|sent| sent.kind != Kind::Call);
+        let (id, kind) =
+            sent.as_ref().map_or((id, asked.kind), |sent| (sent.operation.record(), sent.kind));
+        let ask = Ask {
+            kind,
+            fingerprint: &asked.fingerprint,
+            client_key: asked.client_key,
+            twins: asked.twins,
+            repeat_window: Duration::from_millis(asked.repeat_window_ms),
+            next_after_saved_500: asked.next_after_saved_500,
+            epoch: Retention::of(asked.api).epoch_at(&OperationId(id.0), now),
+            arrived: now,
+            waited: false,
+            now,
+        };
+        let Seen { record, owner, verdict } = self.exchange.seen(id, &ask).await?;
+        let policy = self.policy.current();
+        let bypass = self.exchange.config.bypass;
+        let around = Around {
+            recalled: sent.is_some(),
+            provider: self.exchange.config.provider.clone(),
+            policy_version: policy.version().to_owned(),
+            mode: if bypass { "bypass" } else { policy.mode().as_str() }.to_owned(),
+            found: record.as_ref().map(|record| detail(id, record)),
+        };
+        Ok(Some(Judgement::of(&verdict, record.as_ref(), owner, around)))
+    }
+
     async fn resolve(
         &self,
         id: &str,
@@ -158,8 +194,10 @@ impl<L: Ledger, U: Upstream> Health for People<L, U> {
         let detail = |name: &str, value: String| (name.to_owned(), value);
         let mut details = vec![detail("policy", format!("version {}", status.version))];
         if let Some(refused) = &status.refused {
-            let version = refused.error.version.clone().unwrap_or_else(|| "unread".to_owned());
-            details.push(detail("policy_refused", format!("version {version} at {}", refused.at)));
+            let version = refused.error.version().unwrap_or("unread");
+            let why = refused.error.summary();
+            let said = format!("version {version} at {}: {why}", refused.at.rfc3339());
+            details.push(detail("policy_refused", said));
         }
         let store = match self.exchange.ledger.get(RecordId([0; 32])).await {
             Ok(_) => "ok".to_owned(),

@@ -2,7 +2,9 @@
 //!
 //! A changed file is taken only if it parses, its tests hold and the process can serve it;
 //! otherwise the policy in force stays and [`Status`] says why, to logs, metrics and readiness.
-//! What a policy means is [`decide::policy`](crate::decide::policy)'s.
+//! Where keys are trusted, one of them must have signed it ([`signature`]); a [`Witness`] hears of
+//! every load before it takes effect. What a policy means is
+//! [`decide::policy`](crate::decide::policy)'s.
 //!
 //! The *directory* is watched: an editor's rename and a Kubernetes `ConfigMap`'s symlink swap both
 //! leave a watched file silent for ever. A timer reads again in case no event comes at all.
@@ -16,16 +18,25 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, watch};
 
 use crate::clock::{Clock, Timestamp};
-use crate::decide::policy::{Policy, version_of};
+use crate::decide::policy::Policy;
 use crate::seams::{self, Point};
 
-pub use self::read::{LoadError, MAX_BYTES, Why, parse, read};
+use self::read::{Look, Mark};
+use self::signature::{Signed, TrustedKeys};
 
+pub use self::load::{Event, Load, Witness};
+pub use self::read::{LoadError, MAX_BYTES, Sound, Why, parse, read, read_signed, read_text};
+
+mod load;
 mod read;
+pub mod signature;
 mod watching;
 
 /// The policy that ships with payonce, `config/policy.toml`.
 pub const SHIPPED: &str = include_str!("../config/policy.toml");
+
+/// What stands where a path would, if the policy comes from no file.
+pub const SHIPPED_AS: &str = "(the shipped policy)";
 
 /// How often the file is read again though nothing was heard of it.
 pub const REREAD_EVERY: Duration = Duration::from_secs(30);
@@ -52,6 +63,8 @@ pub struct Status {
     pub version: String,
     /// How many rules it has.
     pub rules: usize,
+    /// Who vouches for it, where somebody must.
+    pub signed: Option<Signed>,
     /// When it was taken.
     pub loaded_at: Timestamp,
     /// What the file holds now, if that is not in force. `None` if all is well.
@@ -87,10 +100,13 @@ pub struct PolicyFile {
     path: Option<PathBuf>,
     clock: Clock,
     accept: Accept,
+    trusted: TrustedKeys,
+    witness: OnceLock<Box<dyn Witness>>,
     prepare: OnceLock<Prepare>,
     current: ArcSwap<Policy>,
     status: watch::Sender<Status>,
-    one_reload: Mutex<()>,
+    /// What was found on the disk the last time; one reload at a time looks at it.
+    last: Mutex<Option<Mark>>,
 }
 
 /// The policy that payonce ships, where the settings name none.
@@ -98,11 +114,11 @@ pub struct PolicyFile {
 /// # Errors
 /// [`LoadError`] if `accept` says no.
 pub fn shipped(clock: Clock, accept: &Accept) -> Result<PolicyFile, LoadError> {
-    let path = Path::new("(the shipped policy)");
+    let path = Path::new(SHIPPED_AS);
     let policy = parse(path, SHIPPED.as_bytes())?;
     match accept(&policy) {
         Ok(()) => Ok(PolicyFile::fixed(policy, clock)),
-        Err(why) => Err(LoadError::unfit(path, policy.version(), why)),
+        Err(why) => Err(LoadError::of(path, &policy, Why::Unfit(why))),
     }
 }
 
@@ -112,23 +128,41 @@ impl PolicyFile {
     /// # Errors
     /// [`LoadError`] if the file cannot be read, has problems, or `accept` says no.
     pub fn load(path: &Path, clock: Clock, accept: Accept) -> Result<Self, LoadError> {
-        let policy = read(path)?;
-        if let Err(why) = accept(&policy) {
-            return Err(LoadError::unfit(path, policy.version(), why));
+        Self::load_signed(path, TrustedKeys::default(), clock, accept)
+    }
+
+    /// Likewise, and it must be signed with one of the `trusted` keys, now and ever after, if there
+    /// are any.
+    ///
+    /// # Errors
+    /// [`LoadError`], also if nobody who is trusted vouches for the file.
+    pub fn load_signed(
+        path: &Path,
+        trusted: TrustedKeys,
+        clock: Clock,
+        accept: Accept,
+    ) -> Result<Self, LoadError> {
+        let look = Look::at(path, &trusted);
+        let mark = look.mark();
+        let sound = look.judge(path, &trusted)?;
+        if let Err(why) = accept(&sound.policy) {
+            return Err(LoadError::of(path, &sound.policy, Why::Unfit(why)));
         }
-        Ok(Self::holding(policy, Some(path.to_owned()), clock, accept))
+        let file = Self::holding(sound, Some(path.to_owned()), clock);
+        Ok(Self { accept, trusted, last: Mutex::new(Some(mark)), ..file })
     }
 
     /// A policy that comes from no file and never changes, such as [`SHIPPED`].
     #[must_use]
     pub fn fixed(policy: Policy, clock: Clock) -> Self {
-        Self::holding(policy, None, clock, Box::new(|_policy| Ok(())))
+        Self::holding(Sound { policy: Arc::new(policy), signed: None }, None, clock)
     }
 
-    fn holding(policy: Policy, path: Option<PathBuf>, clock: Clock, accept: Accept) -> Self {
+    fn holding(sound: Sound, path: Option<PathBuf>, clock: Clock) -> Self {
         let status = Status {
-            version: policy.version().to_owned(),
-            rules: policy.rules().len(),
+            version: sound.policy.version().to_owned(),
+            rules: sound.policy.rules().len(),
+            signed: sound.signed,
             loaded_at: clock.now(),
             refused: None,
             watching: false,
@@ -136,12 +170,36 @@ impl PolicyFile {
         Self {
             path,
             clock,
-            accept,
+            accept: Box::new(|_policy| Ok(())),
+            trusted: TrustedKeys::default(),
+            witness: OnceLock::new(),
             prepare: OnceLock::new(),
-            current: ArcSwap::from_pointee(policy),
+            current: ArcSwap::new(sound.policy),
             status: watch::Sender::new(status),
-            one_reload: Mutex::new(()),
+            last: Mutex::new(None),
         }
+    }
+
+    /// Tells `witness` of the policy that payonce starts with, and from now on of every load.
+    ///
+    /// # Errors
+    /// What the witness says against starting with it.
+    pub async fn witnessed_by(&self, witness: Box<dyn Witness>) -> Result<(), LoadError> {
+        let policy = self.current();
+        let signed = self.status().signed;
+        let found = Ok(Sound { policy: Arc::clone(&policy), signed });
+        let load = Load { event: Event::Start, path: self.shown(), before: None, found: &found };
+        witness
+            .hear(&load)
+            .await
+            .map_err(|why| LoadError::of(self.shown(), &policy, Why::Unrecorded(why)))?;
+        // A second witness would be a mistake in the assembly; the first one stays.
+        self.witness.set(witness).unwrap_or_default();
+        Ok(())
+    }
+
+    fn shown(&self) -> &Path {
+        self.path.as_deref().unwrap_or(Path::new(SHIPPED_AS))
     }
 
     /// Has `prepare` done with every new policy before it is in force. To be said once.
@@ -171,42 +229,53 @@ impl PolicyFile {
     /// Reads the file again, takes it if it is sound and has settled, and announces what it did.
     pub async fn reload(&self) -> Reloaded {
         let Some(path) = &self.path else { return Reloaded::Unchanged };
-        let _one_at_a_time = self.one_reload.lock().await;
-        let Some(found) = self.settled(path).await else { return Reloaded::Unchanged };
-        let version = found.as_ref().ok().map(|bytes| version_of(bytes));
-        if version.as_deref() == Some(self.status.borrow().version.as_str()) {
-            return self.mended();
-        }
-        let parsed = match found {
-            Ok(bytes) => read::parse_aside(path, bytes).await,
-            Err(why) => Err(LoadError { path: path.clone(), version, why }),
+        let mut last = self.last.lock().await;
+        let Some(look) = self.settled(path, last.as_ref()).await else {
+            return Reloaded::Unchanged;
         };
-        let taken = parsed.and_then(|policy| match (self.accept)(&policy) {
-            Ok(()) => Ok(policy),
-            Err(why) => Err(LoadError::unfit(path, policy.version(), why)),
+        let mark = look.mark();
+        let found = look.judge_aside(path, &self.trusted).await;
+        let found = found.and_then(|sound| match (self.accept)(&sound.policy) {
+            Ok(()) => Ok(sound),
+            Err(why) => Err(LoadError::of(path, &sound.policy, Why::Unfit(why))),
         });
-        match taken {
-            Ok(policy) => {
-                let policy = Arc::new(policy);
-                if let Some(prepare) = self.prepare.get() {
-                    prepare(Arc::clone(&policy)).await;
-                }
-                self.take(policy)
+        let before = self.current();
+        let load = Load { event: Event::Reload, path, before: Some(&before), found: &found };
+        let heard = match self.witness.get() {
+            Some(witness) if load.is_news(self.status.borrow().refused.is_some()) => {
+                witness.hear(&load).await
             }
-            Err(error) => self.refuse(error),
+            Some(_) | None => Ok(()),
+        };
+        let same = load.is_in_force();
+        *last = Some(mark);
+        match (found, heard) {
+            (Ok(sound), _) if same => self.mended(sound.signed),
+            (Ok(sound), Ok(())) => {
+                if let Some(prepare) = self.prepare.get() {
+                    prepare(Arc::clone(&sound.policy)).await;
+                }
+                self.take(sound)
+            }
+            (Ok(sound), Err(why)) => {
+                // The disk may be full only for now: the next look finds the file new again.
+                *last = None;
+                self.refuse(LoadError::of(path, &sound.policy, Why::Unrecorded(why)))
+            }
+            (Err(error), _) => self.refuse(error),
         }
     }
 
-    /// What the file holds, once two looks at it agree; `None` if that is nothing new, or they
-    /// never do.
-    async fn settled(&self, path: &Path) -> Option<Result<Vec<u8>, Why>> {
-        let mut before = read::bytes_aside(path).await;
-        if self.is_known(&before) {
+    /// What stands on the disk, once two looks at it agree; `None` if that is what was found the
+    /// `last` time, or they never do.
+    async fn settled(&self, path: &Path, last: Option<&Mark>) -> Option<Look> {
+        let mut before = Look::aside(path, &self.trusted).await;
+        if last == Some(&before.mark()) {
             return None;
         }
         for _ in 0..LOOKS {
             self.clock.sleep(SETTLING).await;
-            let now = read::bytes_aside(path).await;
+            let now = Look::aside(path, &self.trusted).await;
             if now == before {
                 return Some(now);
             }
@@ -215,44 +284,50 @@ impl PolicyFile {
         None
     }
 
-    /// Whether this is what was found the last time.
-    fn is_known(&self, found: &Result<Vec<u8>, Why>) -> bool {
-        let status = self.status.borrow();
-        match (found, &status.refused) {
-            (Ok(bytes), None) => version_of(bytes) == status.version,
-            (Ok(bytes), Some(refused)) => refused.error.version == Some(version_of(bytes)),
-            (Err(why), Some(refused)) => refused.error.why == *why,
-            (Err(_), None) => false,
-        }
-    }
-
-    fn take(&self, policy: Arc<Policy>) -> Reloaded {
+    fn take(&self, sound: Sound) -> Reloaded {
+        let Sound { policy, signed } = sound;
         let (version, rules) = (policy.version().to_owned(), policy.rules().len());
-        tracing::info!(policy = version, rules, "the new policy is in force");
+        tracing::info!(
+            policy = version,
+            sha256 = policy.hash(),
+            before = self.status.borrow().version,
+            rules,
+            signed_by = signed.as_ref().map(|signed| tracing::field::display(&signed.by)),
+            "the new policy is in force"
+        );
         seams::point(Point::PolicyRead);
         self.current.store(policy);
         seams::point(Point::PolicyTaken);
         self.status.send_modify(|status| {
             status.version = version;
             status.rules = rules;
+            status.signed = signed;
             status.loaded_at = self.clock.now();
             status.refused = None;
         });
         Reloaded::Taken
     }
 
-    fn mended(&self) -> Reloaded {
-        let mended = self.status.send_if_modified(|status| status.refused.take().is_some());
+    fn mended(&self, signed: Option<Signed>) -> Reloaded {
+        let mended = self.status.send_if_modified(|status| {
+            status.signed = signed;
+            status.refused.take().is_some()
+        });
         if !mended {
             return Reloaded::Unchanged;
         }
-        tracing::info!("the policy file holds the policy in force again");
+        let version = &self.status.borrow().version;
+        tracing::info!(policy = version, "the policy file holds the policy in force again");
         Reloaded::Mended
     }
 
     fn refuse(&self, error: LoadError) -> Reloaded {
         let in_force = self.status.borrow().version.clone();
-        tracing::error!(policy = in_force, "the new policy is refused, the old one stays: {error}");
+        tracing::error!(
+            policy = in_force,
+            refused = error.version(),
+            "the new policy is refused, the old one stays: {error}"
+        );
         let at = self.clock.now();
         self.status.send_modify(|status| status.refused = Some(Refused { at, error }));
         Reloaded::Refused

@@ -20,6 +20,8 @@ pub const OUTCOME: HeaderName = HeaderName::from_static("payonce-outcome");
 pub const ATTEMPTS: HeaderName = HeaderName::from_static("payonce-attempts");
 /// `Payonce-Degraded`: what was missing, `store` so far.
 pub const DEGRADED: HeaderName = HeaderName::from_static("payonce-degraded");
+/// `Payonce-Policy`: the version of the policy that the request was judged by.
+pub const POLICY: HeaderName = HeaderName::from_static("payonce-policy");
 /// `Stripe-Should-Retry`, which the SDKs obey (FACTS §1.6).
 pub const SHOULD_RETRY: HeaderName = HeaderName::from_static("stripe-should-retry");
 

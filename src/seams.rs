@@ -138,6 +138,10 @@ named! {
         RetriedUnwanted "retried_unwanted"
         /// What this process remembers beats what others wrote since.
         MemoryOverStore "memory_over_store"
+        /// What was recognised by a former policy is not looked for.
+        FormerForgotten "former_forgotten"
+        /// A policy that recognises otherwise is in force before the other processes know it.
+        EditUnannounced "edit_unannounced"
     }
 }
 

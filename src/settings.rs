@@ -9,6 +9,7 @@ mod checked;
 mod files;
 mod layers;
 mod other_secrets;
+mod policy;
 mod problem;
 mod reader;
 mod secret;
@@ -25,6 +26,7 @@ use secrecy::SecretString;
 
 use crate::decide::digest::ApiKeyDigest;
 use crate::ledger::redis::{Login, Node, Topology};
+use crate::policy_file::signature::TrustedKeys;
 use crate::webhook::application::Forward;
 
 pub(crate) use files::read as read_file;
@@ -247,6 +249,12 @@ pub struct Policy {
     pub refresh: Duration,
     /// Whether everything is passed on unjudged.
     pub bypass: bool,
+    /// Who must have signed the file: one of these, if there are any.
+    pub trusted: TrustedKeys,
+    /// Where each load is written down; `None`: nowhere.
+    pub audit_log: Option<PathBuf>,
+    /// Whether a policy is taken only once that is written.
+    pub audit_required: bool,
 }
 
 /// Who may ask the admin port.

@@ -6,6 +6,7 @@ use std::future::Future;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use super::judge::{Judgement, Question};
 use crate::clock::Timestamp;
 use crate::ledger::LedgerError;
 
@@ -23,6 +24,14 @@ pub trait Operations: Clone + Send + Sync + 'static {
         &self,
         key: &SecretString,
     ) -> impl Future<Output = Result<Option<Detail>, OpsError>> + Send;
+
+    /// What a request for the operation with this id would come to if it arrived now. Nothing is
+    /// claimed, written or sent. `None` if that is no id of an operation.
+    fn judge(
+        &self,
+        id: &str,
+        asked: &Question,
+    ) -> impl Future<Output = Result<Option<Judgement>, OpsError>> + Send;
 
     /// Ends an open operation by a person's word. `who` and `why` are one line each, not empty.
     fn resolve(

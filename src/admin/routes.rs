@@ -5,6 +5,7 @@
 //! | `GET /ops?limit=100` | `{"operations": [summary…], "more": bool}` |
 //! | `GET /ops/{id}` | a detail |
 //! | `POST /ops/lookup` `{"key": "…"}` | the detail of the operation with that idempotency key |
+//! | `POST /ops/{id}/judge` a [`Question`] | the [`Judgement`](super::judge::Judgement): what such a request would come to now |
 //! | `POST /ops/{id}/resolve` `{"as": "succeeded", "object_id": …, "by": "…", "why": "…"}` | the detail after it |
 //!
 //! The key travels in a body, and not in a path: paths get logged.
@@ -20,6 +21,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::http1::{self, Answer};
+use super::judge::Question;
 use super::operations::{Detail, Operations, OpsError, Resolution, Resolved, Summary};
 use crate::clock::Clock;
 
@@ -90,9 +92,13 @@ pub(super) async fn answer<O: Operations>(ops: &O, request: Request<Incoming>) -
         [] => http1::wrong_method("GET"),
         ["lookup"] if post => lookup(ops, request).await,
         ["lookup"] => http1::wrong_method("POST"),
-        [id] | [id, "resolve"] if !is_id(id) => bad("an id has letters, digits, - and _ only"),
+        [id] | [id, "judge" | "resolve"] if !is_id(id) => {
+            bad("an id has letters, digits, - and _ only")
+        }
         [id] if get => told(ops.show(id).await),
         [_id] => http1::wrong_method("GET"),
+        [id, "judge"] if post => judge(ops, id, request).await,
+        [_id, "judge"] => http1::wrong_method("POST"),
         [id, "resolve"] if post => resolve(ops, id, request).await,
         [_id, "resolve"] => http1::wrong_method("POST"),
         _other => nowhere(),
@@ -121,6 +127,18 @@ async fn lookup<O: Operations>(ops: &O, request: Request<Incoming>) -> Answer {
         Ok(Lookup { key }) if !is_name_length(&key) => bad("a key has 1 to 255 bytes"),
         Ok(Lookup { key }) => told(ops.by_key(&SecretString::from(key)).await),
         Err(answer) => *answer,
+    }
+}
+
+async fn judge<O: Operations>(ops: &O, id: &str, request: Request<Incoming>) -> Answer {
+    let asked = match read::<Question>(request).await {
+        Ok(asked) => asked,
+        Err(answer) => return *answer,
+    };
+    match ops.judge(id, &asked).await {
+        Ok(Some(judgement)) => http1::json(StatusCode::OK, &judgement),
+        Ok(None) => bad("an operation id has 64 hexadecimal digits"),
+        Err(error) => failed(&error, ""),
     }
 }
 

@@ -1,8 +1,10 @@
 //! Each room's own configuration, made of the settings.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::StartError;
+use crate::audit::{AuditLog, Recorder, refused_at_start};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::decide::digest::Secret;
@@ -25,12 +27,53 @@ use crate::upstream::{self, Direct, EgressProxy, Origin, Origins};
 const STORE_WATCH: Duration = Duration::from_secs(5);
 
 /// The policy that the settings name, or the shipped one.
-pub(super) fn load_policy(settings: &Settings, clock: &Clock) -> Result<PolicyFile, LoadError> {
+fn load_policy(settings: &Settings, clock: &Clock) -> Result<PolicyFile, LoadError> {
     let accept = acceptable(settings);
     match &settings.policy.path {
-        Some(path) => PolicyFile::load(path, clock.clone(), accept),
+        Some(path) => {
+            let trusted = settings.policy.trusted.clone();
+            PolicyFile::load_signed(path, trusted, clock.clone(), accept)
+        }
         None => policy_file::shipped(clock.clone(), &accept),
     }
+}
+
+/// The log of policy loads, if the settings want one.
+pub(super) fn audit_log(settings: &Settings, clock: &Clock) -> Option<AuditLog> {
+    settings.policy.audit_log.as_ref().map(|path| AuditLog::at(path, clock.clone()))
+}
+
+/// [`load_policy`], and what keeps payonce from starting is written down too.
+pub(super) async fn audited_policy(
+    settings: &Settings,
+    clock: &Clock,
+) -> Result<PolicyFile, LoadError> {
+    let refused = match load_policy(settings, clock) {
+        Ok(policy) => return Ok(policy),
+        Err(error) => error,
+    };
+    if let Some(log) = audit_log(settings, clock) {
+        refused_at_start(&log, &refused.path, refused.clone(), clock).await;
+    }
+    Err(refused)
+}
+
+/// From now on, each load of `policy` is looked at, and written down if the settings say so.
+pub(super) async fn audit(
+    policy: &PolicyFile,
+    settings: &Settings,
+    ledger: &Arc<AnyLedger>,
+    metrics: &Metrics,
+    clock: &Clock,
+) -> Result<(), LoadError> {
+    let recorder = Recorder {
+        log: audit_log(settings, clock),
+        required: settings.policy.audit_required,
+        ledger: Arc::clone(ledger),
+        metrics: metrics.clone(),
+        clock: clock.clone(),
+    };
+    policy.witnessed_by(Box::new(recorder)).await
 }
 
 /// What these settings ask of a policy: at start, and before a reload is taken.

@@ -1,105 +1,137 @@
-//! `payonce check`: is this policy in order, and if not, everything that is to mend.
+//! `payonce check`: is this policy in order, and if not, everything that is to mend or to think of.
 
 use std::io::{self, Write};
 use std::path::Path;
 
-use http::Method;
+use serde_json::json;
 
-use crate::decide::policy::{Pattern, Policy};
-use crate::policy_file;
+use super::{Check, Exit};
+use crate::decide::policy::lint::{self, Store};
+use crate::decide::policy::{Code, Policy, Problem, Severity};
+use crate::policy_file::{self, LoadError, Why};
+use crate::settings::{Settings, StoreKind};
 
-/// Every operation that Stripe has published, a line each: method, path template, and what is not
-/// needed here.
-const OPERATIONS: &str = include_str!("../../config/operations.tsv");
+mod page;
 
-/// Checks the policy at `path` and writes to `out` that it is in order, or every problem. `true`
-/// if payonce would take it; warnings do not count.
+/// What was found in a policy file.
+#[derive(Debug)]
+struct Checked {
+    file: String,
+    policy: Result<Policy, LoadError>,
+    /// In the order of the file: errors, open warnings and accepted ones.
+    findings: Vec<Problem>,
+}
+
+/// Checks the policy that `args` or `settings` name, or the shipped one, and writes to `out` what
+/// was found: [`Exit::Configuration`] for an error, [`Exit::Failed`] for a warning that the file
+/// does not accept if they are to count, else [`Exit::Done`].
 ///
 /// # Errors
 /// Only of `out`.
-pub fn run(path: &Path, out: &mut impl Write) -> io::Result<bool> {
-    match policy_file::read(path) {
-        Ok(policy) => {
-            summary(path, &policy, out)?;
-            warnings(path, &policy, out)?;
-            Ok(true)
+pub fn run(args: &Check, settings: &Settings, out: &mut impl Write) -> io::Result<Exit> {
+    if args.codes {
+        page::codes(out)?;
+        return Ok(Exit::Done);
+    }
+    let path = args.policy.as_deref().or(settings.policy.path.as_deref());
+    // Without a settings file nobody means to serve with these settings.
+    let store = args.settings.is_some().then(|| store_of(settings));
+    let checked = Checked::of(path, store);
+    if args.json {
+        writeln!(out, "{:#}", checked.json())?;
+    } else {
+        page::write(&checked, out)?;
+    }
+    let exit = checked.exit(args.strict);
+    if exit == Exit::Failed {
+        let open = checked.count(Problem::is_open_warning);
+        eprintln!("--strict: {open} warning(s) that the policy {} does not accept", checked.file);
+    }
+    Ok(exit)
+}
+
+impl Checked {
+    fn of(path: Option<&Path>, store: Option<Store>) -> Self {
+        let file = path.unwrap_or(Path::new(policy_file::SHIPPED_AS));
+        let read = match path {
+            Some(path) => policy_file::read_text(path),
+            None => policy_file::parse(file, policy_file::SHIPPED.as_bytes())
+                .map(|policy| (policy, policy_file::SHIPPED.to_owned())),
+        };
+        let file = file.display().to_string();
+        match read {
+            Ok((policy, text)) => {
+                let findings = lint::findings(&text, &policy, store);
+                Self { file, policy: Ok(policy), findings }
+            }
+            Err(error) => {
+                let findings = match &error.why {
+                    Why::Problems(problems) => problems.clone(),
+                    Why::Unreadable(_)
+                    | Why::TooLarge
+                    | Why::NotText(_)
+                    | Why::Unfit(_)
+                    | Why::Signature(_)
+                    | Why::Unrecorded(_) => Vec::new(),
+                };
+                Self { file, policy: Err(error), findings }
+            }
         }
-        Err(error) => {
-            writeln!(out, "{error}")?;
-            Ok(false)
+    }
+
+    fn exit(&self, strict: bool) -> Exit {
+        let error = self.policy.is_err() || self.findings.iter().any(Problem::is_error);
+        let warned = self.findings.iter().any(Problem::is_open_warning);
+        match (error, warned && strict) {
+            (true, _) => Exit::Configuration,
+            (false, true) => Exit::Failed,
+            (false, false) => Exit::Done,
         }
+    }
+
+    fn count(&self, which: impl Fn(&Problem) -> bool) -> usize {
+        self.findings.iter().filter(|finding| which(finding)).count()
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let findings: Vec<_> = self.findings.iter().map(finding_json).collect();
+        let policy = self.policy.as_ref().ok();
+        let unread = self.policy.as_ref().err().filter(|_| findings.is_empty());
+        json!({
+            "policy": self.file,
+            "version": policy.map(Policy::version),
+            "mode": policy.map(|policy| policy.mode().as_str()),
+            "rules": policy.map(|policy| policy.rules().len()),
+            "tests": policy.map(Policy::tests),
+            "error": unread.map(ToString::to_string),
+            "errors": self.count(Problem::is_error),
+            "warnings": self.count(Problem::is_open_warning),
+            "accepted": self.count(|finding| finding.accepted.is_some()),
+            "findings": findings,
+        })
     }
 }
 
-/// Likewise the policy that payonce ships.
-///
-/// # Errors
-/// Only of `out`.
-pub fn shipped(out: &mut impl Write) -> io::Result<bool> {
-    let path = Path::new("(the shipped policy)");
-    match policy_file::parse(path, policy_file::SHIPPED.as_bytes()) {
-        Ok(policy) => {
-            summary(path, &policy, out)?;
-            Ok(true)
-        }
-        Err(error) => {
-            writeln!(out, "{error}")?;
-            Ok(false)
-        }
-    }
-}
-
-fn summary(path: &Path, policy: &Policy, out: &mut impl Write) -> io::Result<()> {
-    let passed = match policy.tests() {
-        0 => "none: add a [[test]] for what must never change".to_owned(),
-        count => format!("{count} passed"),
-    };
-    writeln!(out, "the policy {} is in order", path.display())?;
-    writeln!(out, "  version  {}", policy.version())?;
-    writeln!(out, "  mode     {}", policy.mode())?;
-    writeln!(out, "  rules    {}", policy.rules().len())?;
-    writeln!(out, "  tests    {passed}")
-}
-
-/// A misspelt path matches nothing and protects nothing. It may also be an operation that is newer
-/// than payonce, so that it is no error.
-fn warnings(path: &Path, policy: &Policy, out: &mut impl Write) -> io::Result<()> {
-    let operations: Vec<(Method, Vec<&str>)> = operations().collect();
-    let known = |pattern: &Pattern| {
-        operations.iter().any(|(method, segments)| pattern.matches(method, segments))
-    };
-    for rule in policy.rules() {
-        for pattern in rule.patterns.iter().filter(|pattern| !known(pattern)) {
-            writeln!(
-                out,
-                "warning: {}, line {}: \"{pattern}\" of rule `{}` matches none of the {} operations \
-                 that this payonce knows",
-                path.display(),
-                pattern.line(),
-                rule.name,
-                operations.len(),
-            )?;
-        }
-    }
-    Ok(())
-}
-
-fn operations() -> impl Iterator<Item = (Method, Vec<&'static str>)> {
-    OPERATIONS.lines().skip(1).filter_map(|line| {
-        let mut columns = line.split('\t');
-        let method = Method::from_bytes(columns.next()?.as_bytes()).ok()?;
-        let path = columns.next()?.strip_prefix('/')?;
-        Some((method, path.split('/').collect()))
+fn finding_json(finding: &Problem) -> serde_json::Value {
+    json!({
+        "code": finding.code.as_str(),
+        "severity": finding.code.severity().as_str(),
+        "line": finding.line,
+        "column": finding.column,
+        "width": finding.width,
+        "what": finding.what,
+        "why": finding.code.why(),
+        "mend": finding.mend,
+        "source": finding.source,
+        "accepted": finding.accepted,
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_line_of_the_table_is_an_operation() {
-        assert_eq!(operations().count(), OPERATIONS.lines().count() - 1);
-        assert_eq!(operations().count(), 705);
+/// What `serve` would make of the settings' store ([`assembly::acceptable`](crate::assembly)).
+fn store_of(settings: &Settings) -> Store {
+    let store = &settings.store;
+    Store {
+        one_for_all: store.kind != StoreKind::Embedded || store.single_instance,
+        survives: store.kind != StoreKind::Memory,
     }
 }

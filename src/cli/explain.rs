@@ -1,8 +1,11 @@
-//! `payonce explain`: how a request would be judged, and why. Nothing is sent.
+//! `payonce explain`: how a request would be judged, and why. Nothing is sent to Stripe.
 //!
 //! What decides here is what decides in `serve`: the head's checks, the policy, the canonical form,
 //! the identity and the keys are the same code. Only the words are this room's. Fields and header
 //! fields are shown by name and length alone, for they hold API keys and card numbers.
+//!
+//! [`asked`] is where requests come from; this module judges them; [`text`] and [`json`] tell what
+//! came of it; [`now`] asks a running payonce what would happen at this moment.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -12,7 +15,10 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use super::{Exit, Explain};
 use crate::assembly;
 use crate::clock::{Clock, Timestamp};
+use crate::decide::digest::Secret;
+use crate::decide::identity::Identified;
 use crate::decide::path::{Api, Target};
+use crate::decide::policy::near::{Near, near};
 use crate::decide::policy::{Class, Mode, Policy, Rule};
 use crate::exchange::{By, Config, Credentials, Reading, remembered};
 use crate::policy_file;
@@ -20,19 +26,27 @@ use crate::refusal::Refusal;
 use crate::request::Head;
 use crate::settings::{Settings, StoreKind};
 
+mod asked;
+mod curl;
+mod har;
+mod json;
 mod judged;
-mod page;
+mod now;
+mod text;
 mod words;
 
-use judged::Judged;
-use page::Page;
+use asked::{All, Asked};
+use now::Now;
 
 /// Stands in for the API key that was not given. It is nobody's.
 const PLACEHOLDER: HeaderValue = HeaderValue::from_static("Bearer sk_test_placeholder");
 
-/// Says on `out` how the request of `args` would be judged; on standard error what is wrong with
-/// the policy.
-pub fn run(args: &Explain, settings: &Settings, out: &mut impl Write) -> Exit {
+/// Rules that came near and are named.
+const NEAREST: usize = 4;
+
+/// Says on `out` how what `args` names would be judged; on standard error what is wrong with the
+/// policy or the command.
+pub async fn run(args: &Explain, settings: &Settings, out: &mut impl Write) -> Exit {
     let path = args.policy.as_deref().or(settings.policy.path.as_deref());
     let policy = match path {
         Some(path) => policy_file::read(path),
@@ -47,10 +61,20 @@ pub fn run(args: &Explain, settings: &Settings, out: &mut impl Write) -> Exit {
             return Exit::Configuration;
         }
     };
+    let all = match asked::all(args) {
+        Ok(all) => all,
+        Err(bad) => {
+            eprintln!("{bad}");
+            return bad.exit();
+        }
+    };
     let file = path.map_or_else(|| "the shipped policy".to_owned(), |it| it.display().to_string());
-    let asked = Question { args, settings, policy: &policy, file, now: Clock::System.now() };
-    let (page, exit) = asked.answer();
-    match out.write_all(page.as_bytes()).and_then(|()| out.flush()) {
+    let serves = args.settings.is_some();
+    let now = Clock::System.now();
+    let config = assembly::exchange_config(settings);
+    let mut question = Question { settings, policy: &policy, file, serves, config, now };
+    let (answer, exit) = Box::pin(question.answer(&all, args.ask, args.json)).await;
+    match out.write_all(answer.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => exit,
         // A pipe that its reader closed is no failure worth words.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit,
@@ -61,155 +85,193 @@ pub fn run(args: &Explain, settings: &Settings, out: &mut impl Write) -> Exit {
     }
 }
 
-/// What is asked, and by what it is judged.
+/// By what requests are judged.
 struct Question<'a> {
-    args: &'a Explain,
     settings: &'a Settings,
     policy: &'a Policy,
     /// Where the policy stands, for people.
     file: String,
+    /// The settings are those of a payonce that is meant to serve.
+    serves: bool,
+    config: Config,
     now: Timestamp,
 }
 
-impl Question<'_> {
-    /// The page, and [`Exit::Failed`] if the request itself is refused, whatever the policy.
-    fn answer(&self) -> (String, Exit) {
-        let mut page = Page::default();
-        page.title(&format!("{} {}", self.args.request.method, self.args.request.target));
-        let exit = match self.explain(&mut page) {
-            Ok(()) => Exit::Done,
-            Err(refusal) => {
-                page.refused(&refusal);
-                Exit::Failed
+/// What became of one request.
+struct Told<'a> {
+    asked: &'a Asked,
+    /// What applies to it; nothing does if the request itself is refused.
+    ruled: Result<Ruled<'a>, Refusal>,
+}
+
+/// A request, and what the policy makes of it.
+struct Ruled<'a> {
+    head: Head,
+    rule: &'a Rule,
+    near: Near<'a>,
+    /// What else changes the picture.
+    notes: Vec<String>,
+    end: End,
+}
+
+/// What a request comes to.
+enum End {
+    /// It passes.
+    Passed,
+    /// The policy refuses it.
+    ByPolicy(Refusal),
+    /// It is itself refused, whatever the policy.
+    Bad(Refusal),
+    /// It is critical.
+    Critical(Box<Critical>),
+}
+
+/// What is made of a critical request.
+struct Critical {
+    reading: Reading,
+    secret: Secret,
+    /// No API key was given.
+    placeholder: bool,
+    /// The secret stands in the settings, and is not made of the API key.
+    configured: bool,
+    identified: Result<Identified, Refusal>,
+    /// What a running payonce says, if it was asked.
+    now: Option<Now>,
+}
+
+impl Told<'_> {
+    /// [`Exit::Failed`] if the request itself is refused, whatever the policy.
+    const fn exit(&self) -> Exit {
+        match &self.ruled {
+            Err(_) | Ok(Ruled { end: End::Bad(_), .. }) => Exit::Failed,
+            Ok(Ruled { end: End::Passed | End::ByPolicy(_) | End::Critical(_), .. }) => Exit::Done,
+        }
+    }
+}
+
+impl<'a> Question<'a> {
+    /// What is told of all requests, and the exit of the one that came off worst.
+    async fn answer(&mut self, all: &'a All, ask: bool, as_json: bool) -> (String, Exit) {
+        let mut told: Vec<Told<'a>> = all.requests.iter().map(|asked| self.judge(asked)).collect();
+        if ask {
+            now::ask(&mut told, self.settings).await;
+            // With `serve --sandbox` it is not the provider of the settings.
+            if let Some(provider) = now::other_provider(&told, &self.config.provider) {
+                self.config.provider = provider;
+                told = all.requests.iter().map(|asked| self.judge(asked)).collect();
+                now::ask(&mut told, self.settings).await;
             }
-        };
-        (page.into_text(), exit)
+        }
+        let failed = told.iter().any(|told| told.exit() == Exit::Failed);
+        let exit = if failed { Exit::Failed } else { Exit::Done };
+        let answer = if as_json { json::of(self, all, &told) } else { text::of(self, all, &told) };
+        (answer, exit)
     }
 
-    fn explain(&self, page: &mut Page) -> Result<(), Refusal> {
-        let body = self.args.data.join("&");
-        let mut head = self.head(&body)?;
-        page.say("matched as", &format!("{} {}", head.method, words::segments(&head.target)));
-        let rule = self.policy.judge(&head.method, &head.target);
-        page.say("rule", &words::rule(rule, &head, &self.file));
-        page.say("class", words::class(rule.class));
-        self.notes(page, rule, body.len());
-        match rule.class {
-            Class::Refuse => {
-                page.refused(&Refusal::ByPolicy { rule: rule.name.clone() });
-                return Ok(());
-            }
-            Class::Pass => return Ok(()),
-            Class::Critical => {}
-        }
+    fn judge(&self, asked: &'a Asked) -> Told<'a> {
+        Told { asked, ruled: head(asked).map(|head| self.ruled(asked, head)) }
+    }
+
+    fn ruled(&self, asked: &Asked, mut head: Head) -> Ruled<'a> {
+        let policy: &'a Policy = self.policy;
+        let rule = policy.judge(&head.method, &head.target);
+        let segments: Vec<&str> = head.target.segments().iter().map(String::as_str).collect();
+        let near = near(policy, &head.method, &segments, NEAREST);
+        let mut notes = asked.notes.clone();
+        self.notes(&mut notes, rule, asked.body.len());
+        let end = match rule.class {
+            Class::Refuse => End::ByPolicy(Refusal::ByPolicy { rule: rule.name.clone() }),
+            Class::Pass => End::Passed,
+            Class::Critical => match self.critical(&mut head, rule, &asked.body) {
+                Ok(critical) => End::Critical(Box::new(critical)),
+                Err(refusal) => End::Bad(refusal),
+            },
+        };
+        Ruled { head, rule, near, notes, end }
+    }
+
+    fn critical(&self, head: &mut Head, rule: &Rule, body: &[u8]) -> Result<Critical, Refusal> {
         let placeholder = !head.headers.contains_key(AUTHORIZATION);
         if placeholder {
-            page.say(
-                "API key",
-                "none: such a request passes as it is and is not protected. What follows is for a \
-                 placeholder; give yours with -H 'Authorization: Bearer …'",
-            );
             head.headers.insert(AUTHORIZATION, PLACEHOLDER);
         }
-        let Some(credentials) = Credentials::of(&head.headers) else { return Ok(()) };
-        let reading = Reading::of(&head, body.as_bytes(), self.policy)?;
-        let config = assembly::exchange_config(self.settings);
-        let judged = Judged { head: &head, rule, reading: &reading };
-        judged.fields(page);
-        judged.client_key(page);
-        self.operation(page, &judged, &config, &credentials, placeholder);
-        Ok(())
+        // There is an `Authorization` by now, so that there are credentials.
+        let credentials = Credentials::of(&head.headers).ok_or(Refusal::Internal)?;
+        let reading = Reading::of(head, body, self.policy)?;
+        let config = &self.config;
+        let secret = credentials.secret(config);
+        let identified = self.identified(head, &credentials, &secret, &reading, rule);
+        let configured = config.secret.is_some();
+        Ok(Critical { reading, secret, placeholder, configured, identified, now: None })
     }
 
-    /// From the identity on. What the policy refuses is explained as well as what it takes.
-    fn operation(
+    /// What the policy refuses is explained as well as what it takes.
+    fn identified(
         &self,
-        page: &mut Page,
-        judged: &Judged<'_>,
-        config: &Config,
+        head: &Head,
         credentials: &Credentials,
-        placeholder: bool,
-    ) {
-        let secret = credentials.secret(config);
-        let (reading, head, rule) = (judged.reading, judged.head, judged.rule);
+        secret: &Secret,
+        reading: &Reading,
+        rule: &Rule,
+    ) -> Result<Identified, Refusal> {
         // No call is made, so that nothing hangs on what would tell it from others.
         let nonce = [0; 16];
         // Whether a shared store has forgotten shows only while payonce runs.
         let never_forgets = self.settings.store.kind != StoreKind::Memory;
         let by = By {
-            secret: &secret,
+            secret,
             scope: credentials.scope(self.policy.scopes()),
             uuid4_keys: self.policy.uuid4_keys(),
             rule,
         };
-        let recognised = reading.recognise(config, head, credentials, &by, nonce);
-        match recognised.and_then(|identified| {
-            remembered(&identified, head.target.api(), never_forgets).map(|()| identified)
-        }) {
-            Err(refusal) => page.refused(&refusal),
-            Ok(identified) => {
-                judged.identity(page, identified.kind);
-                judged.merging(page, &identified);
-                let from = judged::Keyed {
-                    secret: &secret,
-                    configured: config.secret.is_some(),
-                    placeholder,
-                    now: self.now,
-                };
-                judged.keys(page, &identified, &from);
-                judged.afterwards(page, identified.kind);
-            }
-        }
-    }
-
-    /// The request as it would arrive, checked as it would be on arrival.
-    fn head(&self, body: &str) -> Result<Head, Refusal> {
-        let line = &self.args.request;
-        let mut request = http::Request::builder().method(&line.method).uri(&line.target);
-        for field in &self.args.headers {
-            request = request.header(&field.name, &field.value);
-        }
-        let Ok(request) = request.body(()) else {
-            // hyper answers such a request before payonce sees it; the path's own check says why.
-            return Err(match Target::parse(&line.target) {
-                Err(why) => Refusal::BadTarget(why),
-                Ok(_) => Refusal::BadRequest("The request target or a header field is ill-formed"),
-            });
-        };
-        let mut head = Head::check(request.into_parts().0)?;
-        if !body.is_empty() && !head.headers.contains_key(CONTENT_TYPE) {
-            let json = head.target.api() == Api::V2 && body.starts_with('{');
-            let kind = if json { "application/json" } else { "application/x-www-form-urlencoded" };
-            head.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        }
-        Ok(head)
+        let identified = reading.recognise(&self.config, head, credentials, &by, nonce)?;
+        remembered(&identified, head.target.api(), never_forgets)?;
+        Ok(identified)
     }
 
     /// What of settings and policy changes the picture.
-    fn notes(&self, page: &mut Page, rule: &Rule, body: usize) {
+    fn notes(&self, notes: &mut Vec<String>, rule: &Rule, body: usize) {
+        let mut say = |text: &str| notes.push(text.to_owned());
+        let critical = rule.class == Class::Critical;
         if self.settings.policy.bypass {
-            page.say("but", "policy.bypass is on: nothing new is protected until it is off again");
+            say("policy.bypass is on: nothing new is protected until it is off again");
         }
-        if self.policy.mode() == Mode::Observe && rule.class == Class::Critical {
-            page.say(
-                "but",
-                "mode = \"observe\": it is forwarded unchanged, and this is what would be done",
-            );
+        if self.policy.mode() == Mode::Observe && critical {
+            say("mode = \"observe\": it is forwarded unchanged, and this is what would be done");
         }
-        if rule.class == Class::Critical && body > self.settings.limits.body {
-            page.say(
-                "but",
-                "the body is over limits.body: a call streams once, without retries; what is \
-                 recognised otherwise is answered with 413",
-            );
+        if critical && body > self.settings.limits.body {
+            say("the body is over limits.body: a call streams once, without retries; what is \
+                 recognised otherwise is answered with 413");
         }
         // Without a settings file nobody means to serve with these settings.
-        if self.args.settings.is_some()
+        if self.serves
             && let Err(why) = assembly::acceptable(self.settings)(self.policy)
         {
-            page.say("but", &format!("`payonce serve` does not start with these settings: {why}"));
+            say(&format!("`payonce serve` does not start with these settings: {why}"));
         }
     }
+}
+
+/// The request as it would arrive, checked as it would be on arrival.
+fn head(asked: &Asked) -> Result<Head, Refusal> {
+    let mut request = http::Request::builder().method(&asked.method).uri(&asked.target);
+    for field in &asked.headers {
+        request = request.header(&field.name, &field.value);
+    }
+    let Ok(request) = request.body(()) else {
+        // hyper answers such a request before payonce sees it; the path's own check says why.
+        return Err(match Target::parse(&asked.target) {
+            Err(why) => Refusal::BadTarget(why),
+            Ok(_) => Refusal::BadRequest("The request target or a header field is ill-formed"),
+        });
+    };
+    let mut head = Head::check(request.into_parts().0)?;
+    if !asked.body.is_empty() && !head.headers.contains_key(CONTENT_TYPE) {
+        let json = head.target.api() == Api::V2 && asked.body.starts_with(b"{");
+        let kind = if json { "application/json" } else { "application/x-www-form-urlencoded" };
+        head.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    }
+    Ok(head)
 }
 
 #[cfg(test)]

@@ -73,9 +73,7 @@ impl OpsFailure {
 /// # Errors
 /// See [`OpsFailure`]; nothing was changed unless it says otherwise.
 pub async fn run(ops: &Ops, settings: &Settings, out: &mut impl Write) -> Result<(), OpsFailure> {
-    let address = settings.listen.admin.ok_or(OpsFailure::Off)?;
-    let token = token::find(&settings.admin.token).map_err(OpsFailure::Token)?;
-    let client = Client { address, token };
+    let client = Client::of(settings)?;
     let now = Clock::System.now();
     match &ops.action {
         OpsAction::List { limit } => {
@@ -174,7 +172,7 @@ fn show(
 }
 
 /// One admin port, and what it wants to see.
-struct Client {
+pub(super) struct Client {
     address: SocketAddr,
     token: Secret,
 }
@@ -191,7 +189,14 @@ struct RefusalError {
 }
 
 impl Client {
-    async fn ask<T: DeserializeOwned>(
+    /// The admin port of the payonce that has these settings.
+    pub(super) fn of(settings: &Settings) -> Result<Self, OpsFailure> {
+        let address = settings.listen.admin.ok_or(OpsFailure::Off)?;
+        let token = token::find(&settings.admin.token).map_err(OpsFailure::Token)?;
+        Ok(Self { address, token })
+    }
+
+    pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,

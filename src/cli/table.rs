@@ -66,16 +66,38 @@ pub(super) fn detail(detail: &Detail, now: Timestamp) -> String {
     text
 }
 
-fn columns<const N: usize>(rows: &[[String; N]]) -> String {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
+/// What is remembered of an operation, in one line.
+pub(super) fn sentence(detail: &Detail, now: Timestamp) -> String {
+    let summary = &detail.summary;
+    let object = summary.object_id.as_deref().map(|object| format!(", object {}", plain(object)));
+    let delivery =
+        detail.delivery.as_deref().map(|it| format!(", answer delivered: {}", plain(it)));
+    format!(
+        "remembered: {} since {}, sent {} times, occurrence {} of epoch {}{}{}",
+        summary.state.name(),
+        ago(summary.since, now),
+        summary.attempts,
+        detail.occurrence,
+        detail.epoch,
+        delivery.unwrap_or_default(),
+        object.unwrap_or_default(),
+    )
+}
+
+/// Lines of cells, each column as wide as its widest cell.
+pub(super) fn columns(lines: &[impl AsRef<[String]>]) -> String {
+    let mut widths: Vec<usize> = Vec::new();
+    for line in lines {
+        let line = line.as_ref();
+        widths.resize(widths.len().max(line.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(line) {
             *width = cell.chars().count().max(*width);
         }
     }
     let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+    for line in lines {
+        let cells =
+            line.as_ref().iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}"));
         let line = cells.collect::<Vec<_>>().join("  ");
         text.push_str(line.trim_end());
         text.push('\n');

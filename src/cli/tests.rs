@@ -12,7 +12,7 @@ fn parse(line: &[&str]) -> Result<Command, clap::Error> {
 #[test]
 fn the_help_names_every_command_and_exit_code() {
     let help = Cli::command().render_help().to_string();
-    for word in ["serve", "sandbox", "demo", "check", "explain", "keygen", "ops"] {
+    for word in ["serve", "sandbox", "demo", "check", "explain", "policy", "keygen", "ops"] {
         assert!(help.contains(&format!("\n  {word} ")), "no {word} in\n{help}");
     }
     let exits = [
@@ -57,8 +57,9 @@ fn explain_takes_a_request_as_curl_does() {
         "Idempotency-Key: a: b",
     ];
     let Command::Explain(explain) = parse(&line).unwrap() else { panic!("not explain") };
-    assert_eq!(explain.request.method, Method::POST);
-    assert_eq!(explain.request.target, "/v1/charges?x=1");
+    let request = explain.request.unwrap();
+    assert_eq!(request.method, Method::POST);
+    assert_eq!(request.target, "/v1/charges?x=1");
     assert_eq!(explain.data, ["amount=5", "a[b]=c d"]);
     assert_eq!(explain.headers[0].name, "idempotency-key");
     assert_eq!(explain.headers[0].value, "a: b");
@@ -68,6 +69,11 @@ fn explain_takes_a_request_as_curl_does() {
         assert_eq!(error.kind(), ErrorKind::ValueValidation, "{wrong}");
     }
     assert!(parse(&["explain", "GET /", "-H", "no colon"]).is_err());
+    assert!(parse(&["explain"]).is_err());
+    assert!(parse(&["explain", "GET /", "--curl", "curl x"]).is_err());
+    assert!(parse(&["explain", "--har", "x", "--curl", "curl x"]).is_err());
+    let shown = format!("{:?}", parse(&["explain", "--curl", "curl -u sk_live_x:"]).unwrap());
+    assert!(!shown.contains("sk_live"), "{shown}");
 }
 
 #[test]

@@ -239,6 +239,7 @@ hex_serde!(ClientKeyDigest, 16);
 /// A client key together with its scope, method, path and content, hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallDigest(pub [u8; 16]);
+hex_serde!(CallDigest, 16);
 
 /// A client key together with its scope, method and path, hashed: what is known of a call before its
 /// body is read.

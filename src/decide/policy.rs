@@ -14,6 +14,7 @@ use self::routes::Routes;
 use super::canonical::FieldPattern;
 use super::path::{Api, Target};
 
+pub use self::code::{Code, Severity};
 pub use self::problem::Problem;
 pub use self::scope::{ScopeAlias, Scopes};
 pub use self::template::Pattern;
@@ -22,9 +23,15 @@ pub use self::words::{
     Class, ClientKey, Indeterminate, Merge, Mode, Otherwise, StoreDown, Uuid4Keys,
 };
 
+mod code;
+pub mod coverage;
+pub mod diff;
 mod document;
 mod duration;
 mod expect;
+pub mod lint;
+pub mod near;
+pub mod operations;
 mod problem;
 mod routes;
 mod rule;
@@ -36,12 +43,15 @@ mod tests;
 mod way;
 mod words;
 
+/// How much of the hash people are shown.
+const VERSION_DIGITS: usize = 12;
+
 /// A policy without a mistake that payonce can see. Shared behind an `Arc`.
 #[derive(Debug)]
 pub struct Policy {
     mode: Mode,
     uuid4_keys: Uuid4Keys,
-    version: String,
+    hash: String,
     way: String,
     scopes: Scopes,
     rules: Vec<Arc<Rule>>,
@@ -66,9 +76,19 @@ impl Policy {
     /// Does not allocate.
     #[must_use]
     pub fn judge(&self, method: &Method, target: &Target) -> &Arc<Rule> {
-        let first = self.routes.first(method, target.segments());
+        self.first(method, target.segments(), matches!(target.api(), Api::V2))
+    }
+
+    /// [`Self::judge`] for a path of these segments, of which any can be the placeholder of a
+    /// template: those are matched by `{id}` and `**` alone, as in [`Pattern::matches`].
+    #[must_use]
+    pub fn falls_to(&self, method: &Method, segments: &[&str]) -> &Arc<Rule> {
+        self.first(method, segments, segments.first() == Some(&"v2"))
+    }
+
+    fn first<S: AsRef<str>>(&self, method: &Method, segments: &[S], v2: bool) -> &Arc<Rule> {
+        let first = self.routes.first(method, segments);
         first.and_then(|index| self.rules.get(index)).unwrap_or_else(|| {
-            let v2 = matches!(target.api(), Api::V2);
             if template::is_write(method, v2) { &self.default_writes } else { &self.not_critical }
         })
     }
@@ -85,10 +105,16 @@ impl Policy {
         self.uuid4_keys
     }
 
-    /// The first 12 hexadecimal digits of the SHA-256 of the file's bytes.
+    /// The first 12 hexadecimal digits of [`Self::hash`]: what logs, metrics and answers show.
     #[must_use]
     pub fn version(&self) -> &str {
-        &self.version
+        version_in(&self.hash)
+    }
+
+    /// The SHA-256 of the file's bytes, in hexadecimal.
+    #[must_use]
+    pub fn hash(&self) -> &str {
+        &self.hash
     }
 
     /// Which API keys count as one.
@@ -101,6 +127,12 @@ impl Policy {
     #[must_use]
     pub fn way(&self) -> &str {
         &self.way
+    }
+
+    /// What becomes of writes that no rule names.
+    #[must_use]
+    pub fn default_writes(&self) -> Class {
+        self.default_writes.class
     }
 
     /// The rules of the file, in its order; without the built-in ones.
@@ -123,12 +155,22 @@ impl Policy {
     }
 }
 
+/// The hash of a policy file with these bytes: see [`Policy::hash`].
+#[must_use]
+pub fn hash_of(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
 /// The version of a policy file with these bytes: see [`Policy::version`].
 #[must_use]
 pub fn version_of(bytes: &[u8]) -> String {
-    let mut digits = hex::encode(Sha256::digest(bytes));
-    digits.truncate(12);
-    digits
+    version_in(&hash_of(bytes)).to_owned()
+}
+
+/// The version of a policy file with this hash: see [`Policy::version`].
+#[must_use]
+pub fn version_in(hash: &str) -> &str {
+    hash.get(..VERSION_DIGITS).unwrap_or(hash)
 }
 
 /// What becomes of the requests that a rule matches, and how their operations are recognised.

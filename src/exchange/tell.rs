@@ -131,7 +131,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     pub(super) fn refused(&self, asked: &Asked, refusal: &Refusal) -> Told {
         self.metrics.refusal(refusal.code());
         warn!(operation_id = %asked.identified.operation, code = refusal.code(),
-            why = refusal.message(), "refused");
+            why = refusal.message(), policy_version = asked.about.policy, "refused");
         Told {
             answer: refusal.answer(&self.request_id()),
             label: None,

@@ -9,8 +9,8 @@ use secrecy::SecretString;
 
 use super::reader::Reader;
 use super::{
-    Admin, Limits, Listen, Log, LogFormat, LogLevel, Policy, Problem, Retry, Settings, Shutdown,
-    Store, StoreKind, Token, Upstream, other_secrets, store, webhook,
+    Admin, Limits, Listen, Log, LogFormat, LogLevel, Problem, Retry, Settings, Shutdown, Store,
+    StoreKind, Token, Upstream, other_secrets, policy, store, webhook,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -41,11 +41,7 @@ pub(super) fn read(r: &mut Reader) -> Settings {
         upstream: upstream(r),
         retry: retry(r),
         limits: limits(r),
-        policy: Policy {
-            path: r.path("policy.path"),
-            refresh: r.duration("policy.refresh", SECOND..=HOUR),
-            bypass: r.flag("policy.bypass"),
-        },
+        policy: policy::read(r),
         secret: r.secret("secret.file", "secret.value", 32),
         other_secrets: other_secrets::read(r),
         admin: admin(r, listen.admin, &store.path),
@@ -283,6 +279,7 @@ fn relations(r: &mut Reader, s: &Settings) {
     let nowhere = "is off, and no listen.unix_socket is set: nothing could reach payonce";
     r.require("listen.proxy", &["listen.unix_socket"], reachable, nowhere.to_owned());
     ports(r, s);
+    policy::relations(r, &s.policy);
     webhook::relations(r, &s.webhook);
     if s.store.kind == StoreKind::Redis {
         store::relations(r, &s.store.redis);

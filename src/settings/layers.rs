@@ -22,7 +22,7 @@ const PREFIX: &str = "PAYONCE_";
 const MAX_FILE: u64 = 1024 * 1024;
 
 /// Every setting there is. The first part is the section, and each has exactly two.
-pub(super) const KNOWN: [&str; 75] = [
+pub(super) const KNOWN: [&str; 78] = [
     "listen.proxy",
     "listen.unix_socket",
     "listen.admin",
@@ -79,6 +79,9 @@ pub(super) const KNOWN: [&str; 75] = [
     "policy.path",
     "policy.refresh",
     "policy.bypass",
+    "policy.trusted_keys",
+    "policy.audit_log",
+    "policy.audit_required",
     "secret.file",
     "secret.other_files",
     "secret.other_api_key",

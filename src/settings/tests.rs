@@ -424,6 +424,29 @@ fn no_secret_shows_in_debug_or_in_any_problem() {
 }
 
 #[test]
+fn who_must_sign_a_policy_and_where_its_loads_are_recorded_must_make_sense() {
+    let key = "RWRvL4gJPXHYw9HDCqEWDGHgEZV94BmhINWpjAhrbeMfCnf1aj8QyDrs";
+    let policy = |lines: &str| load(&format!("[policy]\n{lines}"), &[]);
+    let good = format!("path = \"a.toml\"\ntrusted_keys = \"{key}, {key}\"\naudit_log = \"a.log\"");
+    let settings = policy(&format!("{good}\naudit_required = true")).unwrap().policy;
+    assert!(!settings.trusted.is_empty() && settings.audit_required);
+    assert!(policy("").unwrap().policy.trusted.is_empty());
+    let cases = [
+        (format!("trusted_keys = \"{key}\""), "policy.trusted_keys: is set, and policy.path"),
+        (good.replace(", RW", ", XX"), "policy.trusted_keys: key 2 is no minisign public key"),
+        (good.replace(key, ""), "policy.trusted_keys: key 1 is no minisign public key"),
+        (
+            "audit_required = true".to_owned(),
+            "policy.audit_required: is true, and policy.audit_log",
+        ),
+    ];
+    for (lines, words) in cases {
+        let said = said(policy(&lines));
+        assert!(said.len() == 1 && said[0].starts_with(words), "{said:?}");
+    }
+}
+
+#[test]
 fn a_ca_file_must_hold_a_certificate() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "hello").unwrap();

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::Parser as _;
+use payonce::admin::judge::{Course, Judgement, Question};
 use payonce::admin::{self, Detail, Operations, OpsError, Resolution, Resolved, State, Summary};
 use payonce::admin::{Health, Readiness};
 use payonce::cli::ops::OpsFailure;
@@ -60,6 +61,24 @@ impl Operations for Fake {
         self.up()?;
         let id = key.expose_secret().strip_prefix("key-").unwrap_or_default().to_owned();
         Ok(self.held.lock().unwrap().get(&id).cloned())
+    }
+
+    async fn judge(&self, id: &str, asked: &Question) -> Result<Option<Judgement>, OpsError> {
+        self.up()?;
+        let found = self.held.lock().unwrap().get(id).cloned();
+        Ok(Some(Judgement {
+            row: if found.is_some() { "A11" } else { "A1" }.to_owned(),
+            course: if found.is_some() { Course::TakeOver } else { Course::New },
+            occurrence: None,
+            key_digest: None,
+            fields: Vec::new(),
+            live_owner: asked.twins,
+            recalled: false,
+            provider: "api.stripe.com".to_owned(),
+            policy_version: "0123456789ab".to_owned(),
+            mode: "enforce".to_owned(),
+            found,
+        }))
     }
 
     async fn resolve(

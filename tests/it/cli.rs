@@ -52,7 +52,7 @@ fn explain_says_what_an_own_key_a_header_a_call_and_a_read_come_to() {
     assert!(call.contains("identity call: this call alone"), "{call}");
     assert!(call.contains("a fresh UUIDv4 for each call"), "{call}");
     let read = explained(&["GET /v1/charges/ch_1"]);
-    assert!(read.contains("rule not_critical") && read.contains("class pass"), "{read}");
+    assert!(read.contains("rule reads") && read.contains("class pass"), "{read}");
 }
 
 #[test]
@@ -118,8 +118,56 @@ fn check_says_what_is_in_order() {
         let ended = run_in(directory.path(), line, &[]);
         assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
         assert!(ended.out.contains("is in order"), "{}", ended.out);
-        assert!(!ended.out.contains("warning"), "{}", ended.out);
+        assert!(ended.out.contains("warnings 0, and 2 accepted"), "{}", ended.out);
     }
+}
+
+#[test]
+fn check_counts_warnings_only_if_it_is_asked_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let policy = "version = 1\n[[rule]]\nname = \"a\"\nmatch = [\"POST /v1/payouts\"]\n\
+                  class = \"critical\"\nidentity = \"content\"\n\
+                  distinguishes = [\"destination\"]\nmerge = \"twins\"\n";
+    write(directory.path(), "loose.toml", policy);
+    let accepted = format!("{policy}allow = [\"twins-on-batch: one payout a day\"]\n");
+    write(directory.path(), "accepted.toml", &accepted);
+    write(directory.path(), "payonce.toml", "");
+    let check = |line: &[&str]| run_in(directory.path(), &[&["check"], line].concat(), &[]);
+    assert_eq!(check(&["loose.toml"]).code, Some(0));
+    let strict = check(&["loose.toml", "--strict"]);
+    assert_eq!(strict.code, Some(1));
+    assert!(strict.out.contains("line 8, column 9: warning[twins-on-batch]"), "{}", strict.out);
+    assert!(strict.err.contains("--strict: 1 warning"), "{}", strict.err);
+    let reason = check(&["accepted.toml", "--strict"]);
+    assert_eq!(reason.code, Some(0), "{}", reason.out);
+    assert!(reason.out.contains("line 8, twins-on-batch: one payout a day"), "{}", reason.out);
+    // The default store is one process's own until somebody says that there is only one.
+    let store = check(&["accepted.toml", "--json", "--settings", "payonce.toml"]);
+    assert_eq!(store.code, Some(64));
+    let page: serde_json::Value = serde_json::from_str(&store.out).unwrap();
+    assert_eq!([&page["errors"], &page["warnings"], &page["accepted"]], [1, 0, 1]);
+    assert_eq!(page["findings"][0]["code"], "one-store-needed");
+    assert_eq!(page["findings"][1]["accepted"], "one payout a day");
+}
+
+#[test]
+fn check_tells_what_it_can_find() {
+    let ended = run(&["check", "--codes"], &[]);
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.out.contains("\n  twins-on-batch             a batch sends"), "{}", ended.out);
+}
+
+#[test]
+fn coverage_fails_on_what_it_is_told_to_fail_on() {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), "none.toml", "version = 1\n");
+    let coverage = ["policy", "coverage", "--fail-on", "unnamed-money-moving"];
+    let shipped = run(&coverage, &[]);
+    assert_eq!(shipped.code, Some(0), "{}", shipped.err);
+    let none = run_in(directory.path(), &[&coverage[..], &["--policy", "none.toml"]].concat(), &[]);
+    none.failed(1, &["--fail-on unnamed-money-moving", "POST /v1/"]);
+    let blind = ["policy", "coverage", "--fail-on", "called-unnamed"];
+    run(&blind, &[]).failed(2, &["needs --observed"]);
 }
 
 #[test]
@@ -135,13 +183,18 @@ fn keygen_writes_a_secret_alone_to_standard_output() {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    let commands: [&[&str]; 11] = [
+    let commands: [&[&str]; 16] = [
         &[],
         &["serve"],
         &["sandbox"],
         &["demo"],
         &["check"],
         &["explain"],
+        &["policy"],
+        &["policy", "audit"],
+        &["policy", "coverage"],
+        &["policy", "diff"],
+        &["policy", "schema"],
         &["keygen"],
         &["ops"],
         &["ops", "list"],

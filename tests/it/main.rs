@@ -11,6 +11,7 @@ mod demo;
 mod drain;
 mod edits;
 mod exchange;
+mod explain;
 mod fuzz;
 mod harness;
 #[cfg(feature = "seams")]
@@ -21,8 +22,12 @@ mod ledger_redis;
 mod lifecycle;
 #[cfg(feature = "seams")]
 mod mistakes;
+mod operation_fields;
 mod pods;
 mod policy;
+mod policy_guide;
+mod policy_schema;
+mod policy_trust;
 mod port;
 mod proof;
 mod reconcile;

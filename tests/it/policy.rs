@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
-use payonce::cli::check;
+use payonce::cli::{Check, Exit, check};
 use payonce::clock::Clock;
-use payonce::decide::path::Target;
+use payonce::decide::policy::coverage::{Coverage, Line};
 use payonce::decide::policy::{Class, Mode, Policy, version_of};
 use payonce::policy_file::{PolicyFile, Reloaded, SHIPPED, Status, Why};
+use payonce::settings::Settings;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -77,10 +78,11 @@ fn load(path: &Path) -> PolicyFile {
     PolicyFile::load(path, Clock::System, Box::new(|_policy| Ok(()))).unwrap()
 }
 
-fn checked(path: &Path) -> (bool, String) {
+fn checked(path: &Path) -> (Exit, String) {
+    let args = Check { policy: Some(path.to_owned()), ..Check::default() };
     let mut out = Vec::new();
-    let good = check::run(path, &mut out).unwrap();
-    (good, String::from_utf8(out).unwrap())
+    let exit = check::run(&args, &Settings::load(None, Vec::new()).unwrap(), &mut out).unwrap();
+    (exit, String::from_utf8(out).unwrap())
 }
 
 #[tokio::test]
@@ -134,7 +136,7 @@ async fn a_broken_edit_is_kept_out_and_its_mending_is_taken() {
     assert_eq!(status.version, version_of(ONE.as_bytes()));
     assert_eq!(watched.file.current().version(), status.version);
     let refused = status.refused.unwrap();
-    assert_eq!(refused.error.version, Some(version_of(BROKEN.as_bytes())));
+    assert_eq!(refused.error.version(), Some(&*version_of(BROKEN.as_bytes())));
     assert!(refused.error.to_string().contains("line 2, column 8: unknown `mode` \"watch\""));
     fs::write(watched.path(), TWO).unwrap();
     watched.until_version(TWO).await;
@@ -252,8 +254,8 @@ fn what_is_no_policy_at_all_is_refused_without_reading_it_to_the_end() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("policy.toml");
     let refused = |expected: &str| {
-        let (good, said) = checked(&path);
-        assert!(!good && said.contains(expected), "{said}");
+        let (exit, said) = checked(&path);
+        assert!(exit == Exit::Configuration && said.contains(expected), "{said}");
     };
     refused("cannot be read: No such file");
     fs::write(&path, vec![b'#'; 1024 * 1024 + 1]).unwrap();
@@ -271,10 +273,12 @@ fn check_tells_every_problem_and_says_no() {
     let path = directory.path().join("policy.toml");
     fs::write(&path, "version = 1\nmode = \"watch\"\n[[rule]]\nname = \"a\"\nclass = \"pass\"\n")
         .unwrap();
-    let (good, said) = checked(&path);
-    assert!(!good);
-    assert!(said.contains("policy.toml, line 2, column 8: unknown `mode`"), "{said}");
-    assert!(said.contains("policy.toml, line 3, column 1: a [[rule]] without `match`"), "{said}");
+    let (exit, said) = checked(&path);
+    assert_eq!(exit, Exit::Configuration);
+    let mode = "policy.toml, line 2, column 8: error[unknown-value]: unknown `mode`";
+    assert!(said.contains(mode), "{said}");
+    let missing = "policy.toml, line 3, column 1: error[missing-key]: a [[rule]] without `match`";
+    assert!(said.contains(missing), "{said}");
     assert!(said.trim_end().ends_with(&format!("2 problems in the policy {}", path.display())));
 }
 
@@ -285,43 +289,40 @@ fn check_warns_of_a_path_that_stripe_does_not_have_and_says_yes() {
     let text = "version = 1\n[[rule]]\nname = \"a\"\n\
                 match = [\"POST /v1/charges/{id}\", \"POST /v1/chages\"]\nclass = \"critical\"\n";
     fs::write(&path, text).unwrap();
-    let (good, said) = checked(&path);
-    assert!(good);
-    let warnings: Vec<&str> = said.lines().filter(|line| line.contains("warning")).collect();
+    let (exit, said) = checked(&path);
+    assert_eq!(exit, Exit::Done);
+    let warnings: Vec<&str> = said.lines().filter(|line| line.contains("warning[")).collect();
     assert_eq!(warnings.len(), 1, "{said}");
-    assert!(
-        warnings[0].contains("line 4: \"POST /v1/chages\" of rule `a` matches none of the 705")
-    );
+    let what = "\"POST /v1/chages\" of rule `a` matches none of the 705";
+    assert!(warnings[0].contains("line 4") && warnings[0].contains(what), "{said}");
 }
 
 #[test]
 fn the_shipped_policy_is_in_order_without_a_warning() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/policy.toml");
-    let (good, said) = checked(&path);
-    assert!(good && !said.contains("warning"), "{said}");
+    let (exit, said) = checked(&path);
+    assert!(exit == Exit::Done && said.contains("warnings 0, and 2 accepted"), "{said}");
     assert_eq!(fs::read_to_string(path).unwrap(), SHIPPED);
 }
 
 /// The table of who falls to what, for people to review when the policy changes.
 #[test]
-fn every_write_that_stripe_has_falls_to_a_named_rule_of_the_shipped_policy() {
-    let policy = Policy::parse(SHIPPED).unwrap();
+fn every_operation_that_stripe_has_falls_to_a_named_rule_of_the_shipped_policy() {
+    let coverage = Coverage::of(&Policy::parse(SHIPPED).unwrap());
     let mut judged = Vec::new();
-    for line in include_str!("../../config/operations.tsv").lines().skip(1) {
-        let mut columns = line.split('\t');
-        let (method, path) = (columns.next().unwrap(), columns.next().unwrap());
-        let sent = path.replace(['{', '}'], "_");
-        let method = Method::from_bytes(method.as_bytes()).unwrap();
-        let rule = policy.judge(&method, &Target::parse(&sent).unwrap());
-        let write = method == Method::POST || path.starts_with("/v2/") && method != Method::GET;
-        assert_eq!(rule.name == "not_critical", !write, "{line}");
-        assert_ne!(rule.name, "default_writes", "{line}");
+    for Line { operation, rule } in &coverage.lines {
+        assert_ne!(rule.line, 0, "{operation:?} falls to {}", rule.name);
+        let write = operation.method == Method::POST
+            || operation.path.starts_with("/v2/") && operation.method != Method::GET;
+        assert_eq!(["reads", "deletes"].contains(&rule.name.as_str()), !write, "{operation:?}");
         if write {
             let how = if rule.uses_content() { "content" } else { "call" };
             let how = if rule.class == Class::Critical { how } else { "" };
-            judged.push(format!("{:<26} {:<8} {how:<8} {method} {path}", rule.name, rule.class));
+            let (name, class) = (&rule.name, rule.class);
+            judged.push(format!("{name:<26} {class:<8} {how:<8} {}", operation.name()));
         }
     }
+    assert!(coverage.idle.is_empty(), "{:?}", coverage.idle);
     judged.sort();
     insta::assert_snapshot!(judged.join("\n"));
 }

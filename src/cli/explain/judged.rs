@@ -2,8 +2,8 @@
 
 use http::header::USER_AGENT;
 
-use super::page::Page;
 use super::words;
+use crate::cli::page::Page;
 use crate::clock::Timestamp;
 use crate::decide::canonical::{Field, FieldPattern, Kind as BodyKind, Marker};
 use crate::decide::digest::Secret;
@@ -35,6 +35,56 @@ pub(super) struct Keyed<'a> {
     pub(super) now: Timestamp,
 }
 
+/// For programs.
+impl<'a> Judged<'a> {
+    /// How the body was read, in a word.
+    pub(super) fn body_kind(&self) -> &'static str {
+        match self.reading.content.kind() {
+            BodyKind::Empty => "empty",
+            BodyKind::Form => "form",
+            BodyKind::Json => "json",
+            BodyKind::Multipart => "multipart",
+            BodyKind::Raw => "raw",
+        }
+    }
+
+    pub(super) fn named_fields(&self) -> &'a [Field] {
+        self.reading.content.fields()
+    }
+
+    /// What the rule wants of the field with this name.
+    pub(super) fn role_of(&self, name: &str) -> &'static str {
+        let identity = self.identity_patterns().iter().any(|it| it.matches(name));
+        let distinguishes =
+            self.rule.uses_content() && self.rule.distinguishes.iter().any(|it| it.matches(name));
+        match (identity, distinguishes) {
+            (true, _) => "identity",
+            (false, true) => "distinguishes",
+            (false, false) => "other",
+        }
+    }
+
+    /// Identity fields that are absent, empty or repeated.
+    pub(super) fn identity_absent(&self) -> Vec<&'a str> {
+        let names = self.identity_patterns().iter().map(FieldPattern::as_str);
+        names.filter(|name| self.value(name).is_none()).collect()
+    }
+
+    /// Fields that would distinguish one such request from another, and are not there.
+    pub(super) fn distinguishing_absent(&self) -> Vec<&'a str> {
+        let absent = |it: &&FieldPattern| self.rule.uses_content() && !self.reading.content.has(it);
+        self.rule.distinguishes.iter().filter(absent).map(FieldPattern::as_str).collect()
+    }
+
+    fn identity_patterns(&self) -> &'a [FieldPattern] {
+        match &self.rule.identity {
+            IdentityRule::Fields { names, .. } => names,
+            IdentityRule::Call | IdentityRule::Content => &[],
+        }
+    }
+}
+
+/// For people.
 impl Judged<'_> {
     /// How the body was read, and its fields by role.
     pub(super) fn fields(&self, page: &mut Page) {
@@ -274,19 +324,12 @@ impl Judged<'_> {
     }
 
     fn identity_names(&self) -> Vec<&str> {
-        match &self.rule.identity {
-            IdentityRule::Fields { names, .. } => names.iter().map(FieldPattern::as_str).collect(),
-            IdentityRule::Call | IdentityRule::Content => Vec::new(),
-        }
+        self.identity_patterns().iter().map(FieldPattern::as_str).collect()
     }
 
     /// The fields that have a role of their own under the rule.
     fn role_patterns(&self) -> impl Iterator<Item = &FieldPattern> {
-        let identity = match &self.rule.identity {
-            IdentityRule::Fields { names, .. } => names.as_slice(),
-            IdentityRule::Call | IdentityRule::Content => &[],
-        };
-        identity.iter().chain(&self.rule.distinguishes)
+        self.identity_patterns().iter().chain(&self.rule.distinguishes)
     }
 
     fn value(&self, name: &str) -> Option<&[u8]> {

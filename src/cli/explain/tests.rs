@@ -13,15 +13,23 @@ fn settings(env: &[(&str, &str)]) -> Settings {
     Settings::load(None, env.iter().map(|(name, value)| ((*name).into(), (*value).into()))).unwrap()
 }
 
-fn explained(policy: &str, line: &[&str]) -> (String, Exit) {
+fn told(policy: &str, settings: &Settings, line: &[&str], json: bool) -> (String, Exit) {
     let line = [&["payonce", "explain"], line].concat();
     let Command::Explain(args) = Cli::try_parse_from(line).unwrap().command else {
         panic!("not explain")
     };
     let policy = Policy::parse(policy).unwrap();
-    let settings = settings(&[("PAYONCE_STORE__KIND", "memory")]);
     let file = "policy.toml".to_owned();
-    Question { args: &args, settings: &settings, policy: &policy, file, now: NOW }.answer()
+    let all = asked::all(&args).unwrap();
+    let config = assembly::exchange_config(settings);
+    let mut question =
+        Question { settings, policy: &policy, file, serves: false, config, now: NOW };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(question.answer(&all, args.ask, json))
+}
+
+fn explained(policy: &str, line: &[&str]) -> (String, Exit) {
+    told(policy, &settings(&[("PAYONCE_STORE__KIND", "memory")]), line, false)
 }
 
 fn shipped(line: &[&str]) -> String {
@@ -96,7 +104,7 @@ fn a_confirmation_goes_by_the_call() {
 }
 
 #[test]
-fn what_is_not_critical_is_told_in_three_lines() {
+fn what_is_not_critical_is_told_shortly() {
     insta::assert_snapshot!(shipped(&["GET /v1/charges?limit=3"]));
 }
 
@@ -154,21 +162,15 @@ fn a_request_that_no_policy_lets_through_is_a_failure_that_says_why() {
 
 #[test]
 fn settings_that_change_the_picture_are_told() {
-    let args = ["payonce", "explain", "POST /v1/charges", "-d", "customer=cus_1"];
     let large = format!("description={}", "x".repeat(1024));
-    let line = [&args[..], &["-d", &large], &KEY].concat();
-    let Command::Explain(args) = Cli::try_parse_from(line).unwrap().command else {
-        panic!("not explain")
-    };
-    let policy = Policy::parse(policy_file::SHIPPED).unwrap();
+    let line = ["POST /v1/charges", "-d", "customer=cus_1", "-d", &large];
     let env = [
         ("PAYONCE_POLICY__BYPASS", "true"),
         ("PAYONCE_LIMITS__BODY", "1KiB"),
         ("PAYONCE_SECRET__VALUE", "a-secret-of-at-least-thirty-two-bytes"),
     ];
-    let (settings, file) = (settings(&env), "policy.toml".to_owned());
-    let asked = Question { args: &args, settings: &settings, policy: &policy, file, now: NOW };
-    let (page, _) = asked.answer();
+    let line = [&line[..], &KEY].concat();
+    let (page, _) = told(policy_file::SHIPPED, &settings(&env), &line, false);
     for words in ["policy.bypass is on", "over limits.body", "the configured secret and the API"] {
         assert!(page.contains(words), "no {words:?} in\n{page}");
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::decide::path::Target;
-use crate::decide::policy::{Class, Rule};
+use crate::decide::policy::{Class, Pattern, Rule};
 use crate::request::Head;
 
 /// The path as it was matched: its segments decoded.
@@ -23,11 +23,15 @@ pub(super) fn shown(text: &str) -> String {
     text.escape_debug().to_string()
 }
 
+/// The pattern of `rule` that matched; none of a built-in rule.
+pub(super) fn pattern<'a>(rule: &'a Rule, head: &Head) -> Option<&'a Pattern> {
+    let segments: Vec<&str> = head.target.segments().iter().map(String::as_str).collect();
+    rule.patterns.iter().find(|it| it.matches(&head.method, &segments))
+}
+
 /// Which rule, and why this one.
 pub(super) fn rule(rule: &Rule, head: &Head, file: &str) -> String {
-    let segments: Vec<&str> = head.target.segments().iter().map(String::as_str).collect();
-    let pattern = rule.patterns.iter().find(|it| it.matches(&head.method, &segments));
-    match pattern {
+    match pattern(rule, head) {
         Some(pattern) => format!(
             "{}, line {} of {file}: the first that matches, by \"{pattern}\" on line {}",
             rule.name,

@@ -6,16 +6,17 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::DeTable;
 
+use super::code::Code;
 use super::problem::{Problem, Report};
 use super::routes::Routes;
 use super::table::{Table, wrong_type};
-use super::{Class, Mode, Policy, Rule, Scopes, Uuid4Keys, Way, expect, rule, scope};
+use super::{Class, Mode, Policy, Rule, Scopes, Uuid4Keys, Way, expect, lint, rule, scope};
 
 /// Comparing every rule with all before it is quadratic; this keeps a reload well under a second.
 const MOST_PATTERNS: usize = 5_000;
 
-const KEYS: [&str; 7] =
-    ["version", "mode", "default_writes", "uuid4_keys", "scope", "rule", "test"];
+const KEYS: [&str; 8] =
+    ["version", "mode", "default_writes", "uuid4_keys", "allow", "scope", "rule", "test"];
 
 /// Keys and tables whose feature a later version has.
 const LATER_KEYS: [&str; 4] = ["client", "guard", "record", "signature"];
@@ -29,7 +30,8 @@ pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
         for error in errors {
             let at = error.span().unwrap_or(0..0);
             let what = format!("this is not TOML: {}", error.message());
-            report.add(
+            report.add_as(
+                Code::NotToml,
                 at,
                 what,
                 "see https://toml.io for how tables, keys and strings are written",
@@ -43,6 +45,7 @@ pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
     let mode = root.choice(&mut report, "mode", &Mode::NAMES).unwrap_or_default();
     let uuid4_keys = root.choice(&mut report, "uuid4_keys", &Uuid4Keys::NAMES).unwrap_or_default();
     let writes = root.choice(&mut report, "default_writes", &Class::NAMES);
+    lint::allow::read(&root, &mut report);
     let scopes = scope::read(&root, &mut report);
     let rules = rules(&root, &mut report);
     let tests = expect::read(&root, &mut report);
@@ -132,7 +135,7 @@ fn shadowed(table: &Table<'_, '_>, report: &mut Report<'_>, earlier: &[Rule], ru
             "{dead} can never match: `{}` on line {} comes first and matches {it} as well",
             first.name, first.line
         );
-        report.add(rule::span_of(table, pattern), what, MEND);
+        report.add_as(Code::ShadowedRule, rule::span_of(table, pattern), what, MEND);
     }
 }
 
@@ -147,7 +150,7 @@ pub(super) fn assemble(text: &str, rules: Vec<Rule>) -> Policy {
     Policy {
         mode: Mode::default(),
         uuid4_keys: Uuid4Keys::default(),
-        version: super::version_of(text.as_bytes()),
+        hash: super::hash_of(text.as_bytes()),
         way: String::new(),
         scopes: Scopes::default(),
         rules: rules.into_iter().map(Arc::new).collect(),

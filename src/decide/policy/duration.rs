@@ -15,3 +15,11 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
         _ => None,
     }
 }
+
+/// As [`parse`] reads it, in the greatest unit that is exact.
+pub(super) fn show(time: Duration) -> String {
+    let millis = time.as_millis();
+    let units = [(3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
+    let exact = units.into_iter().find(|(unit, _)| millis > 0 && millis.is_multiple_of(*unit));
+    exact.map_or_else(|| "0s".to_owned(), |(unit, name)| format!("{}{name}", millis / unit))
+}

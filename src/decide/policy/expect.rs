@@ -6,6 +6,7 @@ use std::ops::Range;
 use http::Method;
 use toml::de::DeValue;
 
+use super::code::Code;
 use super::problem::{Report, did_you_mean};
 use super::table::{Table, Text, texts, wrong_type};
 use super::template::{parse_method, split_request};
@@ -133,7 +134,7 @@ pub(super) fn run(policy: &Policy, tests: &[Test], report: &mut Report<'_>) {
         };
         let request = format!("{} {}", test.method, test.target.raw_path());
         let what = format!("{request} falls to {found}; {}", wrong.join("; "));
-        report.add(test.span.clone(), what, mend(policy, test));
+        report.add_as(Code::FailingTest, test.span.clone(), what, mend(policy, test));
     }
 }
 

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use super::code::{Code, Severity};
+
 /// More problems than this help nobody; the rest are counted.
 const MOST: usize = 100;
 
@@ -15,6 +17,8 @@ const WIDEST: usize = 120;
 /// One thing that is wrong in a policy file. [`fmt::Display`] shows the line with a caret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// What kind of problem it is; says how grave it is and why it matters.
+    pub code: Code,
     /// The line it is on, from 1.
     pub line: usize,
     /// The column it begins at, in characters, from 1.
@@ -27,10 +31,40 @@ pub struct Problem {
     pub source: String,
     /// How many characters of the line it concerns; at least 1.
     pub width: usize,
+    /// The reason for which the file accepts it, if it does.
+    pub accepted: Option<String>,
 }
 
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Problem {
+    /// Whether the policy is not taken for it.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        self.code.severity() == Severity::Error
+    }
+
+    /// Whether it is a warning that the file does not accept.
+    #[must_use]
+    pub fn is_open_warning(&self) -> bool {
+        !self.is_error() && self.accepted.is_none()
+    }
+
+    /// All there is to tell, for `payonce check`: with its code, and why it matters.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let (line, column, code) = (self.line, self.column, self.code);
+        let (severity, blank) = (code.severity(), " ".repeat(line.to_string().len()));
+        format!(
+            "line {line}, column {column}: {severity}[{code}]: {}\n{} {blank} = why: {}\n {blank} = \
+             mend: {}",
+            self.what,
+            self.excerpt(),
+            code.why(),
+            self.mend
+        )
+    }
+
+    /// The line of the file, with carets under the place.
+    fn excerpt(&self) -> String {
         let gutter = self.line.to_string();
         let blank = " ".repeat(gutter.len());
         // A very long line is shown from shortly before the place.
@@ -38,11 +72,16 @@ impl fmt::Display for Problem {
         let shown: String = self.source.chars().skip(skipped).take(WIDEST).collect();
         let pad = self.column.saturating_sub(skipped + 1);
         let carets = self.width.min(WIDEST.saturating_sub(pad)).max(1);
+        let (pad, carets) = (" ".repeat(pad), "^".repeat(carets));
+        format!(" {blank} |\n {gutter} | {shown}\n {blank} | {pad}{carets}\n")
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let blank = " ".repeat(self.line.to_string().len());
         writeln!(f, "line {}, column {}: {}", self.line, self.column, self.what)?;
-        writeln!(f, " {blank} |")?;
-        writeln!(f, " {gutter} | {shown}")?;
-        writeln!(f, " {blank} | {}{}", " ".repeat(pad), "^".repeat(carets))?;
-        write!(f, " {blank} = {}", self.mend)
+        write!(f, "{} {blank} = {}", self.excerpt(), self.mend)
     }
 }
 
@@ -71,6 +110,29 @@ impl<'t> Report<'t> {
         what: impl Into<String>,
         mend: impl Into<String>,
     ) {
+        self.add_as(Code::Invalid, span, what, mend);
+    }
+
+    /// Likewise, as a problem of this kind.
+    pub(super) fn add_as(
+        &mut self,
+        code: Code,
+        span: Range<usize>,
+        what: impl Into<String>,
+        mend: impl Into<String>,
+    ) {
+        self.note(code, span, what.into(), mend.into(), None);
+    }
+
+    /// Likewise, with the reason for which the file accepts it.
+    pub(super) fn note(
+        &mut self,
+        code: Code,
+        span: Range<usize>,
+        what: String,
+        mend: String,
+        accepted: Option<String>,
+    ) {
         if self.problems.len() >= MOST {
             self.unlisted += 1;
             return;
@@ -80,8 +142,7 @@ impl<'t> Report<'t> {
         let end = span.end.saturating_sub(span.start).min(rest.len());
         let width = rest.char_indices().take_while(|(at, _)| *at < end).count().max(1);
         let source = masked(&printable(before).chain(printable(rest)).collect::<String>());
-        let (what, mend) = (what.into(), mend.into());
-        self.problems.push(Problem { line, column, what, mend, source, width });
+        self.problems.push(Problem { code, line, column, what, mend, source, width, accepted });
     }
 
     /// The line, from 1, on which the byte at `offset` stands.

@@ -32,11 +32,11 @@ impl Routes {
     }
 
     /// The index of the first rule of the file that matches.
-    pub(super) fn first(&self, method: &Method, segments: &[String]) -> Option<usize> {
+    pub(super) fn first<S: AsRef<str>>(&self, method: &Method, segments: &[S]) -> Option<usize> {
         let Some((segment, rest)) = segments.split_first() else {
             return first_of(&self.here, method);
         };
-        let literal = self.literals.get(segment.as_str()).and_then(|n| n.first(method, rest));
+        let literal = self.literals.get(segment.as_ref()).and_then(|n| n.first(method, rest));
         let one = self.one.as_ref().and_then(|n| n.first(method, rest));
         [first_of(&self.below, method), literal, one].into_iter().flatten().min()
     }

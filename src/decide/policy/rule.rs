@@ -10,11 +10,14 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::code::Code;
 use super::duration;
 use super::problem::Report;
 use super::table::{self, Table, Text};
 use super::template::Pattern;
-use super::{Class, ClientKey, IdentityRule, Indeterminate, Merge, Otherwise, Rule, StoreDown};
+use super::{
+    Class, ClientKey, IdentityRule, Indeterminate, Merge, Otherwise, Rule, StoreDown, lint,
+};
 use crate::decide::canonical::FieldPattern;
 
 /// The names of the rules that payonce adds itself.
@@ -29,10 +32,11 @@ const LONGEST_NAME: usize = 64;
 /// Every critical request is searched for each of them.
 const MOST_FIELDS: usize = 64;
 
-const ALL_KEYS: [&str; 11] = [
+const ALL_KEYS: [&str; 12] = [
     "name",
     "match",
     "class",
+    "allow",
     "client_key",
     "identity",
     "otherwise",
@@ -64,6 +68,7 @@ pub(super) fn read(table: &Table<'_, '_>, report: &mut Report<'_>) -> Rule {
     let mut rule = Rule::call(name(table, report), Class::Critical);
     rule.line = report.line(table.span.start);
     rule.patterns = patterns(table, report);
+    lint::allow::read(table, report);
     match class(table, report) {
         Some(class @ (Class::Pass | Class::Refuse)) => {
             rule.class = class;
@@ -144,7 +149,7 @@ fn no_effect(table: &Table<'_, '_>, report: &mut Report<'_>, class: Class) {
     for key in CRITICAL_KEYS {
         if let Some(span) = table.key(key) {
             let what = format!("`{key}` has no effect on a rule whose class is \"{class}\"");
-            report.add(span, what, "remove it, or write class = \"critical\"");
+            report.add_as(Code::NoEffect, span, what, "remove it, or write class = \"critical\"");
         }
     }
 }
@@ -156,7 +161,7 @@ fn keys_must_have_effect(table: &Table<'_, '_>, report: &mut Report<'_>, pattern
              has no effect (GET, HEAD, OPTIONS, or DELETE outside of v2)"
         );
         let mend = "name a method that takes keys, such as POST, or pass it";
-        report.add(span_of(table, pattern), what, mend);
+        report.add_as(Code::KeylessMethod, span_of(table, pattern), what, mend);
     }
 }
 
@@ -177,7 +182,7 @@ fn critical(table: &Table<'_, '_>, report: &mut Report<'_>, rule: &mut Rule) {
         && let Some(span) = table.key("repeat_window")
     {
         let what = "`repeat_window` has no effect without merge = \"twins\"";
-        report.add(span, what, "remove it, or write merge = \"twins\"");
+        report.add_as(Code::NoEffect, span, what, "remove it, or write merge = \"twins\"");
     }
 }
 
@@ -187,7 +192,8 @@ fn content_or_not(table: &Table<'_, '_>, report: &mut Report<'_>, rule: &Rule) {
         for key in ["distinguishes", "merge", "repeat_window"] {
             if let Some(span) = table.key(key) {
                 let what = format!("`{key}` has no effect where the content is no identity");
-                report.add(span, what, "remove it, or write identity = \"content\"");
+                let mend = "remove it, or write identity = \"content\"";
+                report.add_as(Code::NoEffect, span, what, mend);
             }
         }
         return;
@@ -196,7 +202,8 @@ fn content_or_not(table: &Table<'_, '_>, report: &mut Report<'_>, rule: &Rule) {
     if table.get("distinguishes").is_none() {
         let mend = "name fields whose presence tells two intended requests apart: \
                     distinguishes = [\"customer\", \"metadata[order_id]\"]";
-        report.add(at.clone(), "the content is an identity, and `distinguishes` is missing", mend);
+        let what = "the content is an identity, and `distinguishes` is missing";
+        report.add_as(Code::MissingDistinguishes, at.clone(), what, mend);
     }
     if rule.client_key == ClientKey::Required {
         let what = "the content is never an identity where client_key = \"required\"";
@@ -227,7 +234,8 @@ fn identity(table: &Table<'_, '_>, report: &mut Report<'_>) -> Option<IdentityRu
 fn no_otherwise(table: &Table<'_, '_>, report: &mut Report<'_>) {
     if let Some(span) = table.key("otherwise") {
         let what = "`otherwise` has no effect without identity fields";
-        report.add(span, what, "remove it, or write identity = [\"metadata[order_id]\"]");
+        let mend = "remove it, or write identity = [\"metadata[order_id]\"]";
+        report.add_as(Code::NoEffect, span, what, mend);
     }
 }
 
@@ -304,7 +312,7 @@ fn repeat_window(table: &Table<'_, '_>, report: &mut Report<'_>) -> Duration {
         Some(window) if window <= LONGEST_REPEAT_WINDOW => window,
         Some(_) => {
             let what = "`repeat_window` is longer than 22h, after which a key may be forgotten";
-            report.add(span, what, "write at most \"22h\"");
+            report.add_as(Code::WindowBeyondRetention, span, what, "write at most \"22h\"");
             Duration::ZERO
         }
         None => {

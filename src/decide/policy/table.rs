@@ -7,6 +7,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::code::Code;
 use super::problem::{Report, did_you_mean, one_of};
 
 const TABLES: &str = "an array of tables";
@@ -40,11 +41,12 @@ impl<'a, 'i> Table<'a, 'i> {
             let name = key.get_ref().as_ref();
             if later.contains(&name) {
                 let what = format!("`{name}` is not available in this version of payonce");
-                report.add(key.span(), what, "remove it");
+                report.add_as(Code::UnknownKey, key.span(), what, "remove it");
             } else if !keys.contains(&name) {
                 let hint = did_you_mean(name, keys, '`');
                 let what = format!("unknown key `{name}` in {}{hint}", self.called);
-                report.add(key.span(), what, format!("the keys here are {}", one_of(keys, '`')));
+                let mend = format!("the keys here are {}", one_of(keys, '`'));
+                report.add_as(Code::UnknownKey, key.span(), what, mend);
             }
         }
     }
@@ -61,7 +63,8 @@ impl<'a, 'i> Table<'a, 'i> {
 
     /// Notes that `key` is missing, and how to `mend` that.
     pub(super) fn missing(&self, report: &mut Report<'_>, key: &str, mend: &str) {
-        report.add(self.span.clone(), format!("{} without `{key}`", self.called), mend);
+        let what = format!("{} without `{key}`", self.called);
+        report.add_as(Code::MissingKey, self.span.clone(), what, mend);
     }
 
     /// The string at `key`; `None` if it is absent, or noted because it is no string.
@@ -92,7 +95,7 @@ impl<'a, 'i> Table<'a, 'i> {
         if found.is_none() {
             let hint = did_you_mean(given, &names, '"');
             let what = format!("unknown `{key}` \"{}\"{hint}", given.escape_debug());
-            report.add(value.span(), what, format!("write {wanted}"));
+            report.add_as(Code::UnknownValue, value.span(), what, format!("write {wanted}"));
         }
         found.map(|(_, choice)| *choice)
     }
@@ -174,5 +177,6 @@ pub(super) fn wrong_type(
         TABLES => "write each as a table of its own, under a `[[…]]`".to_owned(),
         other => format!("write {other}"),
     };
-    report.add(value.span(), format!("{name} must be {wanted}, and is {given}"), mend);
+    let what = format!("{name} must be {wanted}, and is {given}");
+    report.add_as(Code::WrongType, value.span(), what, mend);
 }

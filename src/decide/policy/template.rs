@@ -11,7 +11,7 @@ use http::Method;
 use super::problem::did_you_mean;
 
 /// The methods that a rule can name. CONNECT and TRACE are refused before the policy is asked.
-const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+pub(super) const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /// The longest template, in segments.
 const SEGMENTS: usize = 32;
@@ -47,7 +47,7 @@ pub(super) enum Segment {
 }
 
 impl Segment {
-    fn matches(&self, segment: &str) -> bool {
+    pub(super) fn matches(&self, segment: &str) -> bool {
         match self {
             Self::Literal(literal) => **literal == *segment,
             Self::One => true,

@@ -187,6 +187,15 @@ pub(super) async fn a_declined_card_is_tried_again() -> Verdict {
     executed(&world, 1, &["a", "b"])
 }
 
+pub(super) async fn the_policy_is_edited_while_a_charge_is_in_doubt() -> Verdict {
+    let world = hasty().await;
+    world.faults([lost()]);
+    world.done(&charge("a", 1)).await;
+    world.reload(&CONTENT.replace("\"content\"", "[\"source\"]\notherwise = \"content\"")).await;
+    world.done(&charge("a", 2)).await;
+    executed(&world, 1, &["a"])
+}
+
 pub(super) async fn the_same_is_meant_again() -> Verdict {
     let world = world().await;
     world.done(&charge("a", 1)).await;

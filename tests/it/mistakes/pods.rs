@@ -80,3 +80,12 @@ pub(super) async fn the_other_pod_knows_more() -> Verdict {
     one.world.done(&charge("c", 3)).await;
     executed(&one.world, 1, &["a", "b", "c"])
 }
+
+pub(super) async fn one_pod_has_an_edit_and_the_other_has_not() -> Verdict {
+    let [one, other] = two().await;
+    one.world.edit(&CONTENT.replace("\"content\"", "[\"source\"]\notherwise = \"content\"")).await;
+    // A success whose answer was lost.
+    one.world.lose(&charge("a", 1)).await;
+    other.world.done(&charge("a", 2)).await;
+    executed(&one.world, 1, &["a"])
+}

@@ -23,11 +23,12 @@ const SMALL: Size = Size { operations: 150, pods: 3 };
 /// What takes two pods within milliseconds, or a store or a provider that fails at the wrong moment,
 /// and then a request that derived keys do not heal: too rare for a short run.
 /// `tests/it/mistakes.rs` has a precise scenario for each mistake, these among them.
-const RARE: [Mistake; 4] = [
+const RARE: [Mistake; 5] = [
     Mistake::UnknownErased,
     Mistake::VersionIgnored,
     Mistake::SettleByNonOwner,
     Mistake::StoreErrorSwallowed,
+    Mistake::EditUnannounced,
 ];
 
 /// How a mistake showed.

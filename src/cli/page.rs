@@ -7,11 +7,11 @@ const WIDTH: usize = 100;
 
 /// A page of text that grows.
 #[derive(Default)]
-pub(super) struct Page(String);
+pub(in crate::cli) struct Page(String);
 
 impl Page {
     /// The request, and an empty line.
-    pub(super) fn title(&mut self, text: &str) {
+    pub(in crate::cli) fn title(&mut self, text: &str) {
         // What was typed is shown with its control characters made harmless.
         self.0.extend(text.chars().flat_map(|c| {
             let control = c.is_control();
@@ -21,17 +21,22 @@ impl Page {
     }
 
     /// A labelled paragraph; an empty label goes on with the one before.
-    pub(super) fn say(&mut self, label: &str, text: &str) {
-        let mut line = format!("{label:LABEL$}");
-        let mut used = LABEL;
+    pub(in crate::cli) fn say(&mut self, label: &str, text: &str) {
+        self.put(label, LABEL, text);
+    }
+
+    /// Likewise, with labels of this width.
+    pub(in crate::cli) fn put(&mut self, label: &str, width: usize, text: &str) {
+        let mut line = format!("{label:width$}");
+        let mut used = width;
         for word in text.split(' ') {
             let long = word.chars().count();
-            if used > LABEL && used + 1 + long > WIDTH {
+            if used > width && used + 1 + long > WIDTH {
                 self.line(&line);
-                line = " ".repeat(LABEL);
-                used = LABEL;
+                line = " ".repeat(width);
+                used = width;
             }
-            if used > LABEL {
+            if used > width {
                 line.push(' ');
                 used += 1;
             }
@@ -42,16 +47,21 @@ impl Page {
     }
 
     /// What would be answered instead of anything being sent.
-    pub(super) fn refused(&mut self, refusal: &Refusal) {
+    pub(in crate::cli) fn refused(&mut self, refusal: &Refusal) {
         let (status, code) = (refusal.status().as_u16(), refusal.code());
         self.say("refused", &format!("{status} {code}: {}", refusal.message()));
     }
 
-    pub(super) fn into_text(self) -> String {
+    pub(in crate::cli) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(in crate::cli) fn into_text(self) -> String {
         self.0
     }
 
-    fn line(&mut self, line: &str) {
+    /// A line as it is; an empty one sets apart.
+    pub(in crate::cli) fn line(&mut self, line: &str) {
         self.0.push_str(line.trim_end());
         self.0.push('\n');
     }
