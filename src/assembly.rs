@@ -12,17 +12,20 @@ use tracing::{info, warn};
 
 use crate::admin;
 use crate::chance::Chance;
+use crate::clients::Clients;
 use crate::clock::Clock;
+use crate::credential::Credential;
 use crate::decide::operation::table;
 use crate::decide::outcome;
-use crate::decide::policy::Policy;
-use crate::exchange::{Exchange, Rooms};
+use crate::decide::policy::{Policy, Recording};
+use crate::exchange::{Exchange, Guards, Rooms};
 use crate::inflight::Inflight;
 use crate::ledger::embedded::OpenError;
 use crate::ledger::redis;
 use crate::ledger::{AnyLedger, Ledger};
 use crate::metrics::Metrics;
 use crate::notes::Notes;
+use crate::observer::Observer;
 use crate::people::People;
 use crate::policy_file::{LoadError, PolicyFile};
 use crate::recent::Recent;
@@ -41,7 +44,9 @@ mod webhook;
 
 pub use parts::acceptable;
 pub(crate) use parts::exchange_config;
-use parts::{audit, audited_policy, forwarder, open_ledger, server_config, upstream_config};
+use parts::{
+    audit, audited_policy, forwarder, open_ledger, recorder, server_config, upstream_config,
+};
 use webhook::Webhooks;
 
 /// Why payonce does not start. Nothing is left running.
@@ -91,6 +96,14 @@ pub enum StartError {
         /// What is wrong with it.
         why: String,
     },
+    /// Decisions cannot be written down where the settings say.
+    #[error("record.path: {} cannot be written to: {why}", path.display())]
+    Record {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system says.
+        why: std::io::Error,
+    },
     /// The admin token cannot be made.
     #[error(
         "admin.token_file: the admin token cannot be written{}: {why}; name a token file, or set \
@@ -119,6 +132,7 @@ impl StartError {
             | Self::Redis(_)
             | Self::Bind(_)
             | Self::Port { .. }
+            | Self::Record { .. }
             | Self::Token { .. } => false,
         }
     }
@@ -192,11 +206,17 @@ impl Assembly {
             None => None,
             Some(address) => Some(listen("listen.health", address).await?),
         };
+        let observer = Observer::new(metrics.clone(), recorder(&settings, &metrics)?);
         let bytes = InFlightBytes::new(settings.limits.bytes_in_flight);
         let rooms = Rooms {
             forwarder: forwarder(&settings, upstream, &clock, &bytes, &shutdown, &metrics),
             ledger: Arc::clone(&ledger),
             policies: Box::new(InForce { policy: in_force(&policy), ways: Arc::clone(&ways) }),
+            guards: Guards::new(Arc::new(Credential::new(
+                &settings.credential,
+                clock.clone(),
+                metrics.clone(),
+            ))),
             recent: Recent::default(),
             inflight: Inflight::new(settings.limits.operations, settings.limits.waiters),
             tasks: tasks.clone(),
@@ -204,8 +224,10 @@ impl Assembly {
             bytes,
             unwritten: Unwritten::default(),
             notes: Notes::default(),
+            observer,
             clock: clock.clone(),
             chance: Chance::System,
+            clients: Clients::new(settings.clients.releases.clone(), metrics.clone()),
             metrics: metrics.clone(),
             config: exchange_config(&settings),
         };
@@ -317,8 +339,33 @@ impl Assembly {
             file = source.map_or_else(|| "(shipped)".to_owned(), |path| path.to_string()),
             "policy is in force"
         );
+        self.announce_record();
+        if self.settings.credential.key.is_some() {
+            let file = self.settings.credential.path.as_deref().map(Path::display);
+            let file = file.map_or_else(|| "(environment)".to_owned(), |path| path.to_string());
+            info!(
+                file,
+                only = self.settings.credential.only,
+                "API key is put in for a placeholder"
+            );
+        }
         for warning in &self.settings.warnings {
             warn!("{warning}");
+        }
+    }
+
+    /// Says whether decisions are written down, and what is missing if they are half wanted.
+    fn announce_record(&self) {
+        let wanted = self.policy.current().recording() == Recording::Decisions;
+        match (&self.settings.record.path, wanted) {
+            (Some(path), true) => info!(path = %path.display(), "decisions are recorded"),
+            (Some(_), false) => {
+                info!("record.path is set, and nothing is recorded: the policy does not say so");
+            }
+            (None, true) => {
+                warn!("the policy says record = \"decisions\", and record.path is not set");
+            }
+            (None, false) => {}
         }
     }
 
@@ -358,6 +405,9 @@ impl Assembly {
         let stop = done.clone();
         aside.spawn(async move { ways.watch(stop).await });
         watch_policy(&policy, &settings, &metrics, &aside, &done);
+        let credential = Arc::clone(exchange.guards.credential());
+        let (refresh, stop) = (settings.credential.refresh, done.clone());
+        aside.spawn(async move { credential.watch(refresh, stop).await });
         let (writer, stop) = (exchange.clone(), done.clone());
         aside.spawn(async move { writer.write_what_is_left(stop).await });
         let gate = webhooks.map(|webhooks| {
@@ -381,6 +431,9 @@ impl Assembly {
                 notes,
                 "single calls whose outcome is unknown are noted in the log alone from here"
             );
+        }
+        if let Some(recorder) = exchange.observer.recorder() {
+            recorder.close().await;
         }
         done.cancel();
         aside.drained().await;

@@ -21,6 +21,7 @@ pub use self::recorder::Recorder;
 pub(crate) use self::recorder::refused_at_start;
 
 pub mod chain;
+mod changes;
 mod entry;
 mod recorder;
 mod reidentified;

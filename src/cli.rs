@@ -2,11 +2,13 @@
 //! commands, only those that need nothing else of payonce live here.
 
 pub mod check;
+pub mod clients;
 pub mod explain;
 pub mod keygen;
 pub mod ops;
 mod page;
 pub mod policy;
+pub mod report;
 pub mod serve;
 mod table;
 pub mod webhook;
@@ -19,7 +21,9 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use http::{HeaderName, HeaderValue, Method};
 
+pub use self::clients::Clients;
 pub use self::policy::Policy;
+pub use self::report::Report;
 
 const CODES: &str = "Exit codes:
   0    done
@@ -60,15 +64,21 @@ pub enum Command {
     /// Say how a request would be judged, and why. Nothing is sent.
     #[command(after_help = Explain::EXAMPLES)]
     Explain(Explain),
-    /// Work on policy files: what they make of all that Stripe has, what an edit changes.
+    /// Work on policy files: what they make of Stripe's operations and of recorded requests.
     #[command(after_help = Policy::EXAMPLES)]
     Policy(Policy),
+    /// Add up what was recorded: suspected duplicates, by operation and caller, with amounts.
+    #[command(after_help = Report::EXAMPLES)]
+    Report(Report),
     /// Make a secret for the settings.
     #[command(after_help = Keygen::EXAMPLES)]
     Keygen(Keygen),
     /// See and resolve operations whose outcome is not known, in a running payonce.
     #[command(after_help = Ops::EXAMPLES)]
     Ops(Ops),
+    /// See which SDKs a running payonce was asked by, how old they are and what they do wrong.
+    #[command(after_help = Clients::EXAMPLES)]
+    Clients(Clients),
     /// Make and check the signatures of Stripe's webhooks.
     #[command(after_help = webhook::Webhook::EXAMPLES)]
     Webhook(webhook::Webhook),

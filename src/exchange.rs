@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::chance::Chance;
+use crate::clients::Clients;
 use crate::clock::{Clock, Timestamp};
 use crate::decide::digest::Secret;
 use crate::decide::identity::Kind;
@@ -31,6 +32,7 @@ use crate::inflight::{Entered, Inflight, NoSeat, Seat, Standing, Table};
 use crate::ledger::{Ledger, RecordId};
 use crate::metrics::Metrics;
 use crate::notes::Notes;
+use crate::observer::Observer;
 use crate::recent::Recent;
 use crate::refusal::Refusal;
 use crate::request::{Head, InFlightBytes};
@@ -41,19 +43,27 @@ use crate::unwritten::Unwritten;
 use crate::upstream::{Body, Upstream};
 
 mod asked;
+mod caller;
 mod claim;
+mod client;
 mod drive;
+mod guard;
 mod look;
 mod other;
 mod pass;
 mod settle;
 mod tell;
+mod witness;
 mod write;
 
 use asked::Unbuffered;
 pub use asked::{Asked, Other};
-pub(crate) use asked::{By, Credentials, Reading, remembered};
-pub(crate) use look::Seen;
+pub(crate) use asked::{By, Credentials, Reading, api_key, remembered};
+pub use client::WARNING;
+pub use guard::Guards;
+pub(crate) use guard::found_in;
+pub(crate) use look::{Identity as LookedUp, Seen};
+pub(crate) use other::{OtherWays, other_identities};
 pub use write::Write;
 
 /// How long an answered success is shared, unsettled, with those who name the same operation. They
@@ -106,6 +116,8 @@ pub struct Config {
     pub body_bytes: usize,
     /// Everything passes, but what is open or recent keeps its key.
     pub bypass: bool,
+    /// Who asks, where a request does not say.
+    pub caller: Option<String>,
 }
 
 /// The rooms that a journey passes.
@@ -116,6 +128,8 @@ pub struct Rooms<L, U> {
     pub forwarder: Forwarder<U>,
     /// The policy.
     pub policies: Box<dyn Policies>,
+    /// The API key that payonce holds, and what guards remember.
+    pub guards: Guards,
     /// What this process remembers.
     pub recent: Recent,
     /// What this process works on.
@@ -130,10 +144,14 @@ pub struct Rooms<L, U> {
     pub unwritten: Unwritten<Write>,
     /// Calls that people should check.
     pub notes: Notes,
+    /// Who looks on, and writes down.
+    pub observer: Observer,
     /// The time.
     pub clock: Clock,
     /// The random numbers.
     pub chance: Chance,
+    /// Who asks.
+    pub clients: Clients,
     /// The counters.
     pub metrics: Metrics,
     /// The settings.
@@ -167,12 +185,27 @@ impl<L: Ledger, U: Upstream> Serve for Exchange<L, U> {
             catch_up.await;
         }
         let policy = self.policies.current();
-        let handled = Box::pin(self.handle(parts, body, &conn, &policy, arrived)).await;
-        let response =
-            judged_by(&policy, handled.map_err(|refusal| self.refuse(&refusal, &policy)));
+        let mut beside = Beside::default();
+        let handled = Box::pin(self.handle(parts, body, &conn, &policy, arrived, &mut beside));
+        let handled = handled.await.map_err(|refusal| {
+            beside.witness.refused(&refusal);
+            self.refuse(&refusal, &policy)
+        });
+        let mut response = judged_by(&policy, handled);
+        beside.warning.attach(response.headers_mut());
+        let response = beside.witness.answered(response, &conn, &self.tasks);
         self.metrics.request(&method, response.status(), self.clock.now().since(arrived));
         response
     }
+}
+
+/// What is learnt of a request beside its answer.
+#[derive(Default)]
+struct Beside {
+    /// What its SDK is told.
+    warning: client::Warning,
+    /// What is observed and written down of it.
+    witness: witness::Witness,
 }
 
 /// What a visit to a table in flight came to.
@@ -195,12 +228,19 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         conn: &Connection,
         policy: &Policy,
         arrived: Timestamp,
+        beside: &mut Beside,
     ) -> Result<Response<Body>, Refusal> {
-        let head = Head::check(parts)?;
+        let mut head = Head::check(parts)?;
         let rule = Arc::clone(policy.judge(&head.method, &head.target));
-        let credentials = Credentials::of(&head.headers);
-        if self.config.bypass || policy.mode() == Mode::Observe {
-            return self.unenforced(head, body, conn, policy, &rule, credentials, arrived).await;
+        self.client(&head.method, &head.headers, policy, &mut beside.warning)?;
+        let acts = !self.config.bypass && policy.mode_of(&rule) == Mode::Enforce;
+        let credentials = self.admit(&mut head, policy, &rule, acts)?;
+        beside.witness = self.witness(policy, &rule, &head, arrived);
+        let witness = &mut beside.witness;
+        if !acts {
+            return self
+                .unenforced(head, body, conn, policy, &rule, credentials, arrived, witness)
+                .await;
         }
         match rule.class {
             Class::Refuse => return Err(Refusal::ByPolicy { rule: rule.name.clone() }),
@@ -226,7 +266,11 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 return self.stream_once(head, rest, &rule, arrived).await;
             }
         };
-        let mut asked = self.identify(&head, &body, &credentials, policy, &rule, arrived)?;
+        let identify =
+            |rule: &Arc<Rule>| self.identify(&head, &body, &credentials, policy, rule, arrived);
+        let mut asked = identify(&rule)
+            .or_else(|refused| self.begun(refused, identify(&Arc::new(rule.by_call()))))?;
+        witness.identified(&mut asked);
         if !self.recall(&mut asked) && rule.class == Class::Pass {
             return match self.open_elsewhere(&asked).await {
                 Some(former) => self.enforce(former, conn).await,

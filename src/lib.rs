@@ -20,10 +20,13 @@
 //!    ledger did not take yet.
 //! 4. [`forward`] makes the attempts of one exchange; [`upstream`] holds the connections and the
 //!    evidence of what left; [`passthrough`] hands on what is not critical.
-//! 5. [`server`], [`request`], [`delivery`], [`respond`], [`refusal`] are the client's side.
+//!    [`observer`] counts what would have been done where payonce only looks on, and [`recording`]
+//!    writes down what was decided.
+//! 5. [`clients`] knows which SDKs ask; [`server`], [`request`], [`delivery`], [`respond`],
+//!    [`refusal`] are the client's side.
 //! 6. [`webhook`] is the other direction: only Stripe's events, each once, and they close what is
 //!    in doubt.
-//! 7. [`settings`], [`policy_file`] with its [`audit`] log, [`assembly`] start it; [`ways`] tells
+//! 7. [`settings`], [`policy_file`] with its [`audit`] log, [`credential`], [`assembly`] start it; [`ways`] tells
 //!    other processes how the policy recognises operations; [`admin`], [`people`], [`metrics`],
 //!    [`telemetry`], [`cli`] are for people; [`clock`] is where time comes from, [`chance`] where
 //!    random numbers do.
@@ -38,7 +41,9 @@ pub mod assembly;
 pub mod audit;
 pub mod chance;
 pub mod cli;
+pub mod clients;
 pub mod clock;
+pub mod credential;
 pub mod decide;
 pub mod delivery;
 pub mod demo;
@@ -48,10 +53,12 @@ pub mod inflight;
 pub mod ledger;
 pub mod metrics;
 pub mod notes;
+pub mod observer;
 pub mod passthrough;
 pub mod people;
 pub mod policy_file;
 pub mod recent;
+pub mod recording;
 pub mod refusal;
 pub mod request;
 pub mod respond;

@@ -54,18 +54,34 @@ async fn run(command: Command) -> Exit {
             Ok(settings) => cli::explain::run(&args, &settings, &mut io::stdout()).await,
             Err(exit) => exit,
         },
+        Command::Report(args) => match load(args.settings.as_deref()) {
+            Ok(settings) => {
+                let now = clock::Clock::System.now();
+                cli::report::run(&args, &settings, now, &mut io::stdout())
+            }
+            Err(exit) => exit,
+        },
         Command::Keygen(_) => done(&cli::keygen::run(&mut io::stdout(), &mut io::stderr())),
+        Command::Clients(args) => match load(args.settings.as_deref()) {
+            Ok(settings) => told(cli::clients::run(&args, &settings, &mut io::stdout()).await),
+            Err(exit) => exit,
+        },
         Command::Ops(args) => match load(args.settings.as_deref()) {
-            Ok(settings) => match cli::ops::run(&args, &settings, &mut io::stdout()).await {
-                Ok(()) => Exit::Done,
-                Err(failure) => {
-                    eprintln!("{failure}");
-                    failure.exit()
-                }
-            },
+            Ok(settings) => told(cli::ops::run(&args, &settings, &mut io::stdout()).await),
             Err(exit) => exit,
         },
         Command::Webhook(args) => cli::webhook::run(&args, &mut io::stdout()),
+    }
+}
+
+/// What a running payonce answered, or why it did not.
+fn told(asked: Result<(), cli::ops::OpsFailure>) -> Exit {
+    match asked {
+        Ok(()) => Exit::Done,
+        Err(failure) => {
+            eprintln!("{failure}");
+            failure.exit()
+        }
     }
 }
 
@@ -110,14 +126,6 @@ fn check(args: &cli::Check) -> Exit {
         Ok(settings) => settings,
         Err(exit) => return exit,
     };
-    // A draft, named on the command line, need not be signed yet.
-    if let (None, Some(path)) = (&args.policy, &settings.policy.path) {
-        match cli::policy::signed::run(path, &settings.policy.trusted, &mut io::stdout()) {
-            Ok(true) => {}
-            Ok(false) => return Exit::Configuration,
-            Err(error) => return done(&Err(error)),
-        }
-    }
     match cli::check::run(args, &settings, &mut io::stdout()) {
         Ok(exit) => exit,
         Err(error) => done(&Err(error)),
@@ -127,6 +135,7 @@ fn check(args: &cli::Check) -> Exit {
 fn policy(args: &cli::policy::Policy) -> Exit {
     let needed = match &args.action {
         PolicyAction::Coverage(args) => args.settings.as_deref(),
+        PolicyAction::Replay(args) => args.settings.as_deref(),
         PolicyAction::Audit(_) | PolicyAction::Diff(_) | PolicyAction::Schema(_) => None,
     };
     match load(needed) {

@@ -1,7 +1,8 @@
 //! What is counted, by name. Not global: whoever counts is handed a [`Metrics`].
 //!
-//! Labels are words fixed in the code or names of the policy's rules, never anything of a request:
-//! their number is bounded, and nothing in them is private.
+//! Labels are words fixed in the code, names of the policy's rules, or the number of an SDK's major
+//! version, never anything else of a request: their number is bounded, and nothing in them is
+//! private.
 
 mod family;
 mod webhook;
@@ -19,6 +20,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::decide::agent::{Sdk, Version};
 use family::{Counters, Durations};
 
 /// All counters of one payonce. Cheap to clone; clones count together.
@@ -43,13 +45,19 @@ struct Inner {
     repeats: Counters<1>,
     forgotten: Counters<1>,
     in_doubt: Counters<1>,
+    sdks: Counters<2>,
+    client_rules: Counters<2>,
     store_forgot: Counters<1>,
     store_breaker: Counters<1>,
+    guard: Counters<3>,
+    credential: Counters<1>,
     abandoned: Counter,
     policy: Family<[(&'static str, String); 1], Gauge>,
     policy_refused: Counter,
     policy_audit_failed: Counter,
     in_flight: Gauge,
+    findings: Counters<2>,
+    records: Counters<1>,
     webhooks: webhook::Counts,
     requests: Durations<2>,
 }
@@ -158,6 +166,18 @@ impl Metrics {
                 "Operations whose outcome was not known when payonce gave up, by rule",
                 ["rule"],
             ),
+            sdks: Counters::register(
+                r,
+                "sdk_requests",
+                "Requests, by the SDK that the client names and its major version",
+                ["sdk", "major"],
+            ),
+            client_rules: Counters::register(
+                r,
+                "client_rules",
+                "Requests to which a [[client]] of the policy applied, by its name and what was done",
+                ["rule", "done"],
+            ),
             store_forgot: Counters::register(
                 r,
                 "store_forgot",
@@ -170,6 +190,18 @@ impl Metrics {
                 "Times that calls of a server of the store were suspended, and resumed",
                 ["change"],
             ),
+            guard: Counters::register(
+                r,
+                "guard_findings",
+                "What guards found in API keys and own keys, by rule, finding and what was done",
+                ["rule", "finding", "done"],
+            ),
+            credential: Counters::register(
+                r,
+                "credential_reloads",
+                "Changes of the file that holds the API key, by what came of them",
+                ["result"],
+            ),
             abandoned: counter(r, "abandoned", "Open operations that safe retention ended"),
             policy: family(r, "policy", "The policy in force, by version"),
             policy_refused: counter(r, "policy_refused", "Changed policies that were not taken"),
@@ -177,6 +209,18 @@ impl Metrics {
                 r,
                 "policy_audit_failed",
                 "Loads of the policy that the audit log did not take",
+            ),
+            findings: Counters::register(
+                r,
+                "observed_findings",
+                "What observing requests brought to light, by rule and kind",
+                ["rule", "kind"],
+            ),
+            records: Counters::register(
+                r,
+                "record_lines",
+                "Lines for the record of decisions, by what became of them",
+                ["result"],
             ),
             in_flight: gauge(r, "operations_in_flight", "Critical operations in flight"),
             webhooks: webhook::Counts::register(r),
@@ -274,6 +318,21 @@ impl Metrics {
         self.bound(self.0.in_doubt.add([rule.into()]));
     }
 
+    /// What counts the requests of an SDK: a series for each major version, up to a limit.
+    #[must_use]
+    pub fn sdk(&self, sdk: Option<Sdk>, version: Option<Version>) -> Count {
+        let major = version.map_or(Cow::Borrowed("unknown"), |it| it.major().to_string().into());
+        let (counter, own) = self.0.sdks.series([sdk.map_or("unknown", Sdk::as_str).into(), major]);
+        self.bound(own);
+        Count(counter)
+    }
+
+    /// A `[[client]]` of the policy applied: `report`, `warn`, `refuse`, or `observed` where it
+    /// would have.
+    pub fn client_rule(&self, rule: &str, done: &'static str) {
+        self.bound(self.0.client_rules.add([rule.into(), done.into()]));
+    }
+
     /// A sign was seen that the store lost records.
     pub fn store_forgot(&self, sign: &'static str) {
         self.bound(self.0.store_forgot.add([sign.into()]));
@@ -283,6 +342,16 @@ impl Metrics {
     pub fn store_breaker(&self, opened: bool) {
         let change = if opened { "opened" } else { "closed" };
         self.bound(self.0.store_breaker.add([change.into()]));
+    }
+
+    /// A guard found something in a request of this rule, and this was done about it.
+    pub fn guard(&self, rule: &str, finding: &'static str, done: &'static str) {
+        self.bound(self.0.guard.add([rule.into(), finding.into(), done.into()]));
+    }
+
+    /// The file that holds the API key was read anew: `taken`, `refused` or `mended`.
+    pub fn credential(&self, result: &'static str) {
+        self.bound(self.0.credential.add([result.into()]));
     }
 
     /// Safe retention ended an open operation.
@@ -304,6 +373,18 @@ impl Metrics {
     /// A load of the policy could not be written to the audit log.
     pub fn policy_audit_failed(&self) {
         self.0.policy_audit_failed.inc();
+    }
+
+    /// Observing a request brought this to light: a finding, or `missing_key`.
+    pub fn finding(&self, rule: &str, kind: &'static str) {
+        self.bound(self.0.findings.add([rule.into(), kind.into()]));
+    }
+
+    /// A line for the record was `written`, `dropped` or `failed`.
+    pub fn record_lines(&self, result: &'static str, lines: usize) {
+        for _ in 0..lines {
+            self.0.records.add([result.into()]);
+        }
     }
 
     /// A critical operation is in flight until the guard is dropped.
@@ -346,6 +427,23 @@ impl Default for Metrics {
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Metrics")
+    }
+}
+
+/// One series of a counter, at hand.
+#[derive(Clone)]
+pub struct Count(Counter);
+
+impl Count {
+    /// Counts one more.
+    pub fn one(&self) {
+        self.0.inc();
+    }
+}
+
+impl fmt::Debug for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Count")
     }
 }
 

@@ -9,10 +9,12 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::judge::{Around, Judgement, Question};
+use crate::admin::judge::{self, Around, Judgement, Question, Recognition};
 use crate::admin::{
     Detail, Health, Operations, OpsError, Readiness, Resolution, Resolved, State, Summary,
 };
+use crate::clients::list::List;
+use crate::clock::Timestamp;
 use crate::decide::digest::{OperationId, key_digest};
 use crate::decide::identity::Kind;
 use crate::decide::operation::Retention;
@@ -20,7 +22,7 @@ use crate::decide::operation::change::{self, kept};
 use crate::decide::operation::codec::{decode, encode};
 use crate::decide::operation::record::{self, Outcome, Record, Standing};
 use crate::decide::operation::table::Ask;
-use crate::exchange::{Exchange, Seen};
+use crate::exchange::{Exchange, LookedUp};
 use crate::ledger::{Entry, Held, Ledger, RecordId, Replaced};
 use crate::notes::Note;
 use crate::policy_file::PolicyFile;
@@ -131,37 +133,43 @@ impl<L: Ledger, U: Upstream> Operations for People<L, U> {
         }
     }
 
-    async fn judge(&self, id: &str, asked: &Question) -> Result<Option<Judgement>, OpsError> {
-        let Some(id) = record_id(id) else { return Ok(None) };
+    fn clients(&self) -> List {
+        let policy = self.policy.current();
+        self.exchange.clients.list(&policy, self.exchange.clock.now())
+    }
+
+    fn recognition(&self) -> Recognition {
+        let ways = self.exchange.policies.other_ways();
+        Recognition {
+            provider: self.exchange.config.provider.clone(),
+            ways: ways.iter().map(|way| way.text().to_owned()).collect(),
+        }
+    }
+
+    async fn judge(&self, asked: &Question) -> Result<Option<Judgement>, OpsError> {
         let now = self.exchange.clock.now();
         // I2: whatever the policy says by now, a recent call is what it was.
         let sent = asked.call.and_then(|call| self.exchange.recent.call(call, now));
         let sent = sent.filter(|sent| sent.kind != Kind::Call);
-        let (id, kind) =
-            sent.as_ref().map_or((id, asked.kind), |sent| (sent.operation.record(), sent.kind));
-        let ask = Ask {
-            kind,
-            fingerprint: &asked.fingerprint,
-            client_key: asked.client_key,
-            twins: asked.twins,
-            repeat_window: Duration::from_millis(asked.repeat_window_ms),
-            next_after_saved_500: asked.next_after_saved_500,
-            epoch: Retention::of(asked.api).epoch_at(&OperationId(id.0), now),
-            arrived: now,
-            waited: false,
-            now,
-        };
-        let Seen { record, owner, verdict } = self.exchange.seen(id, &ask).await?;
+        let Some(mut today) = looked_up(asked, &asked.today, now) else { return Ok(None) };
+        let others = asked.others.iter().map(|other| looked_up(asked, other, now));
+        let Some(mut others) = others.collect::<Option<Vec<_>>>() else { return Ok(None) };
+        if let Some(sent) = &sent {
+            let epoch = Retention::of(asked.api).epoch_at(&sent.operation, now);
+            let ask = Ask { kind: sent.kind, epoch, ..today.ask };
+            today = LookedUp { id: sent.operation.record(), ask, same_rule: true };
+            others.clear();
+        }
+        let seen = self.exchange.seen(&today, &others).await?;
         let policy = self.policy.current();
         let bypass = self.exchange.config.bypass;
         let around = Around {
             recalled: sent.is_some(),
-            provider: self.exchange.config.provider.clone(),
             policy_version: policy.version().to_owned(),
             mode: if bypass { "bypass" } else { policy.mode().as_str() }.to_owned(),
-            found: record.as_ref().map(|record| detail(id, record)),
+            found: seen.record.as_ref().map(|record| detail(seen.id, record)),
         };
-        Ok(Some(Judgement::of(&verdict, record.as_ref(), owner, around)))
+        Ok(Some(Judgement::of(&seen, around)))
     }
 
     async fn resolve(
@@ -204,6 +212,11 @@ impl<L: Ledger, U: Upstream> Health for People<L, U> {
             Err(_failed) => "degraded: it does not answer".to_owned(),
         };
         details.push(detail("store", store));
+        let credential = self.exchange.guards.credential().status();
+        if let Some(refused) = &credential.refused {
+            let why = format!("the file is bad since {}: {}", refused.at, refused.why);
+            details.push(detail("credential_refused", why));
+        }
         if self.exchange.config.bypass {
             details.push(detail("bypass", "on: nothing new is protected".to_owned()));
         }
@@ -213,6 +226,28 @@ impl<L: Ledger, U: Upstream> Health for People<L, U> {
         }
         Readiness { ready: !closing, details }
     }
+}
+
+/// One identity of the request that is asked about; `None` if its id is none.
+fn looked_up<'a>(
+    asked: &Question,
+    identity: &'a judge::Identity,
+    now: Timestamp,
+) -> Option<LookedUp<'a>> {
+    let id = record_id(&identity.operation)?;
+    let ask = Ask {
+        kind: identity.kind,
+        fingerprint: &identity.fingerprint,
+        client_key: identity.client_key,
+        twins: identity.twins,
+        repeat_window: Duration::from_millis(asked.repeat_window_ms),
+        next_after_saved_500: asked.next_after_saved_500,
+        epoch: Retention::of(asked.api).epoch_at(&OperationId(id.0), now),
+        arrived: now,
+        waited: false,
+        now,
+    };
+    Some(LookedUp { id, ask, same_rule: identity.same_rule })
 }
 
 /// A record id as the answer header and the log show it.

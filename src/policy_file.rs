@@ -25,12 +25,12 @@ use self::read::{Look, Mark};
 use self::signature::{Signed, TrustedKeys};
 
 pub use self::load::{Event, Load, Witness};
-pub use self::read::{LoadError, MAX_BYTES, Sound, Why, parse, read, read_signed, read_text};
+pub use self::read::{Found, LoadError, MAX_BYTES, Sound, Why, parse, read, read_signed};
 
 mod load;
 mod read;
 pub mod signature;
-mod watching;
+pub(crate) mod watching;
 
 /// The policy that ships with payonce, `config/policy.toml`.
 pub const SHIPPED: &str = include_str!("../config/policy.toml");
@@ -65,6 +65,8 @@ pub struct Status {
     pub rules: usize,
     /// Who vouches for it, where somebody must.
     pub signed: Option<Signed>,
+    /// How many warnings `payonce check` has for it, without regard to the store.
+    pub warnings: usize,
     /// When it was taken.
     pub loaded_at: Timestamp,
     /// What the file holds now, if that is not in force. `None` if all is well.
@@ -144,7 +146,7 @@ impl PolicyFile {
     ) -> Result<Self, LoadError> {
         let look = Look::at(path, &trusted);
         let mark = look.mark();
-        let sound = look.judge(path, &trusted)?;
+        let sound = look.judge(path, &trusted)?.sound();
         if let Err(why) = accept(&sound.policy) {
             return Err(LoadError::of(path, &sound.policy, Why::Unfit(why)));
         }
@@ -155,7 +157,8 @@ impl PolicyFile {
     /// A policy that comes from no file and never changes, such as [`SHIPPED`].
     #[must_use]
     pub fn fixed(policy: Policy, clock: Clock) -> Self {
-        Self::holding(Sound { policy: Arc::new(policy), signed: None }, None, clock)
+        let sound = Sound { policy: Arc::new(policy), signed: None, warnings: 0 };
+        Self::holding(sound, None, clock)
     }
 
     fn holding(sound: Sound, path: Option<PathBuf>, clock: Clock) -> Self {
@@ -163,6 +166,7 @@ impl PolicyFile {
             version: sound.policy.version().to_owned(),
             rules: sound.policy.rules().len(),
             signed: sound.signed,
+            warnings: sound.warnings,
             loaded_at: clock.now(),
             refused: None,
             watching: false,
@@ -186,8 +190,8 @@ impl PolicyFile {
     /// What the witness says against starting with it.
     pub async fn witnessed_by(&self, witness: Box<dyn Witness>) -> Result<(), LoadError> {
         let policy = self.current();
-        let signed = self.status().signed;
-        let found = Ok(Sound { policy: Arc::clone(&policy), signed });
+        let Status { signed, warnings, .. } = self.status();
+        let found = Ok(Sound { policy: Arc::clone(&policy), signed, warnings });
         let load = Load { event: Event::Start, path: self.shown(), before: None, found: &found };
         witness
             .hear(&load)
@@ -285,7 +289,7 @@ impl PolicyFile {
     }
 
     fn take(&self, sound: Sound) -> Reloaded {
-        let Sound { policy, signed } = sound;
+        let Sound { policy, signed, warnings } = sound;
         let (version, rules) = (policy.version().to_owned(), policy.rules().len());
         tracing::info!(
             policy = version,
@@ -302,6 +306,7 @@ impl PolicyFile {
             status.version = version;
             status.rules = rules;
             status.signed = signed;
+            status.warnings = warnings;
             status.loaded_at = self.clock.now();
             status.refused = None;
         });

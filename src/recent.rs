@@ -101,7 +101,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// A map that forgets: the oldest first when it is full, each entry after a time.
 #[derive(Debug)]
-struct Bounded<K, V> {
+pub(crate) struct Bounded<K, V> {
     entries: HashMap<K, Entry<V>>,
     order: VecDeque<(K, u64)>,
     capacity: usize,
@@ -117,18 +117,21 @@ struct Entry<V> {
 }
 
 impl<K: Copy + Eq + Hash, V> Bounded<K, V> {
-    fn new(capacity: usize, keep: Duration) -> Self {
+    /// Of at most `capacity` entries, each kept for so long.
+    pub(crate) fn new(capacity: usize, keep: Duration) -> Self {
         Self { entries: HashMap::new(), order: VecDeque::new(), capacity, keep, writes: 0 }
     }
 
-    fn get(&self, key: &K, now: Timestamp) -> Option<&V> {
+    /// What is remembered of `key`.
+    pub(crate) fn get(&self, key: &K, now: Timestamp) -> Option<&V> {
         self.entries
             .get(key)
             .filter(|entry| now.since(entry.at) < self.keep)
             .map(|entry| &entry.value)
     }
 
-    fn insert(&mut self, key: K, value: V, now: Timestamp) {
+    /// Remembers it from now on.
+    pub(crate) fn insert(&mut self, key: K, value: V, now: Timestamp) {
         self.writes = self.writes.saturating_add(1);
         self.entries.insert(key, Entry { value, write: self.writes, at: now });
         self.order.push_back((key, self.writes));
@@ -141,7 +144,7 @@ impl<K: Copy + Eq + Hash, V> Bounded<K, V> {
         }
     }
 
-    fn remove(&mut self, key: &K) {
+    pub(crate) fn remove(&mut self, key: &K) {
         self.entries.remove(key);
     }
 }

@@ -8,6 +8,7 @@ use http::{Extensions, HeaderMap, StatusCode};
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
+use crate::decide::guard::Finding;
 use crate::decide::key::BadKey;
 use crate::decide::path::BadPath;
 use crate::request::Share;
@@ -33,6 +34,24 @@ pub enum Refusal {
     ByPolicy {
         /// The rule that says so.
         rule: String,
+    },
+    /// The policy refuses the client.
+    Client {
+        /// The `[[client]]` that says so.
+        rule: String,
+        /// Why it applies, without a full stop.
+        why: String,
+    },
+    /// A guard of the policy refuses it.
+    Guarded(Finding),
+    /// It bears the placeholder, and payonce holds no API key.
+    NoCredential,
+    /// The rule requires these fields.
+    RequiredFields {
+        /// The rule that says so.
+        rule: String,
+        /// The fields that are not there with a value.
+        fields: Vec<String>,
     },
     /// The rule wants an own key.
     OwnKeyRequired {
@@ -173,6 +192,10 @@ impl Refusal {
             Self::BadKey(_) => (400, INVALID, "payonce_bad_idempotency_key"),
             Self::BadOperation => (400, INVALID, "payonce_bad_operation"),
             Self::ByPolicy { .. } => (403, INVALID, "payonce_refused_by_policy"),
+            Self::Client { .. } => (403, INVALID, "payonce_client_refused"),
+            Self::Guarded(finding) => (finding.status(), INVALID, finding.code()),
+            Self::NoCredential => (403, INVALID, "payonce_no_credential"),
+            Self::RequiredFields { .. } => (400, INVALID, "payonce_field_required"),
             Self::OwnKeyRequired { .. } => (400, INVALID, "payonce_key_required"),
             Self::FieldsMissing { .. } => (400, INVALID, "payonce_identity_missing"),
             Self::BodyTooLarge { .. } => (413, INVALID, "payonce_body_too_large"),
@@ -210,6 +233,10 @@ impl Refusal {
             | Self::BadKey(_)
             | Self::BadOperation
             | Self::ByPolicy { .. }
+            | Self::Client { .. }
+            | Self::Guarded(_)
+            | Self::NoCredential
+            | Self::RequiredFields { .. }
             | Self::OwnKeyRequired { .. }
             | Self::FieldsMissing { .. }
             | Self::BodyTooLarge { .. }
@@ -241,8 +268,22 @@ impl Refusal {
                 "Payonce-Operation must be 1 to 255 printable ASCII characters".to_owned()
             }
             Self::ByPolicy { rule } => format!("The policy's rule {rule:?} refuses this request"),
+            Self::Client { rule, why } => {
+                format!("The policy's [[client]] {rule:?} refuses this client: {why}")
+            }
+            Self::Guarded(finding) => finding.to_string(),
+            Self::NoCredential => {
+                "This request bears payonce's placeholder instead of an API key, \
+                                   and payonce holds no key to put in its place (credential.file)"
+                    .to_owned()
+            }
+            Self::RequiredFields { rule, fields } => {
+                format!("The policy's rule {rule:?} requires {} in this request", fields.join(", "))
+            }
             Self::OwnKeyRequired { rule } => format!(
-                "The policy's rule {rule:?} wants an Idempotency-Key that the application chose"
+                "The policy's rule {rule:?} wants an Idempotency-Key that the application chose \
+                 (a UUID with an SDK's User-Agent counts as the SDK's, unless the policy says \
+                 uuid4_keys = \"own\")"
             ),
             Self::FieldsMissing { rule, fields } => format!(
                 "The policy's rule {rule:?} wants {} in this request, each with one value",
@@ -310,6 +351,10 @@ impl Refusal {
             | Self::BadKey(_)
             | Self::BadOperation
             | Self::ByPolicy { .. }
+            | Self::Client { .. }
+            | Self::Guarded(_)
+            | Self::NoCredential
+            | Self::RequiredFields { .. }
             | Self::OwnKeyRequired { .. }
             | Self::FieldsMissing { .. }
             | Self::BodyTooLarge { .. }

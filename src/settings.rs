@@ -6,6 +6,8 @@
 //! reads the environment.
 
 mod checked;
+mod clients;
+mod credential;
 mod files;
 mod layers;
 mod other_secrets;
@@ -24,11 +26,13 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::decide::agent::Releases;
 use crate::decide::digest::ApiKeyDigest;
 use crate::ledger::redis::{Login, Node, Topology};
 use crate::policy_file::signature::TrustedKeys;
 use crate::webhook::application::Forward;
 
+pub use credential::{Credential, Unfit, fit};
 pub(crate) use files::read as read_file;
 pub use problem::{Origin, Problem};
 pub use secret::Secret;
@@ -49,10 +53,16 @@ pub struct Settings {
     pub limits: Limits,
     /// Where the policy is.
     pub policy: Policy,
+    /// What is known of clients.
+    pub clients: Clients,
+    /// Where decisions are written down.
+    pub record: Record,
     /// From what keys are derived; `None`: from each request's API key.
     pub secret: Option<Secret>,
     /// What `secret` was before, or will be.
     pub other_secrets: Vec<OtherSecret>,
+    /// The API key that payonce holds for its application.
+    pub credential: Credential,
     /// Who may ask the admin port.
     pub admin: Admin,
     /// What stands before the application's webhooks.
@@ -108,6 +118,8 @@ pub struct Listen {
     pub admin: Option<SocketAddr>,
     /// For probes and metrics.
     pub health: Option<SocketAddr>,
+    /// Who asks, where a request does not say.
+    pub caller: Option<String>,
 }
 
 /// The provider's hosts as origins (`https://api.stripe.com`, no path, no final slash), and the way
@@ -255,6 +267,22 @@ pub struct Policy {
     pub audit_log: Option<PathBuf>,
     /// Whether a policy is taken only once that is written.
     pub audit_required: bool,
+}
+
+/// What is known of clients.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// The table of SDK releases; without a file, the one that payonce is shipped with.
+    pub releases: Releases,
+}
+
+/// Where decisions are written down, if the policy says `record = "decisions"`.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The file; `None`: nowhere. The one before it stands beside it with `.1` at its end.
+    pub path: Option<PathBuf>,
+    /// How large the file becomes before the next is begun, in bytes.
+    pub max_size: usize,
 }
 
 /// Who may ask the admin port.

@@ -18,7 +18,9 @@
 //! | `amount`, `currency`, `caller` | as the request said, cut short |
 //! | `object_id`, `request_id` | Stripe's |
 //! | `degraded` | why safety was less than usual |
+//! | `finding`, `done`, `times` | what a guard found, what was done, how often since its last line |
 //! | `duration_ms` | from the request's head to the answer's |
+//! | `finding`, `would`, `before` | where payonce only observes: what came to light, what it would have done, what was known |
 //!
 //! Never a field: a key, a body or a part of one, an `Authorization`, a client's address beyond
 //! loopback or network.

@@ -15,6 +15,7 @@
     reason = "a property may fail its test, and is public to the fuzz targets"
 )]
 
+pub mod agent;
 pub mod answer;
 pub mod body;
 mod choices;
@@ -33,7 +34,8 @@ mod said;
 pub type Check = fn(&[u8]);
 
 /// Every target by name, which is also the name of its corpus.
-pub const TARGETS: [(&str, Check); 11] = [
+pub const TARGETS: [(&str, Check); 12] = [
+    ("agent", agent::check),
     ("answer", answer::check),
     ("body", body::check),
     ("form", form::check),

@@ -7,33 +7,72 @@ use serde::{Deserialize, Serialize};
 
 use super::Detail;
 use crate::decide::digest::{CallDigest, ClientKeyDigest, key_digest};
-use crate::decide::identity::{Fingerprint, Kind};
+use crate::decide::identity::{Fingerprint, Identified, Kind};
 use crate::decide::key::IdempotencyKey;
 use crate::decide::operation::Occurrence;
-use crate::decide::operation::record::Record;
-use crate::decide::operation::table::{Owner, Refused, Then, Verdict, Way};
+use crate::decide::operation::table::{Owner, Refused, Then, Way};
 use crate::decide::path::Api;
+use crate::exchange::Seen;
+
+/// How operations are recognised by the payonce that is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recognition {
+    /// The provider there, which is part of every operation's id.
+    pub provider: String,
+    /// The ways that are known on its store, as [`Way::text`](crate::decide::policy::Way::text)
+    /// writes them.
+    pub ways: Vec<String>,
+}
 
 /// A request for an operation, as far as its record is judged by it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Question {
-    /// What it was recognised by.
-    pub kind: Kind,
+    /// What it is recognised as today.
+    pub today: Identity,
+    /// What it is under other policies, secrets, scopes on the store; nearest first, at most 16.
+    pub others: Vec<Identity>,
     /// The API generation.
     pub api: Api,
-    /// What it says, hashed.
-    pub fingerprint: Fingerprint,
-    /// Its client key with its content, hashed.
-    pub client_key: Option<ClientKeyDigest>,
     /// Its client key with everything that it may not be moved to, hashed.
     pub call: Option<CallDigest>,
-    /// Whether it may share a live or freshly delivered answer.
-    pub twins: bool,
     /// The rule's `repeat_window`, in milliseconds.
     pub repeat_window_ms: u64,
     /// Whether a saved 500 is followed by the next occurrence.
     pub next_after_saved_500: bool,
+}
+
+/// What a request was recognised as.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// The operation id, 64 hexadecimal digits.
+    pub operation: String,
+    /// By what.
+    pub kind: Kind,
+    /// What it says, hashed.
+    pub fingerprint: Fingerprint,
+    /// Its client key with its content, hashed.
+    pub client_key: Option<ClientKeyDigest>,
+    /// Whether it may share a live or freshly delivered answer.
+    pub twins: bool,
+    /// Whether today's rule makes the same two requests the same operation.
+    pub same_rule: bool,
+}
+
+impl Identity {
+    /// What `identified` says of itself.
+    #[must_use]
+    pub fn of(identified: &Identified, same_rule: bool) -> Self {
+        Self {
+            operation: identified.operation.to_string(),
+            kind: identified.kind,
+            fingerprint: identified.fingerprint.clone(),
+            client_key: identified.client_key,
+            twins: identified.twins,
+            same_rule,
+        }
+    }
 }
 
 /// What would happen, in a word.
@@ -84,8 +123,10 @@ pub struct Judgement {
     /// Whether that process sent this very call within the last 15 minutes, so that the call keeps
     /// the operation and the key that it had then.
     pub recalled: bool,
-    /// The provider there, which is part of every operation's id.
-    pub provider: String,
+    /// By which identity: 0 is today's, 1 the first of the others.
+    pub by: usize,
+    /// The operation of that identity.
+    pub operation: String,
     /// The policy in force there.
     pub policy_version: String,
     /// `enforce`, `observe` or `bypass`: what is done there at all.
@@ -97,26 +138,21 @@ pub struct Judgement {
 /// What is told of where payonce stands, beside the judgement.
 pub(crate) struct Around {
     pub(crate) recalled: bool,
-    pub(crate) provider: String,
     pub(crate) policy_version: String,
     pub(crate) mode: String,
     pub(crate) found: Option<Detail>,
 }
 
 impl Judgement {
-    /// Tells what the table said of `record`.
-    pub(crate) fn of(
-        verdict: &Verdict,
-        record: Option<&Record>,
-        owner: Owner,
-        around: Around,
-    ) -> Self {
+    /// Tells what was seen.
+    pub(crate) fn of(seen: &Seen, around: Around) -> Self {
+        let Seen { record, owner, verdict, .. } = seen;
         let course = course(&verdict.then);
         let (occurrence, key) = match &verdict.then {
             Then::Send(send) => match send.way {
                 Way::New { .. } => (Some(send.occurrence), None),
                 Way::TakeOver { .. } | Way::Replay => {
-                    (Some(send.occurrence), record.map(|record| &record.key))
+                    (Some(send.occurrence), record.as_ref().map(|record| &record.key))
                 }
             },
             Then::ReplayEarlier(past) => (Some(past.occurrence), Some(&past.key)),
@@ -135,9 +171,10 @@ impl Judgement {
             occurrence,
             key_digest: key.map(digest_of),
             fields,
-            live_owner: owner == Owner::Alive,
+            live_owner: *owner == Owner::Alive,
             recalled: around.recalled,
-            provider: around.provider,
+            by: seen.by,
+            operation: seen.id.to_string(),
             policy_version: around.policy_version,
             mode: around.mode,
             found: around.found,

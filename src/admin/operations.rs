@@ -6,7 +6,8 @@ use std::future::Future;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::judge::{Judgement, Question};
+use super::judge::{Judgement, Question, Recognition};
+use crate::clients::list::List;
 use crate::clock::Timestamp;
 use crate::ledger::LedgerError;
 
@@ -25,11 +26,16 @@ pub trait Operations: Clone + Send + Sync + 'static {
         key: &SecretString,
     ) -> impl Future<Output = Result<Option<Detail>, OpsError>> + Send;
 
-    /// What a request for the operation with this id would come to if it arrived now. Nothing is
-    /// claimed, written or sent. `None` if that is no id of an operation.
+    /// The clients that were seen, and what the policy says of them.
+    fn clients(&self) -> List;
+
+    /// How operations are recognised here.
+    fn recognition(&self) -> Recognition;
+
+    /// What a request would come to if it arrived now. Nothing is claimed, written or sent. `None`
+    /// if something in it is no id of an operation.
     fn judge(
         &self,
-        id: &str,
         asked: &Question,
     ) -> impl Future<Output = Result<Option<Judgement>, OpsError>> + Send;
 

@@ -4,8 +4,10 @@
 //! |---|---|
 //! | `GET /ops?limit=100` | `{"operations": [summary…], "more": bool}` |
 //! | `GET /ops/{id}` | a detail |
+//! | `GET /clients` | the [list](crate::clients::list::List) of the clients that were seen |
 //! | `POST /ops/lookup` `{"key": "…"}` | the detail of the operation with that idempotency key |
-//! | `POST /ops/{id}/judge` a [`Question`] | the [`Judgement`](super::judge::Judgement): what such a request would come to now |
+//! | `GET /ways` | a [`Recognition`](super::judge::Recognition): how operations are recognised here |
+//! | `POST /ops/judge` a [`Question`] | the [`Judgement`](super::judge::Judgement): what such a request would come to now |
 //! | `POST /ops/{id}/resolve` `{"as": "succeeded", "object_id": …, "by": "…", "why": "…"}` | the detail after it |
 //!
 //! The key travels in a body, and not in a path: paths get logged.
@@ -35,6 +37,8 @@ const MOST_LISTED: usize = 1000;
 const USUALLY_LISTED: usize = 100;
 /// Bytes of an idempotency key (FACTS §2), of an object id, of a name.
 const MOST_NAME: usize = 255;
+/// Other identities of one request.
+const MOST_IDENTITIES: usize = 16;
 /// Bytes of a reason.
 const MOST_WHY: usize = 1000;
 
@@ -83,6 +87,18 @@ pub(crate) enum Outcome {
 /// Answers a request that was allowed in.
 pub(super) async fn answer<O: Operations>(ops: &O, request: Request<Incoming>) -> Answer {
     let path = request.uri().path().to_owned();
+    if path == "/ways" {
+        return match *request.method() {
+            Method::GET => http1::json(StatusCode::OK, &ops.recognition()),
+            _ => http1::wrong_method("GET"),
+        };
+    }
+    if path == "/clients" {
+        return match request.method() {
+            &Method::GET => http1::json(StatusCode::OK, &ops.clients()),
+            _other => http1::wrong_method("GET"),
+        };
+    }
     let Some(rest) = path.strip_prefix("/ops") else { return nowhere() };
     let parts: Vec<&str> = rest.split('/').skip(1).collect();
     let (get, post) = (request.method() == Method::GET, request.method() == Method::POST);
@@ -92,13 +108,10 @@ pub(super) async fn answer<O: Operations>(ops: &O, request: Request<Incoming>) -
         [] => http1::wrong_method("GET"),
         ["lookup"] if post => lookup(ops, request).await,
         ["lookup"] => http1::wrong_method("POST"),
-        [id] | [id, "judge" | "resolve"] if !is_id(id) => {
-            bad("an id has letters, digits, - and _ only")
-        }
+        ["judge"] if post => judge(ops, request).await,
+        [id] | [id, "resolve"] if !is_id(id) => bad("an id has letters, digits, - and _ only"),
         [id] if get => told(ops.show(id).await),
         [_id] => http1::wrong_method("GET"),
-        [id, "judge"] if post => judge(ops, id, request).await,
-        [_id, "judge"] => http1::wrong_method("POST"),
         [id, "resolve"] if post => resolve(ops, id, request).await,
         [_id, "resolve"] => http1::wrong_method("POST"),
         _other => nowhere(),
@@ -130,12 +143,15 @@ async fn lookup<O: Operations>(ops: &O, request: Request<Incoming>) -> Answer {
     }
 }
 
-async fn judge<O: Operations>(ops: &O, id: &str, request: Request<Incoming>) -> Answer {
+async fn judge<O: Operations>(ops: &O, request: Request<Incoming>) -> Answer {
     let asked = match read::<Question>(request).await {
         Ok(asked) => asked,
         Err(answer) => return *answer,
     };
-    match ops.judge(id, &asked).await {
+    if asked.others.len() > MOST_IDENTITIES {
+        return bad("a request has at most 16 other identities");
+    }
+    match ops.judge(&asked).await {
         Ok(Some(judgement)) => http1::json(StatusCode::OK, &judgement),
         Ok(None) => bad("an operation id has 64 hexadecimal digits"),
         Err(error) => failed(&error, ""),
@@ -245,7 +261,11 @@ fn unknown() -> Answer {
 }
 
 fn nowhere() -> Answer {
-    http1::error(StatusCode::NOT_FOUND, "not_found", "this port has /ops and what is below it")
+    http1::error(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        "this port has /clients, and /ops and what is below it",
+    )
 }
 
 fn bad(why: &str) -> Answer {

@@ -17,6 +17,7 @@ use crate::ledger::memory::Memory;
 use crate::ledger::redis::{self, Redis};
 use crate::metrics::Metrics;
 use crate::policy_file::{self, LoadError, PolicyFile};
+use crate::recording;
 use crate::request::InFlightBytes;
 use crate::server::limits::BodyPace;
 use crate::server::{Address, Limits, Listen, ServerConfig, Shutdown};
@@ -168,6 +169,16 @@ pub(super) fn forwarder(
     Forwarder::new(upstream, clock.clone(), chance, bounds, shutdown.first.clone(), metrics.clone())
 }
 
+/// The way to the record, if the settings name a file for it.
+pub(super) fn recorder(
+    settings: &Settings,
+    metrics: &Metrics,
+) -> Result<Option<recording::Recorder>, StartError> {
+    let Some(path) = &settings.record.path else { return Ok(None) };
+    let opened = recording::Recorder::open(path, settings.record.max_size, metrics.clone());
+    opened.map(Some).map_err(|why| StartError::Record { path: path.clone(), why })
+}
+
 /// What the exchange is told of these settings.
 pub(crate) fn exchange_config(settings: &Settings) -> Config {
     Config {
@@ -178,6 +189,7 @@ pub(crate) fn exchange_config(settings: &Settings) -> Config {
         lease: settings.store.lease,
         body_bytes: settings.limits.body,
         bypass: settings.policy.bypass,
+        caller: settings.listen.caller.clone(),
     }
 }
 

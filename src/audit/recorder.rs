@@ -3,12 +3,13 @@
 
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{error, warn};
 
 use super::entry::{Entry, Event, FORMAT, Reidentified, Verdict};
-use super::{AuditLog, NotWritten, chain, reidentified};
+use super::{AuditLog, NotWritten, chain, changes, reidentified};
 use crate::clock::Clock;
 use crate::decide::operation::codec::decode;
 use crate::decide::operation::record::Record;
@@ -51,6 +52,7 @@ impl<L: Ledger> Witness for Recorder<L> {
             if let (Some(before), Ok(after)) = (load.before, load.found)
                 && entry.verdict == Verdict::Taken
             {
+                entry.changes = changed(before, &after.policy).await;
                 entry.reidentified = self.concerned(before, &after.policy).await;
                 name(before, &after.policy, entry.reidentified.as_ref());
             }
@@ -72,6 +74,12 @@ impl<L: Ledger> Recorder<L> {
             held.iter().filter_map(|held| decode(&held.record).ok()).collect();
         Some(reidentified::count(before, after, records.iter(), held.len() == MOST_OPEN))
     }
+}
+
+/// What a change does; comparing two large policies takes a while, and is done away from requests.
+async fn changed(before: &Arc<Policy>, after: &Arc<Policy>) -> Option<Vec<String>> {
+    let (before, after) = (Arc::clone(before), Arc::clone(after));
+    tokio::task::spawn_blocking(move || changes::lines(&before, &after)).await.ok()
 }
 
 /// Names a change after which operations are recognised otherwise.
@@ -134,10 +142,11 @@ fn entry(load: &Load<'_>, clock: &Clock) -> Entry {
         payonce: env!("CARGO_PKG_VERSION").to_owned(),
     };
     match load.found {
-        Ok(Sound { policy, signed }) => Entry {
+        Ok(Sound { policy, signed, warnings }) => Entry {
             verdict: if load.is_in_force() { Verdict::Mended } else { Verdict::Taken },
             hash: Some(policy.hash().to_owned()),
             rules: Some(policy.rules().len()),
+            warnings: Some(*warnings),
             signed_by: signed.as_ref().map(|signed| signed.by.to_string()),
             signed_comment: signed.as_ref().map(|signed| cut(&signed.comment)),
             ..blank

@@ -8,7 +8,8 @@ use serde_json::json;
 use super::{Check, Exit};
 use crate::decide::policy::lint::{self, Store};
 use crate::decide::policy::{Code, Policy, Problem, Severity};
-use crate::policy_file::{self, LoadError, Why};
+use crate::policy_file::signature::{Signed, TrustedKeys};
+use crate::policy_file::{self, Found, LoadError, Why};
 use crate::settings::{Settings, StoreKind};
 
 mod page;
@@ -18,6 +19,8 @@ mod page;
 struct Checked {
     file: String,
     policy: Result<Policy, LoadError>,
+    /// Who vouches for it, where somebody must.
+    signed: Option<Signed>,
     /// In the order of the file: errors, open warnings and accepted ones.
     findings: Vec<Problem>,
 }
@@ -36,7 +39,9 @@ pub fn run(args: &Check, settings: &Settings, out: &mut impl Write) -> io::Resul
     let path = args.policy.as_deref().or(settings.policy.path.as_deref());
     // Without a settings file nobody means to serve with these settings.
     let store = args.settings.is_some().then(|| store_of(settings));
-    let checked = Checked::of(path, store);
+    // A draft, named on the command line, need not be signed yet.
+    let trusted = args.policy.is_none().then(|| settings.policy.trusted.clone());
+    let checked = Checked::of(path, &trusted.unwrap_or_default(), store);
     if args.json {
         writeln!(out, "{:#}", checked.json())?;
     } else {
@@ -51,18 +56,20 @@ pub fn run(args: &Check, settings: &Settings, out: &mut impl Write) -> io::Resul
 }
 
 impl Checked {
-    fn of(path: Option<&Path>, store: Option<Store>) -> Self {
+    fn of(path: Option<&Path>, trusted: &TrustedKeys, store: Option<Store>) -> Self {
         let file = path.unwrap_or(Path::new(policy_file::SHIPPED_AS));
-        let read = match path {
-            Some(path) => policy_file::read_text(path),
-            None => policy_file::parse(file, policy_file::SHIPPED.as_bytes())
-                .map(|policy| (policy, policy_file::SHIPPED.to_owned())),
-        };
+        let read =
+            match path {
+                Some(path) => policy_file::read_signed(path, trusted),
+                None => policy_file::parse(file, policy_file::SHIPPED.as_bytes()).map(|policy| {
+                    Found { policy, signed: None, text: policy_file::SHIPPED.to_owned() }
+                }),
+            };
         let file = file.display().to_string();
         match read {
-            Ok((policy, text)) => {
+            Ok(Found { policy, signed, text }) => {
                 let findings = lint::findings(&text, &policy, store);
-                Self { file, policy: Ok(policy), findings }
+                Self { file, policy: Ok(policy), signed, findings }
             }
             Err(error) => {
                 let findings = match &error.why {
@@ -74,7 +81,7 @@ impl Checked {
                     | Why::Signature(_)
                     | Why::Unrecorded(_) => Vec::new(),
                 };
-                Self { file, policy: Err(error), findings }
+                Self { file, policy: Err(error), signed: None, findings }
             }
         }
     }
@@ -100,6 +107,7 @@ impl Checked {
         json!({
             "policy": self.file,
             "version": policy.map(Policy::version),
+            "signed_by": self.signed.as_ref().map(|signed| signed.by.to_string()),
             "mode": policy.map(|policy| policy.mode().as_str()),
             "rules": policy.map(|policy| policy.rules().len()),
             "tests": policy.map(Policy::tests),

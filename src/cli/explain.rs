@@ -9,6 +9,7 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 
@@ -19,8 +20,11 @@ use crate::decide::digest::Secret;
 use crate::decide::identity::Identified;
 use crate::decide::path::{Api, Target};
 use crate::decide::policy::near::{Near, near};
-use crate::decide::policy::{Class, Mode, Policy, Rule};
-use crate::exchange::{By, Config, Credentials, Reading, remembered};
+use crate::decide::policy::{Action, Class, Mode, Policy, Rule, Way};
+use crate::exchange::{
+    By, Config, Credentials, Other, OtherWays, Reading, api_key, found_in, other_identities,
+    remembered,
+};
 use crate::policy_file;
 use crate::refusal::Refusal;
 use crate::request::Head;
@@ -72,7 +76,8 @@ pub async fn run(args: &Explain, settings: &Settings, out: &mut impl Write) -> E
     let serves = args.settings.is_some();
     let now = Clock::System.now();
     let config = assembly::exchange_config(settings);
-    let mut question = Question { settings, policy: &policy, file, serves, config, now };
+    let mut question =
+        Question { settings, policy: &policy, file, serves, config, ways: Vec::new(), now };
     let (answer, exit) = Box::pin(question.answer(&all, args.ask, args.json)).await;
     match out.write_all(answer.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => exit,
@@ -94,6 +99,8 @@ struct Question<'a> {
     /// The settings are those of a payonce that is meant to serve.
     serves: bool,
     config: Config,
+    /// How else operations are recognised on the store, as far as it was asked.
+    ways: Vec<Arc<Way>>,
     now: Timestamp,
 }
 
@@ -135,6 +142,8 @@ struct Critical {
     /// The secret stands in the settings, and is not made of the API key.
     configured: bool,
     identified: Result<Identified, Refusal>,
+    /// What it is under other policies and secrets.
+    others: Vec<Other>,
     /// What a running payonce says, if it was asked.
     now: Option<Now>,
 }
@@ -154,18 +163,25 @@ impl<'a> Question<'a> {
     async fn answer(&mut self, all: &'a All, ask: bool, as_json: bool) -> (String, Exit) {
         let mut told: Vec<Told<'a>> = all.requests.iter().map(|asked| self.judge(asked)).collect();
         if ask {
-            now::ask(&mut told, self.settings).await;
-            // With `serve --sandbox` it is not the provider of the settings.
-            if let Some(provider) = now::other_provider(&told, &self.config.provider) {
-                self.config.provider = provider;
-                told = all.requests.iter().map(|asked| self.judge(asked)).collect();
-                now::ask(&mut told, self.settings).await;
-            }
+            self.ask(all, &mut told).await;
         }
         let failed = told.iter().any(|told| told.exit() == Exit::Failed);
         let exit = if failed { Exit::Failed } else { Exit::Done };
         let answer = if as_json { json::of(self, all, &told) } else { text::of(self, all, &told) };
         (answer, exit)
+    }
+
+    /// Asks the running payonce; judges anew where it recognises operations otherwise than settings
+    /// and policy alone say: by another provider (`serve --sandbox`), or also by former policies.
+    async fn ask(&mut self, all: &'a All, told: &mut Vec<Told<'a>>) {
+        let running = match now::Running::find(self.settings).await {
+            Ok(running) => running,
+            Err(failure) => return now::unknown(told, &failure.to_string()),
+        };
+        self.config.provider.clone_from(&running.provider);
+        self.ways = running.ways();
+        *told = all.requests.iter().map(|asked| self.judge(asked)).collect();
+        running.ask(told).await;
     }
 
     fn judge(&self, asked: &'a Asked) -> Told<'a> {
@@ -179,6 +195,7 @@ impl<'a> Question<'a> {
         let near = near(policy, &head.method, &segments, NEAREST);
         let mut notes = asked.notes.clone();
         self.notes(&mut notes, rule, asked.body.len());
+        self.guards(&mut notes, &head);
         let end = match rule.class {
             Class::Refuse => End::ByPolicy(Refusal::ByPolicy { rule: rule.name.clone() }),
             Class::Pass => End::Passed,
@@ -201,8 +218,12 @@ impl<'a> Question<'a> {
         let config = &self.config;
         let secret = credentials.secret(config);
         let identified = self.identified(head, &credentials, &secret, &reading, rule);
+        let others = identified.as_ref().map_or_else(
+            |_refusal| Vec::new(),
+            |today| self.others(head, &credentials, &reading, rule, today),
+        );
         let configured = config.secret.is_some();
-        Ok(Critical { reading, secret, placeholder, configured, identified, now: None })
+        Ok(Critical { reading, secret, placeholder, configured, identified, others, now: None })
     }
 
     /// What the policy refuses is explained as well as what it takes.
@@ -229,6 +250,40 @@ impl<'a> Question<'a> {
         Ok(identified)
     }
 
+    /// What the policy's guards find. Where no API key was given, nobody asks what kind it is.
+    fn guards(&self, notes: &mut Vec<String>, head: &Head) {
+        let given = head.headers.get(AUTHORIZATION).map(|value| api_key(value.as_bytes()));
+        for (finding, action) in found_in(head, self.policy) {
+            let does = match action {
+                Action::Refuse if self.policy.mode() == Mode::Enforce => "refuses it",
+                Action::Off | Action::Warn | Action::Refuse => "warns of it",
+            };
+            if given.is_some() || !finding.is_about_api_key() {
+                notes.push(format!("a guard {does}: {finding}"));
+            }
+        }
+        let placeholder = self.settings.credential.placeholder.as_bytes();
+        if given.is_some_and(|key| *key == placeholder) {
+            notes.push(
+                "the API key is payonce's placeholder: the real one is put in its place, and ids and \
+                 keys are made of that"
+                    .to_owned(),
+            );
+        }
+    }
+
+    fn others(
+        &self,
+        head: &Head,
+        credentials: &Credentials,
+        reading: &Reading,
+        rule: &Rule,
+        today: &Identified,
+    ) -> Vec<Other> {
+        let known = OtherWays { config: &self.config, policy: self.policy, ways: &self.ways };
+        other_identities(&known, head, reading, credentials, rule, today).0
+    }
+
     /// What of settings and policy changes the picture.
     fn notes(&self, notes: &mut Vec<String>, rule: &Rule, body: usize) {
         let mut say = |text: &str| notes.push(text.to_owned());
@@ -236,7 +291,7 @@ impl<'a> Question<'a> {
         if self.settings.policy.bypass {
             say("policy.bypass is on: nothing new is protected until it is off again");
         }
-        if self.policy.mode() == Mode::Observe && critical {
+        if self.policy.mode_of(rule) == Mode::Observe && critical {
             say("mode = \"observe\": it is forwarded unchanged, and this is what would be done");
         }
         if critical && body > self.settings.limits.body {

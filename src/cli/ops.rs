@@ -156,7 +156,8 @@ fn detail(
     show(out, json, raw, || table::detail(found, now))
 }
 
-fn show(
+/// Writes the answer as it came, or as text.
+pub(super) fn show(
     out: &mut impl Write,
     json: bool,
     raw: &Bytes,
@@ -196,6 +197,7 @@ impl Client {
         Ok(Self { address, token })
     }
 
+    /// Asks, and gives back the answer as read and as it came.
     pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,

@@ -12,8 +12,8 @@ use crate::settings::Settings;
 pub mod audit;
 pub mod coverage;
 pub mod diff;
+pub mod replay;
 pub mod schema;
-pub mod signed;
 
 /// `payonce policy`
 #[derive(Args, Clone, Debug)]
@@ -28,6 +28,7 @@ impl Policy {
     pub const EXAMPLES: &str = "Examples:
   payonce policy coverage --fail-on unnamed-money-moving
   payonce policy diff main.toml branch.toml --fail-on weaker,merged
+  payonce policy replay --policy new.toml /var/lib/payonce/traffic.ndjson
   payonce policy audit /var/log/payonce/audit.ndjson
   payonce policy schema > policy.schema.json";
 }
@@ -44,6 +45,9 @@ pub enum PolicyAction {
     /// Say which operations change class, identity, merging between two policies, worst first.
     #[command(after_help = diff::Diff::EXAMPLES)]
     Diff(diff::Diff),
+    /// Judge recorded requests anew under another policy: what would change, worst first.
+    #[command(after_help = replay::Replay::EXAMPLES)]
+    Replay(replay::Replay),
     /// Print the JSON Schema of policy files, for editors.
     #[command(after_help = schema::Schema::EXAMPLES)]
     Schema(schema::Schema),
@@ -55,6 +59,7 @@ pub fn run(policy: &Policy, settings: &Settings, out: &mut impl Write) -> Exit {
         PolicyAction::Audit(args) => audit::run(args, out),
         PolicyAction::Coverage(args) => coverage::run(args, settings, out),
         PolicyAction::Diff(args) => diff::run(args, out),
+        PolicyAction::Replay(args) => replay::run(args, settings, out),
         PolicyAction::Schema(args) => written(schema::run(args, out), Exit::Done),
     }
 }

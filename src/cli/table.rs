@@ -114,7 +114,7 @@ fn amount(summary: &Summary) -> String {
 }
 
 /// `3m ago`, or `in 3m` for what lies ahead.
-fn ago(time: Timestamp, now: Timestamp) -> String {
+pub(super) fn ago(time: Timestamp, now: Timestamp) -> String {
     if time > now { format!("in {}", span(time, now)) } else { format!("{} ago", span(now, time)) }
 }
 
@@ -128,9 +128,26 @@ fn span(later: Timestamp, earlier: Timestamp) -> String {
     }
 }
 
-/// A terminal obeys control characters: none gets there from a store.
-fn plain(text: &str) -> String {
+/// A terminal obeys control characters: none gets there from a store or a file.
+pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// `2026-11-23 21:12:05 UTC`, of milliseconds since the Unix epoch.
+pub(super) fn moment(millis: u64) -> String {
+    let seconds = millis / 1000;
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Days since 1 March 0000, in eras of 400 years; years begin in March, after the leap day.
+    let day = days.saturating_add(719_468);
+    let (era, day) = (day / 146_097, day % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let march = (5 * of_year + 2) / 153;
+    let date = of_year - (153 * march + 2) / 5 + 1;
+    let month = if march < 10 { march + 3 } else { march - 9 };
+    let year = year + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{date:02} {hour:02}:{minute:02}:{second:02} UTC")
 }
 
 #[cfg(test)]
@@ -163,6 +180,19 @@ mod tests {
         5f3a       charges        in_doubt  5m ago  3     500 usd  -
         5f3a       a_longer_name  in_doubt  5m ago  3     -        -
         ");
+    }
+
+    #[test]
+    fn a_moment_is_written_as_people_in_utc_do() {
+        for (seconds, shown) in [
+            (0, "1970-01-01 00:00:00 UTC"),
+            (951_782_399, "2000-02-28 23:59:59 UTC"),
+            (951_782_400, "2000-02-29 00:00:00 UTC"),
+            (1_735_689_599, "2024-12-31 23:59:59 UTC"),
+            (1_790_000_000, "2026-09-21 14:13:20 UTC"),
+        ] {
+            assert_eq!(moment(seconds * 1000), shown);
+        }
     }
 
     #[test]

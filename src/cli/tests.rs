@@ -12,7 +12,11 @@ fn parse(line: &[&str]) -> Result<Command, clap::Error> {
 #[test]
 fn the_help_names_every_command_and_exit_code() {
     let help = Cli::command().render_help().to_string();
-    for word in ["serve", "sandbox", "demo", "check", "explain", "policy", "keygen", "ops"] {
+    let words = [
+        "serve", "sandbox", "demo", "check", "explain", "policy", "report", "keygen", "ops",
+        "clients",
+    ];
+    for word in words {
         assert!(help.contains(&format!("\n  {word} ")), "no {word} in\n{help}");
     }
     let exits = [

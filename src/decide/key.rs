@@ -6,6 +6,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
+use super::agent::{Named, Sdk};
 use super::digest::{OperationId, Secret};
 use super::policy::Uuid4Keys;
 use crate::seams::{self, Mistake};
@@ -128,15 +129,20 @@ pub enum Chosen {
 #[must_use]
 pub fn chosen(key: &IdempotencyKey, user_agent: Option<&str>, uuid4_keys: Uuid4Keys) -> Chosen {
     let key = key.as_str();
-    let sdk = user_agent.and_then(Sdk::from_user_agent);
-    let (minted, uuid) = match sdk.as_ref().map(|sdk| &sdk.name) {
-        Some(SdkName::Node) => (is_node_key(key), false),
-        Some(SdkName::Go) => (is_go_key(key), false),
-        Some(SdkName::Python) if sdk.as_ref().is_some_and(|sdk| sdk.version >= (15, 4)) => {
+    let named = user_agent.and_then(Named::of);
+    let random_hex = |named: &Named<'_>| {
+        named.version.is_some_and(|version| (version.major(), version.minor()) >= (15, 4))
+    };
+    let (minted, uuid) = match named.map(|named| named.sdk) {
+        Some(Sdk::Node) => (is_node_key(key), false),
+        Some(Sdk::Go) => (is_go_key(key), false),
+        Some(Sdk::Python) if named.as_ref().is_some_and(random_hex) => {
             let hex = hyphenated(key);
             (hex.is_some(), hex.is_some_and(|hex| may_be_chosen(&hex)))
         }
-        Some(SdkName::Python | SdkName::MintsUuid4) => (is_uuid4(key), true),
+        Some(Sdk::Python | Sdk::Ruby | Sdk::Php | Sdk::Java | Sdk::Dotnet | Sdk::Rust) => {
+            (is_uuid4(key), true)
+        }
         None => (false, false),
     };
     match (minted, uuid, uuid4_keys) {
@@ -149,47 +155,7 @@ pub fn chosen(key: &IdempotencyKey, user_agent: Option<&str>, uuid4_keys: Uuid4K
 /// `PythonBindings/16.1.0`; `None` if [`chosen`] would not take it for one.
 #[must_use]
 pub fn sdk_named(user_agent: &str) -> Option<&str> {
-    Sdk::from_user_agent(user_agent)?;
-    user_agent.split(' ').nth(1)
-}
-
-/// An official SDK and its version, as the `User-Agent` says (FACTS §1.8).
-#[derive(Debug, PartialEq, Eq)]
-struct Sdk {
-    name: SdkName,
-    version: (u32, u32),
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum SdkName {
-    Node,
-    Go,
-    Python,
-    /// Ruby, PHP, .NET, Java, Rust: their own keys are UUIDv4.
-    MintsUuid4,
-}
-
-impl Sdk {
-    /// `Stripe/v1 PythonBindings/16.1.0 …`, whatever its case.
-    fn from_user_agent(agent: &str) -> Option<Self> {
-        let mut words = agent.split(' ');
-        let product = words.next()?;
-        if !product.eq_ignore_ascii_case("stripe/v1") && !product.eq_ignore_ascii_case("stripe/v2")
-        {
-            return None;
-        }
-        let (language, version) = words.next()?.split_once('/')?;
-        let language = language.to_ascii_lowercase();
-        let name = match language.strip_suffix("bindings")? {
-            "node" => SdkName::Node,
-            "go" => SdkName::Go,
-            "python" => SdkName::Python,
-            "ruby" | "php" | ".net" | "java" | "rust" => SdkName::MintsUuid4,
-            _unknown => return None,
-        };
-        let mut numbers = version.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0));
-        Some(Self { name, version: (numbers.next()?, numbers.next().unwrap_or(0)) })
-    }
+    Named::of(user_agent).map(|named| named.word)
 }
 
 fn is_node_key(key: &str) -> bool {

@@ -14,21 +14,27 @@ use self::routes::Routes;
 use super::canonical::FieldPattern;
 use super::path::{Api, Target};
 
+pub use self::client::{Asker, ClientRule, When, worst};
 pub use self::code::{Code, Severity};
+pub use self::guard::Guard;
 pub use self::problem::Problem;
 pub use self::scope::{ScopeAlias, Scopes};
 pub use self::template::Pattern;
+pub(crate) use self::template::is_write;
 pub use self::way::{UnreadableWay, Way};
 pub use self::words::{
-    Class, ClientKey, Indeterminate, Merge, Mode, Otherwise, StoreDown, Uuid4Keys,
+    Action, ApiKeyKind, Class, ClientAction, ClientKey, Environment, Indeterminate, Merge, Mode,
+    Otherwise, Recording, StoreDown, Uuid4Keys,
 };
 
+mod client;
 mod code;
 pub mod coverage;
 pub mod diff;
 mod document;
 mod duration;
 mod expect;
+mod guard;
 pub mod lint;
 pub mod near;
 pub mod operations;
@@ -50,7 +56,9 @@ const VERSION_DIGITS: usize = 12;
 #[derive(Debug)]
 pub struct Policy {
     mode: Mode,
+    recording: Recording,
     uuid4_keys: Uuid4Keys,
+    guard: Guard,
     hash: String,
     way: String,
     scopes: Scopes,
@@ -58,6 +66,7 @@ pub struct Policy {
     routes: Routes,
     default_writes: Arc<Rule>,
     not_critical: Arc<Rule>,
+    clients: Vec<ClientRule>,
     tests: usize,
 }
 
@@ -89,20 +98,38 @@ impl Policy {
     fn first<S: AsRef<str>>(&self, method: &Method, segments: &[S], v2: bool) -> &Arc<Rule> {
         let first = self.routes.first(method, segments);
         first.and_then(|index| self.rules.get(index)).unwrap_or_else(|| {
-            if template::is_write(method, v2) { &self.default_writes } else { &self.not_critical }
+            if is_write(method, v2) { &self.default_writes } else { &self.not_critical }
         })
     }
 
-    /// Whether anything is done, or only reported.
+    /// Whether anything is done, or only reported, where a rule does not say otherwise.
     #[must_use]
     pub const fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Whether what `rule` says is done, or only reported: its own word, else the file's.
+    #[must_use]
+    pub fn mode_of(&self, rule: &Rule) -> Mode {
+        rule.mode.unwrap_or(self.mode)
+    }
+
+    /// Whether judged requests are written down.
+    #[must_use]
+    pub const fn recording(&self) -> Recording {
+        self.recording
     }
 
     /// Who a `UUIDv4` key is taken to come from.
     #[must_use]
     pub const fn uuid4_keys(&self) -> Uuid4Keys {
         self.uuid4_keys
+    }
+
+    /// What is looked for in every request's API key and own key.
+    #[must_use]
+    pub const fn guard(&self) -> &Guard {
+        &self.guard
     }
 
     /// The first 12 hexadecimal digits of [`Self::hash`]: what logs, metrics and answers show.
@@ -117,6 +144,12 @@ impl Policy {
         &self.hash
     }
 
+    /// What becomes of writes that no rule names.
+    #[must_use]
+    pub fn default_writes(&self) -> Class {
+        self.default_writes.class
+    }
+
     /// Which API keys count as one.
     #[must_use]
     pub const fn scopes(&self) -> &Scopes {
@@ -129,16 +162,16 @@ impl Policy {
         &self.way
     }
 
-    /// What becomes of writes that no rule names.
-    #[must_use]
-    pub fn default_writes(&self) -> Class {
-        self.default_writes.class
-    }
-
     /// The rules of the file, in its order; without the built-in ones.
     #[must_use]
     pub fn rules(&self) -> &[Arc<Rule>] {
         &self.rules
+    }
+
+    /// The `[[client]]`s of the file, in its order.
+    #[must_use]
+    pub fn clients(&self) -> &[ClientRule] {
+        &self.clients
     }
 
     /// How many `[[test]]`s the file has; all of them held.
@@ -178,10 +211,14 @@ pub fn version_in(hash: &str) -> &str {
 pub struct Rule {
     /// Its name: unique in the file, fit for logs and metric labels.
     pub name: String,
-    /// What becomes of the requests. Whatever follows is for [`Class::Critical`] alone.
+    /// What becomes of the requests. Whatever follows is for [`Class::Critical`] alone, but `mode`.
     pub class: Class,
+    /// Whether it is done, or only reported; `None`: as the file says.
+    pub mode: Option<Mode>,
     /// Whether the application must choose a key.
     pub client_key: ClientKey,
+    /// Each of these must be there with a value; else it is answered with an error.
+    pub require_field: Vec<FieldPattern>,
     /// What makes two requests the same operation, beside header and own key.
     pub identity: IdentityRule,
     /// Content is an identity only where one of these fields is present.
@@ -206,7 +243,9 @@ impl Rule {
         Self {
             name,
             class,
+            mode: None,
             client_key: ClientKey::Optional,
+            require_field: Vec::new(),
             identity: IdentityRule::Call,
             distinguishes: Vec::new(),
             merge: Merge::Lost,
@@ -222,7 +261,7 @@ impl Rule {
     #[must_use]
     pub fn by_call(&self) -> Self {
         let (identity, client_key) = (IdentityRule::Call, ClientKey::Optional);
-        Self { client_key, identity, ..self.clone() }
+        Self { client_key, identity, require_field: Vec::new(), ..self.clone() }
     }
 
     /// Whether an operation can come to be recognised by its content.

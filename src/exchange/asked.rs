@@ -10,10 +10,13 @@ use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, Uri};
 use zeroize::Zeroizing;
 
+use super::caller::caller;
 use super::{Config, Exchange, OtherSecret};
 use crate::clock::Timestamp;
+use crate::decide::agent;
 use crate::decide::canonical::{self, Canonical};
 use crate::decide::digest::{ApiKeyDigest, CallHint, IdFormat, Scope, Secret, key_digest};
+use crate::decide::guard;
 use crate::decide::identity::{self, Identified, Kind, Unidentified};
 use crate::decide::key::{self, Chosen, IdempotencyKey};
 use crate::decide::operation::Occurrence;
@@ -22,6 +25,7 @@ use crate::decide::operation::record::About;
 use crate::decide::operation::table::Ask;
 use crate::decide::path::Api;
 use crate::decide::policy::{Indeterminate, Policy, Rule, Scopes, Uuid4Keys};
+use crate::decide::traffic::{Heard, Said};
 use crate::forward::{IDEMPOTENCY_KEY, Message};
 use crate::ledger::{KeyDigest, Ledger, RecordId};
 use crate::refusal::Refusal;
@@ -99,6 +103,11 @@ impl Credentials {
         }
     }
 
+    /// The scope of its API key, whatever a policy says of it.
+    pub(super) const fn own_scope(&self) -> &Scope {
+        &self.own
+    }
+
     /// What keys the digests of the request: the configured secret, else one of its API key.
     pub(crate) fn secret(&self, config: &Config) -> Secret {
         config.secret.clone().unwrap_or_else(|| Secret::of_api_key(&self.api_key))
@@ -129,8 +138,8 @@ impl Reading {
         let text = |name: http::HeaderName| head.headers.get(name).and_then(|it| it.to_str().ok());
         let client_key = client_key(&head.headers)?;
         let operation = operation_header(&head.headers)?;
-        let chosen =
-            client_key.as_ref().map(|key| key::chosen(key, text(USER_AGENT), policy.uuid4_keys()));
+        let agent = head.headers.get(USER_AGENT).map(|value| agent::ascii(value.as_bytes()));
+        let chosen = client_key.as_ref().map(|key| key::chosen(key, agent, policy.uuid4_keys()));
         let query = head.target.query();
         let content = canonical::read(text(CONTENT_TYPE), text(CONTENT_ENCODING), query, body);
         Ok(Self { client_key, chosen, content, operation })
@@ -145,7 +154,11 @@ impl Reading {
         by: &By<'_>,
         nonce: [u8; 16],
     ) -> Result<Identified, Refusal> {
-        let agent = head.headers.get(USER_AGENT).and_then(|it| it.to_str().ok());
+        let fields = guard::missing(by.rule, &self.content);
+        if !fields.is_empty() {
+            return Err(Refusal::RequiredFields { rule: by.rule.name.clone(), fields });
+        }
+        let agent = head.headers.get(USER_AGENT).map(|value| agent::ascii(value.as_bytes()));
         let chosen = |key: &IdempotencyKey| key::chosen(key, agent, by.uuid4_keys);
         let request = identity::Request {
             provider: &config.provider,
@@ -189,7 +202,7 @@ pub(crate) fn remembered(
 
 /// The API key, alike for `Basic` (its user name) and `Bearer` (RFC 7617, RFC 6750). Whatever else
 /// stands there is taken as it is.
-fn api_key(authorization: &[u8]) -> Zeroizing<Vec<u8>> {
+pub(crate) fn api_key(authorization: &[u8]) -> Zeroizing<Vec<u8>> {
     let text = std::str::from_utf8(authorization).unwrap_or_default().trim();
     let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
     if scheme.eq_ignore_ascii_case("bearer") {
@@ -223,6 +236,8 @@ pub struct Asked {
     pub hint: Option<CallHint>,
     /// What people want to know.
     pub about: About,
+    /// What is written down of it, if anything is.
+    pub(super) said: Option<Box<Said>>,
     pub(super) secret: Secret,
     /// Its other identities, nearest first.
     pub(super) others: Vec<Other>,
@@ -243,9 +258,9 @@ pub struct Asked {
 /// goes by such a one, what it is today.
 #[derive(Clone, Debug)]
 pub struct Other {
-    pub(super) secret: Secret,
-    pub(super) identified: Identified,
-    pub(super) same_rule: bool,
+    pub(crate) secret: Secret,
+    pub(crate) identified: Identified,
+    pub(crate) same_rule: bool,
     pub(super) today: bool,
 }
 
@@ -288,6 +303,7 @@ impl Asked {
             recalled: self.recalled.clone(),
             hint: self.hint,
             about: self.about.clone(),
+            said: None,
             secret: other.secret.clone(),
             others,
             today: other.today,
@@ -375,6 +391,17 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let by = By { secret: &secret, scope, uuid4_keys: policy.uuid4_keys(), rule };
         let identified = reading.recognise(&self.config, head, credentials, &by, nonce)?;
         remembered(&identified, head.target.api(), self.ledger.never_forgets())?;
+        let of = || Heard {
+            secret: &secret,
+            scope: &scope,
+            path: head.target.raw_path(),
+            client_key: reading.client_key.as_ref(),
+            agent: head.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()),
+            header: reading.operation.as_deref(),
+            content: &reading.content,
+            fingerprint: &identified.fingerprint,
+        };
+        let said = self.records(policy).then(|| Box::new(Said::of(&of())));
         let others = self.others(head, &reading, credentials, policy, rule, &identified);
         let Reading { client_key, content, .. } = reading;
         let short = |name: &str| {
@@ -385,9 +412,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let about = About {
             rule: rule.name.clone(),
             policy: policy.version().to_owned(),
-            amount: short("amount"),
-            currency: short("currency"),
-            caller: caller(&head.headers),
+            // v2 has money as an object.
+            amount: short("amount").or_else(|| short("amount[value]")),
+            currency: short("currency").or_else(|| short("amount[currency]")),
+            caller: caller(&head.headers, self.config.caller.as_deref()),
             account: account(&head.headers),
             api_key: Some(credentials.digest.hint()),
             ..About::default()
@@ -401,6 +429,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             recalled: None,
             hint: credentials.hint(head),
             about,
+            said,
             secret,
             others,
             today: true,
@@ -485,13 +514,6 @@ pub(super) fn operation_header(headers: &HeaderMap) -> Result<Option<String>, Re
         return Err(Refusal::BadOperation);
     }
     Ok(Some(text.to_owned()))
-}
-
-/// `Payonce-Caller`: who asks, for people.
-fn caller(headers: &HeaderMap) -> Option<String> {
-    const LONGEST: usize = 64;
-    let text = headers.get("payonce-caller")?.to_str().ok()?;
-    Some(text.chars().take(LONGEST).collect())
 }
 
 /// Whose account is asked for, if it is named.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use http::Method;
 
 use super::asked::{By, Credentials, Other, Reading};
-use super::{Asked, Exchange};
+use super::{Asked, Config, Exchange};
 use crate::clock::Timestamp;
 use crate::decide::digest::IdFormat;
 use crate::decide::identity::{Identified, Kind};
@@ -34,6 +34,67 @@ const MOST: usize = 8;
 /// another process began or ended its operation in that instant.
 const MOST_TURNS: u32 = 8;
 
+/// By what a request is or was recognised elsewhere and before.
+pub(crate) struct OtherWays<'a> {
+    /// The settings: secret, other secrets, provider.
+    pub(crate) config: &'a Config,
+    /// The policy in force, and the ways that are known on its store.
+    pub(crate) policy: &'a Policy,
+    pub(crate) ways: &'a [Arc<Way>],
+}
+
+/// The other identities of a request, nearest first, and whether there are more than are looked up.
+/// None as long as nothing was edited.
+pub(crate) fn other_identities(
+    known: &OtherWays<'_>,
+    head: &Head,
+    reading: &Reading,
+    credentials: &Credentials,
+    rule: &Rule,
+    today: &Identified,
+) -> (Vec<Other>, bool) {
+    let (config, policy) = (known.config, known.policy);
+    let differs = |way: &&Arc<Way>| way.id() != policy.way();
+    if seams::mistake(Mistake::FormerForgotten)
+        || config.other_secrets.is_empty() && !known.ways.iter().any(|way| differs(&way))
+    {
+        return (Vec::new(), false);
+    }
+    let mut secrets = vec![credentials.secret(config)];
+    secrets.extend(credentials.other_secrets(config));
+    let former = known.ways.iter().filter(differs).map(|way| (way.policy(), way.ids()));
+    let mut others: Vec<Other> = Vec::new();
+    for (by, ids) in std::iter::once((policy, IdFormat::default())).chain(former) {
+        let former = if std::ptr::eq(by, policy) { rule } else { judged(by, head) };
+        if former.class != Class::Critical {
+            continue;
+        }
+        let same_rule = former.identity == rule.identity;
+        for scope in credentials.scopes_under(policy.scopes(), by.scopes(), ids) {
+            for secret in &secrets {
+                let by = By { secret, scope, uuid4_keys: by.uuid4_keys(), rule: former };
+                // A call is recognised by nothing that could be looked up, so its nonce is none.
+                let identified = reading.recognise(config, head, credentials, &by, [0; 16]);
+                let Ok(identified) = identified else { continue };
+                let known = |it: &Other| it.identified.operation == identified.operation;
+                if identified.kind == Kind::Call
+                    || identified.operation == today.operation
+                    || others.iter().any(known)
+                {
+                    continue;
+                }
+                if others.len() == MOST {
+                    return (others, true);
+                }
+                let identified = Identified { twins: today.twins, call: today.call, ..identified };
+                let secret = secret.clone();
+                others.push(Other { secret, identified, same_rule, today: false });
+            }
+        }
+    }
+    (others, false)
+}
+
 impl<L: Ledger, U: Upstream> Exchange<L, U> {
     /// The other identities of a request, nearest first. None as long as nothing was edited.
     pub(super) fn others(
@@ -46,46 +107,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         today: &Identified,
     ) -> Vec<Other> {
         let ways = self.policies.other_ways();
-        let differs = |way: &&Arc<Way>| way.id() != policy.way();
-        if seams::mistake(Mistake::FormerForgotten)
-            || self.config.other_secrets.is_empty() && !ways.iter().any(|way| differs(&way))
-        {
-            return Vec::new();
-        }
-        let mut secrets = vec![credentials.secret(&self.config)];
-        secrets.extend(credentials.other_secrets(&self.config));
-        let former = ways.iter().filter(differs).map(|way| (way.policy(), way.ids()));
-        let mut others: Vec<Other> = Vec::new();
-        for (by, ids) in std::iter::once((policy, IdFormat::default())).chain(former) {
-            let former = if std::ptr::eq(by, policy) { rule } else { judged(by, head) };
-            if former.class != Class::Critical {
-                continue;
-            }
-            let same_rule = former.identity == rule.identity;
-            for scope in credentials.scopes_under(policy.scopes(), by.scopes(), ids) {
-                for secret in &secrets {
-                    let by = By { secret, scope, uuid4_keys: by.uuid4_keys(), rule: former };
-                    // A call is recognised by nothing that could be looked up, so its nonce is none.
-                    let identified =
-                        reading.recognise(&self.config, head, credentials, &by, [0; 16]);
-                    let Ok(identified) = identified else { continue };
-                    let known = |it: &Other| it.identified.operation == identified.operation;
-                    if identified.kind == Kind::Call
-                        || identified.operation == today.operation
-                        || others.iter().any(known)
-                    {
-                        continue;
-                    }
-                    if others.len() == MOST {
-                        self.metrics.limit_reached("other identities");
-                        return others;
-                    }
-                    let identified =
-                        Identified { twins: today.twins, call: today.call, ..identified };
-                    let secret = secret.clone();
-                    others.push(Other { secret, identified, same_rule, today: false });
-                }
-            }
+        let known = OtherWays { config: &self.config, policy, ways: &ways };
+        let (others, more) = other_identities(&known, head, reading, credentials, rule, today);
+        if more {
+            self.metrics.limit_reached("other identities");
         }
         others
     }

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::Exchange;
 use super::asked::{self, Asked, Credentials, Other, Unbuffered, uri};
+use super::witness::Witness;
 use crate::clock::Timestamp;
 use crate::decide::digest::OperationId;
 use crate::decide::identity::Kind;
@@ -74,7 +75,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let own = asked::client_key(&head.headers)?;
         let named = asked::operation_header(&head.headers)?.is_some();
         let by_call = matches!(rule.identity, IdentityRule::Call);
-        if named || !by_call || rule.client_key == ClientKey::Required {
+        let demands = rule.client_key == ClientKey::Required || !rule.require_field.is_empty();
+        if named || !by_call || demands {
             return Err(Refusal::BodyTooLarge { limit: self.config.body_bytes });
         }
         let keyless_call = own.is_none();
@@ -154,9 +156,11 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         rule: &Arc<Rule>,
         credentials: Option<Credentials>,
         arrived: Timestamp,
+        witness: &mut Witness,
     ) -> Result<Response<Body>, Refusal> {
         if rule.class == Class::Refuse {
             self.metrics.operation(&rule.name, "observed_refusable");
+            witness.refusable();
         }
         let known = self.may_be_known(&head, credentials.as_ref())
             || self.was_critical(&head.method, &head.target, policy);
@@ -173,15 +177,19 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             |rule: &Arc<Rule>| self.identify(&head, &body, &credentials, policy, rule, arrived);
         let asked = identify(rule).or_else(|_refused| {
             self.metrics.operation(&rule.name, "observed_refusable");
+            witness.refusable();
             // A call that was sent lately is found by what it is, not by what the rule wants now.
             identify(&Arc::new(rule.by_call()))
         });
         let Ok(mut asked) = asked else { return self.pass_held(head, &body).await };
+        witness.identified(&mut asked);
         let recalled = self.recall(&mut asked) && asked.identified.kind != Kind::Call;
         if recalled || self.is_open(&asked).await {
+            witness.enforced();
             return self.enforce(asked, conn).await;
         }
         if let Some(former) = self.open_elsewhere(&asked).await {
+            witness.enforced();
             return self.enforce(former, conn).await;
         }
         if !critical {
@@ -189,6 +197,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         }
         self.observed(&asked);
         let first = self.remember_passed(&asked);
+        witness.observed(&asked, !first);
         let response = self.pass_held(head, &body).await?;
         if first && matches!(response.status().as_u16(), 401 | 403 | 429) {
             self.forget_call(&asked);

@@ -50,6 +50,12 @@ impl<const N: usize> Counters<N> {
         self.family.get_or_create(&labels).inc_by(0);
     }
 
+    /// The series itself, to count many events of one kind. False if it is that of "other".
+    pub(super) fn series(&self, values: [Value<'_>; N]) -> (Counter, bool) {
+        let (labels, own) = self.labels(values);
+        (self.family.get_or_create_owned(&labels), own)
+    }
+
     /// Counts one event. False if it had to be counted under "other".
     pub(super) fn add(&self, values: [Value<'_>; N]) -> bool {
         let (labels, own) = self.labels(values);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::signature::{self, BadSignature, Signed, TrustedKeys};
-use crate::decide::policy::{Policy, Problem, hash_of, version_in};
+use crate::decide::policy::{Policy, Problem, hash_of, lint, version_in};
 
 /// The largest policy file, in bytes.
 pub const MAX_BYTES: u64 = 1024 * 1024;
@@ -121,12 +121,34 @@ impl fmt::Display for LoadError {
 impl std::error::Error for LoadError {}
 
 /// A policy that was read, checked, and vouched for where that is asked.
+#[derive(Debug)]
+pub struct Found {
+    /// The policy.
+    pub policy: Policy,
+    /// Who vouches for it, where somebody must.
+    pub signed: Option<Signed>,
+    /// What it was read from.
+    pub text: String,
+}
+
+/// Likewise, to be put in force.
 #[derive(Clone, Debug)]
 pub struct Sound {
     /// The policy.
     pub policy: Arc<Policy>,
     /// Who vouches for it, where somebody must.
     pub signed: Option<Signed>,
+    /// How many warnings `payonce check` has for it, without regard to the store.
+    pub warnings: usize,
+}
+
+impl Found {
+    /// Counts its warnings too.
+    pub(super) fn sound(self) -> Sound {
+        let findings = lint::findings(&self.text, &self.policy, None);
+        let warnings = findings.iter().filter(|finding| finding.is_open_warning()).count();
+        Sound { policy: Arc::new(self.policy), signed: self.signed, warnings }
+    }
 }
 
 /// Reads and checks the policy at `path`, whoever wrote it. Blocks on the file.
@@ -138,23 +160,11 @@ pub fn read(path: &Path) -> Result<Policy, LoadError> {
     parse(path, &found.map_err(|why| LoadError { path: path.to_owned(), hash: None, why })?)
 }
 
-/// Likewise, with the text that it was read from.
-///
-/// # Errors
-/// As of [`read`].
-pub fn read_text(path: &Path) -> Result<(Policy, String), LoadError> {
-    let found = bytes(path, MAX_BYTES);
-    let found = found.map_err(|why| LoadError { path: path.to_owned(), hash: None, why })?;
-    let policy = parse(path, &found)?;
-    // What was parsed is UTF-8.
-    Ok((policy, String::from_utf8_lossy(&found).into_owned()))
-}
-
 /// Likewise, if one of `trusted` signed it, where there are any.
 ///
 /// # Errors
 /// [`LoadError`] says what is the matter. Nothing is said of a file that nobody vouches for.
-pub fn read_signed(path: &Path, trusted: &TrustedKeys) -> Result<Sound, LoadError> {
+pub fn read_signed(path: &Path, trusted: &TrustedKeys) -> Result<Found, LoadError> {
     Look::at(path, trusted).judge(path, trusted)
 }
 
@@ -200,7 +210,7 @@ impl Look {
     }
 
     /// What was found, if it is sound and vouched for.
-    pub(super) fn judge(&self, path: &Path, trusted: &TrustedKeys) -> Result<Sound, LoadError> {
+    pub(super) fn judge(&self, path: &Path, trusted: &TrustedKeys) -> Result<Found, LoadError> {
         let failed = |hash, why| LoadError { path: path.to_owned(), hash, why };
         let found = self.policy.as_ref().map_err(|why| failed(None, why.clone()))?;
         let signed = if trusted.is_empty() {
@@ -209,7 +219,9 @@ impl Look {
             let vouched = vouched(path, found, self.signature.as_ref(), trusted);
             Some(vouched.map_err(|why| failed(Some(hash_of(found)), Why::Signature(why)))?)
         };
-        Ok(Sound { policy: Arc::new(parse(path, found)?), signed })
+        let policy = parse(path, found)?;
+        // What was parsed is UTF-8.
+        Ok(Found { policy, signed, text: String::from_utf8_lossy(found).into_owned() })
     }
 
     /// Likewise, away from the requests: a policy at the limits takes a while to compare.
@@ -219,7 +231,8 @@ impl Look {
         trusted: &TrustedKeys,
     ) -> Result<Sound, LoadError> {
         let (of, trusted) = (path.to_owned(), trusted.clone());
-        let judged = tokio::task::spawn_blocking(move || self.judge(&of, &trusted)).await;
+        let judge = move || self.judge(&of, &trusted).map(Found::sound);
+        let judged = tokio::task::spawn_blocking(judge).await;
         judged.unwrap_or_else(|lost| {
             let why = Why::Unreadable(lost.to_string());
             Err(LoadError { path: path.to_owned(), hash: None, why })

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::PolicyFile;
 
 /// Events come in bursts: one change of a `ConfigMap` is a dozen of them.
-const BURST: Duration = Duration::from_millis(200);
+pub(crate) const BURST: Duration = Duration::from_millis(200);
 
 impl PolicyFile {
     /// Reloads whenever the file's directory changes and every `every`, until `stop`. Begins with a
@@ -61,7 +61,8 @@ impl PolicyFile {
     }
 }
 
-fn start(path: &Path, changed: Arc<Notify>) -> notify::Result<RecommendedWatcher> {
+/// Tells of changes in the directory of `path`, as long as what comes back lives.
+pub(crate) fn start(path: &Path, changed: Arc<Notify>) -> notify::Result<RecommendedWatcher> {
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         // An error may mean lost events: look.
         if event.map_or(true, |event| is_change(event.kind)) {
@@ -77,7 +78,8 @@ fn is_change(kind: EventKind) -> bool {
     !kind.is_access() || kind == EventKind::Access(AccessKind::Close(AccessMode::Write))
 }
 
-fn directory_of(path: &Path) -> &Path {
+/// The directory that `path` is in.
+pub(crate) fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         Some(_) | None => Path::new("."),

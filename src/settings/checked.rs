@@ -9,8 +9,8 @@ use secrecy::SecretString;
 
 use super::reader::Reader;
 use super::{
-    Admin, Limits, Listen, Log, LogFormat, LogLevel, Problem, Retry, Settings, Shutdown, Store,
-    StoreKind, Token, Upstream, other_secrets, policy, store, webhook,
+    Admin, Limits, Listen, Log, LogFormat, LogLevel, Problem, Record, Retry, Settings, Shutdown,
+    Store, StoreKind, Token, Upstream, credential, other_secrets, policy, store, webhook,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -42,8 +42,14 @@ pub(super) fn read(r: &mut Reader) -> Settings {
         retry: retry(r),
         limits: limits(r),
         policy: policy::read(r),
+        clients: super::clients::read(r),
+        record: Record {
+            path: r.path("record.path"),
+            max_size: r.size("record.max_size", 64 * KIB..=GIB),
+        },
         secret: r.secret("secret.file", "secret.value", 32),
         other_secrets: other_secrets::read(r),
+        credential: credential::read(r),
         admin: admin(r, listen.admin, &store.path),
         webhook: webhook::webhook(r),
         log: log(r),
@@ -64,6 +70,7 @@ fn listen(r: &mut Reader) -> Listen {
         unix_socket: r.path("listen.unix_socket"),
         admin: r.address("listen.admin"),
         health: r.address("listen.health"),
+        caller: caller(r),
     };
     if let Some(address) = listen.admin.filter(|address| !address.ip().is_loopback()) {
         r.refuse("listen.admin", format!("must be a loopback address, is {address}"));
@@ -76,6 +83,15 @@ fn listen(r: &mut Reader) -> Listen {
         }
     }
     listen
+}
+
+fn caller(r: &mut Reader) -> Option<String> {
+    const PATH: &str = "listen.caller";
+    let name = r.optional(PATH, "a name, such as \"payments-worker\"")?;
+    if name.len() > 64 || !name.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
+        r.refuse(PATH, "must be at most 64 printable ASCII characters");
+    }
+    Some(name)
 }
 
 fn upstream(r: &mut Reader) -> Upstream {
@@ -340,6 +356,7 @@ fn warnings(r: &Reader, s: &Settings) -> Vec<String> {
     if s.store.kind == StoreKind::Redis {
         said.extend(store::warnings(&s.store.redis));
     }
+    said.extend(credential::warnings(&s.credential, exposed));
     said.extend(webhook::warnings(&s.webhook));
     for (path, origin) in plain.iter().filter(|(_, origin)| origin.starts_with("http:")) {
         let from = r.origin(path);

@@ -22,11 +22,12 @@ const PREFIX: &str = "PAYONCE_";
 const MAX_FILE: u64 = 1024 * 1024;
 
 /// Every setting there is. The first part is the section, and each has exactly two.
-pub(super) const KNOWN: [&str; 78] = [
+pub(super) const KNOWN: &[&str] = &[
     "listen.proxy",
     "listen.unix_socket",
     "listen.admin",
     "listen.health",
+    "listen.caller",
     "upstream.api",
     "upstream.files",
     "upstream.connect",
@@ -82,10 +83,18 @@ pub(super) const KNOWN: [&str; 78] = [
     "policy.trusted_keys",
     "policy.audit_log",
     "policy.audit_required",
+    "clients.releases",
+    "record.path",
+    "record.max_size",
     "secret.file",
     "secret.other_files",
     "secret.other_api_key",
     "secret.value",
+    "credential.file",
+    "credential.value",
+    "credential.placeholder",
+    "credential.only",
+    "credential.refresh",
     "admin.token_file",
     "admin.token",
     "webhook.listen",

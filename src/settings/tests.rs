@@ -41,7 +41,7 @@ fn every_setting_is_read_and_is_in_the_shipped_file() {
     assert_eq!(problems, []);
     let mut reader = reader::Reader::new(layers, problems);
     checked::read(&mut reader);
-    let known: std::collections::BTreeSet<_> = layers::KNOWN.into_iter().collect();
+    let known: std::collections::BTreeSet<_> = layers::KNOWN.iter().copied().collect();
     assert_eq!(reader.asked, known);
     for path in known {
         let (section, name) = path.split_once('.').unwrap();
@@ -59,6 +59,7 @@ fn a_commented_out_example_of_the_shipped_file_is_a_setting_that_works() {
     let dir = tempfile::tempdir().unwrap();
     let secret = dir.path().join("secret");
     let pem = dir.path().join("ca.pem");
+    let table = concat!(env!("CARGO_MANIFEST_DIR"), "/config/sdk-releases.tsv");
     std::fs::write(&secret, SECRET).unwrap();
     let other = dir.path().join("other");
     std::fs::write(&other, SECRET.to_uppercase()).unwrap();
@@ -72,6 +73,7 @@ fn a_commented_out_example_of_the_shipped_file_is_a_setting_that_works() {
             .filter(|rest| rest.split_once(" = ").is_some_and(|(name, _)| !name.contains(' ')));
         let line = match example.map(|rest| rest.split_once(" = ").unwrap()) {
             Some(("ca_file", _)) => format!("ca_file = {pem:?}"),
+            Some(("releases", _)) => format!("releases = {table:?}"),
             Some(("source_ranges_file", _)) => format!("source_ranges_file = {ranges:?}"),
             Some((
                 name @ ("file" | "token_file" | "password_file" | "sentinel_password_file"),

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::Parser as _;
-use payonce::admin::judge::{Course, Judgement, Question};
+use payonce::admin::judge::{Course, Judgement, Question, Recognition};
 use payonce::admin::{self, Detail, Operations, OpsError, Resolution, Resolved, State, Summary};
 use payonce::admin::{Health, Readiness};
 use payonce::cli::ops::OpsFailure;
 use payonce::cli::{Cli, Command, Exit};
+use payonce::clients::list::List;
 use payonce::clock::Timestamp;
 use payonce::metrics::Metrics;
 use payonce::settings::{Secret, Settings};
@@ -63,18 +64,27 @@ impl Operations for Fake {
         Ok(self.held.lock().unwrap().get(&id).cloned())
     }
 
-    async fn judge(&self, id: &str, asked: &Question) -> Result<Option<Judgement>, OpsError> {
+    fn clients(&self) -> List {
+        List { other_requests: 7, ..List::default() }
+    }
+
+    fn recognition(&self) -> Recognition {
+        Recognition { provider: "api.stripe.com".to_owned(), ways: Vec::new() }
+    }
+
+    async fn judge(&self, asked: &Question) -> Result<Option<Judgement>, OpsError> {
         self.up()?;
-        let found = self.held.lock().unwrap().get(id).cloned();
+        let found = self.held.lock().unwrap().get(&asked.today.operation).cloned();
         Ok(Some(Judgement {
             row: if found.is_some() { "A11" } else { "A1" }.to_owned(),
             course: if found.is_some() { Course::TakeOver } else { Course::New },
             occurrence: None,
             key_digest: None,
             fields: Vec::new(),
-            live_owner: asked.twins,
+            live_owner: asked.today.twins,
             recalled: false,
-            provider: "api.stripe.com".to_owned(),
+            by: 0,
+            operation: asked.today.operation.clone(),
             policy_version: "0123456789ab".to_owned(),
             mode: "enforce".to_owned(),
             found,

@@ -10,7 +10,7 @@
 mod doubt;
 mod keys;
 mod store;
-mod stub;
+pub(crate) mod stub;
 mod waiting;
 mod wire;
 mod work;

@@ -45,7 +45,6 @@ fn asking_says_what_would_happen_now_and_changes_nothing() {
         let fresh = order(&payonce, "");
         assert_eq!(said(&fresh), ("A1", "new"));
         assert_eq!(fresh["now"]["judgement"]["found"], Value::Null);
-        assert_eq!(fresh["now"]["judgement"]["provider"], "sandbox");
     }
     assert_eq!(effects(payonce.sandbox()), 0);
 
@@ -71,6 +70,30 @@ fn asking_says_what_would_happen_now_and_changes_nothing() {
     // As long as its delivery is not known it is waited for, then replayed; it is never sent anew.
     let known = order(&payonce, "");
     assert!(["replay", "share"].contains(&said(&known).1), "{known:#}");
+}
+
+#[test]
+fn what_is_open_by_another_policy_is_found_before_that_policy_is_edited() {
+    let payonce = Running::serve(&["--sandbox"], &[("PAYONCE_RETRY__MAX_ATTEMPTS", "1")]);
+    let charge = format!("{CHARGE}&metadata[order_id]=7");
+    fault(payonce.sandbox(), &json!({ "kind": "reset_after_effect" }));
+    let lost = post(payonce.proxy(), "/v1/charges", &[], &charge);
+    lost.refused(504, "payonce_outcome_unknown", "is safe");
+
+    let directory = tempfile::tempdir().unwrap();
+    let edited = "version = 1\n[[rule]]\nname = \"orders\"\nmatch = [\"POST /v1/charges\"]\nclass = \
+                  \"critical\"\nidentity = [\"metadata[order_id]\"]\notherwise = \"call\"\n";
+    let policy = write(directory.path(), "edited.toml", edited);
+    let line = ["POST /v1/charges", "-d", &charge, "--policy", policy.to_str().unwrap()];
+    let found = asked(&payonce, &line);
+    assert_eq!(found["identity"], "fields");
+    let operation = lost.field("payonce-operation-id").unwrap();
+    assert_ne!(found["operation_id"], operation);
+    assert_eq!(said(&found), ("A11", "take_over"), "{found:#}");
+    let judgement = &found["now"]["judgement"];
+    assert_eq!((&judgement["by"], &judgement["operation"]), (&json!(1), &json!(operation)));
+    assert_eq!(found["now"]["key"], "derived");
+    assert_ne!(found["now"]["derived_key"], found["upstream_key"]["key"]);
 }
 
 #[test]

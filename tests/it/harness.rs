@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use payonce::assembly::Assembly;
 use payonce::chance::Chance;
+use payonce::clients::Clients;
 use payonce::clock::{Clock, Timestamp};
 use payonce::decide::digest::Secret;
 use payonce::decide::policy::Policy;
@@ -29,6 +30,7 @@ use payonce::ledger::{
 };
 use payonce::metrics::Metrics;
 use payonce::notes::Notes;
+use payonce::observer::Observer;
 use payonce::recent::Recent;
 use payonce::request::InFlightBytes;
 use payonce::sandbox::{self, Effect, Fault, Sandbox, Seen};
@@ -288,6 +290,7 @@ impl<L: Ledger> World<L> {
             ledger: store,
             forwarder,
             policies: Box::new(InForce { policy: in_force, ways }),
+            guards: exchange::Guards::default(),
             recent: Recent::default(),
             inflight: Inflight::new(1_000, 64),
             tasks: tasks.clone(),
@@ -295,8 +298,10 @@ impl<L: Ledger> World<L> {
             bytes: InFlightBytes::new(1 << 24),
             unwritten: Unwritten::default(),
             notes: Notes::default(),
+            observer: Observer::new(metrics.clone(), None),
             chance: Chance::System,
             clock: clock.clone(),
+            clients: Clients::shipped(metrics.clone()).unwrap(),
             metrics: metrics.clone(),
             config: exchange::Config {
                 provider: "provider.test".to_owned(),
@@ -306,6 +311,7 @@ impl<L: Ledger> World<L> {
                 lease,
                 body_bytes: settings.limits.body,
                 bypass: false,
+                caller: None,
             },
         });
         let config = ServerConfig {

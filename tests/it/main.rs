@@ -6,6 +6,8 @@ mod admin;
 mod bad_input;
 mod chaos;
 mod cli;
+mod clients;
+mod credential;
 mod delivery;
 mod demo;
 mod drain;
@@ -13,6 +15,7 @@ mod edits;
 mod exchange;
 mod explain;
 mod fuzz;
+mod guards;
 mod harness;
 #[cfg(feature = "seams")]
 mod kill;
@@ -22,6 +25,7 @@ mod ledger_redis;
 mod lifecycle;
 #[cfg(feature = "seams")]
 mod mistakes;
+mod observe;
 mod operation_fields;
 mod pods;
 mod policy;

@@ -19,8 +19,9 @@ use super::running::run;
 const SCHEMA: &str = include_str!("../../config/policy.schema.json");
 
 /// Every table of a policy: where its schema stands, and a policy that ends within such a table.
-const TABLES: [(&str, &str); 5] = [
+const TABLES: [(&str, &str); 6] = [
     ("", "version = 1\n"),
+    ("/$defs/client", "version = 1\n[[client]]\n"),
     ("/$defs/rule", "version = 1\n[[rule]]\n"),
     ("/$defs/scope", "version = 1\n[[scope]]\n"),
     ("/$defs/test", "version = 1\n[[test]]\n"),
@@ -130,6 +131,8 @@ fn the_shipped_policy_is_one() {
     assert_eq!(Schema::compiled().refuses(SHIPPED), None);
 }
 
+const CLIENT: &str = "version = 1\n[[client]]\nname = \"a\"\naction = \"warn\"\n";
+
 const SCOPE: &str = "version = 1\n[[scope]]\nname = \"acme\"\n";
 
 /// A policy of one rule with these lines in it.
@@ -145,11 +148,13 @@ fn what_an_editor_can_see_is_marked() {
     for wrong in [
         "mode = \"enforce\"".to_owned(),
         "version = 2".to_owned(),
+        "version = 1\nallow = [\"twins-on-batch\"]".to_owned(),
         "version = 1\nmode = \"watch\"".to_owned(),
         "version = 1\n[rule]\nname = \"a\"".to_owned(),
         "version = 1\n[[rule]]\nname = \"a\"\nclass = \"pass\"".to_owned(),
         "version = 1\n[[test]]\nrequest = \"POST /v1/charges\"\nexpect = {}".to_owned(),
         rule("class = \"important\""),
+        rule("class = \"pass\"\nmode = \"observe\""),
         rule("class = \"pass\"\nmerge = \"twins\""),
         rule("class = \"critical\"\nmerge = \"twins\""),
         rule("class = \"critical\"\notherwise = \"call\""),
@@ -163,6 +168,8 @@ fn what_an_editor_can_see_is_marked() {
         rule(&format!(
             "{content}distinguishes = [\"a\"]\nmerge = \"twins\"\nrepeat_window = \"1d\""
         )),
+        format!("{CLIENT}sdk = \"phyton\"\n"),
+        format!("{CLIENT}sdk = \"go\"\nolder_than = \"1y\"\n"),
         format!("{SCOPE}keys = []\n"),
         format!("{SCOPE}keys = [\"sk_live_1\"]\n"),
         format!("{SCOPE}keys = [\"{0}\", \"{0}\"]\n", "0a".repeat(32)),
@@ -180,7 +187,7 @@ fn what_an_editor_can_see_is_marked() {
 #[test]
 fn what_is_in_order_is_not_marked() {
     let schema = Schema::compiled();
-    let mut right = vec!["version = 1".to_owned(), rule("class = \"refuse\"")];
+    let mut right = vec!["version = 1".to_owned(), rule("class = \"refuse\"\nmode = \"observe\"")];
     let identities = [
         "",
         "identity = \"call\"",
@@ -195,7 +202,14 @@ fn what_is_in_order_is_not_marked() {
             right.push(rule(&format!("class = \"critical\"\n{identity}\n{more}")));
         }
     }
+    for about in
+        ["\"go\"\nfrom = \"80\"\nbelow = \"82.1\"", "[\"go\", \"php\"]", "\"*\"\ncaller = \"a\""]
+    {
+        right.push(format!("{CLIENT}sdk = {about}\nmessage = \"update it\"\n"));
+    }
+    right.push(format!("{CLIENT}sdk = \"unknown\"\nolder_than = \"1 year\"\ncaller = [\"a\"]\n"));
     right.push(format!("{SCOPE}keys = [\"{}\", \"{}\"]\n", "0a".repeat(32), "0B".repeat(32)));
+    right.push(rule("class = \"pass\"\nallow = [\"unknown-path POST /v1/x: Stripe has it\"]"));
     right.push(rule("class = \"pass\"").replace("POST /v1/charges", "* /v1/{a}/**"));
     let tested = "[[test]]\nrequest = \"POST /v1/charges?a=b\"\n";
     for expect in ["rule = \"a\"", "class = \"critical\"", "identity = \"call\""] {

@@ -18,10 +18,11 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use payonce::chance::Chance;
+use payonce::clients::Clients;
 use payonce::clock::Clock;
 use payonce::decide::policy::Policy;
 use payonce::decide::retry::{self, Budget};
-use payonce::exchange::{Config, Exchange, Policies, Rooms};
+use payonce::exchange::{Config, Exchange, Guards, Policies, Rooms};
 use payonce::forward::{Bounds, Forwarder};
 use payonce::inflight::Inflight;
 use payonce::ledger::memory::Memory;
@@ -30,6 +31,7 @@ use payonce::ledger::{
 };
 use payonce::metrics::Metrics;
 use payonce::notes::Notes;
+use payonce::observer::Observer;
 use payonce::recent::Recent;
 use payonce::request::InFlightBytes;
 use payonce::server::{Address, Limits, Listen, Local, Server, ServerConfig, Shutdown, Tasks};
@@ -160,6 +162,7 @@ async fn start(ledger: &Arc<Flaky>, provider: &Provider) -> SocketAddr {
             metrics.clone(),
         ),
         policies: Box::new(Fixed(Arc::new(Policy::parse(POLICY).unwrap()))),
+        guards: Guards::default(),
         recent: Recent::default(),
         inflight: Inflight::new(100, 100),
         tasks: tasks.clone(),
@@ -167,8 +170,10 @@ async fn start(ledger: &Arc<Flaky>, provider: &Provider) -> SocketAddr {
         bytes,
         unwritten: Unwritten::default(),
         notes: Notes::default(),
+        observer: Observer::new(metrics.clone(), None),
         chance: Chance::System,
         clock: clock.clone(),
+        clients: Clients::shipped(metrics.clone()).unwrap(),
         metrics,
         config: Config {
             provider: "p".to_owned(),
@@ -178,6 +183,7 @@ async fn start(ledger: &Arc<Flaky>, provider: &Provider) -> SocketAddr {
             lease: Duration::from_secs(15),
             body_bytes: 65_536,
             bypass: false,
+            caller: None,
         },
     });
     let at = Address::Tcp("127.0.0.1:0".parse().unwrap());

@@ -10,6 +10,7 @@
 )]
 
 pub(crate) mod app;
+mod clients;
 mod crashes;
 mod faults;
 mod many;

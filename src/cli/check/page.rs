@@ -37,6 +37,9 @@ fn summary(checked: &Checked, policy: &Policy, out: &mut impl Write) -> io::Resu
     let accepted: Vec<&Problem> =
         checked.findings.iter().filter(|finding| finding.accepted.is_some()).collect();
     writeln!(out, "  version  {}", policy.version())?;
+    if let Some(signed) = &checked.signed {
+        writeln!(out, "  signed   with the key {} ({})", signed.by, signed.comment)?;
+    }
     writeln!(out, "  mode     {}", policy.mode())?;
     writeln!(out, "  rules    {}", policy.rules().len())?;
     writeln!(out, "  tests    {passed}")?;

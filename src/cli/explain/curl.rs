@@ -179,8 +179,7 @@ impl Curl {
             return self.option(word, None, more);
         }
         // Short options stand together, and the value of the last may stand with it.
-        let mut rest = word.get(1..).unwrap_or_default().char_indices();
-        while let Some((at, letter)) = rest.next() {
+        for (at, letter) in word.get(1..).unwrap_or_default().char_indices() {
             let option = format!("-{letter}");
             let value = word.get(1 + at + letter.len_utf8()..).unwrap_or_default();
             if takes_none(&option) {

@@ -147,22 +147,22 @@ fn asked(request: Request) -> Result<Option<Asked>, &'static str> {
 }
 
 fn body(asked: &mut Asked, data: PostData) {
-    asked.body = match data.text {
-        Some(text) => text.into_bytes(),
-        None => {
-            let mut form = form_urlencoded::Serializer::new(String::new());
-            data.params.iter().for_each(|pair| {
-                form.append_pair(&pair.name, &pair.value);
-            });
-            form.finish().into_bytes()
-        }
-    };
+    asked.body = data.text.map_or_else(|| form(&data.params), String::into_bytes);
     if !asked.has(&CONTENT_TYPE)
         && let Ok(value) = data.mime_type.parse()
         && !data.mime_type.is_empty()
     {
         asked.headers.push(HeaderField { name: CONTENT_TYPE, value });
     }
+}
+
+/// The body that a program recorded in parts.
+fn form(params: &[Pair]) -> Vec<u8> {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    for pair in params {
+        form.append_pair(&pair.name, &pair.value);
+    }
+    form.finish().into_bytes()
 }
 
 #[cfg(test)]

@@ -35,7 +35,8 @@ struct Policy<'a> {
 
 #[derive(Default, Serialize)]
 struct Request<'a> {
-    request: String,
+    #[serde(rename = "request")]
+    line: String,
     /// The path as it was matched; null if the request itself is refused.
     matched_as: Option<String>,
     rule: Option<Rule<'a>>,
@@ -147,11 +148,11 @@ pub(super) fn of(question: &Question<'_>, all: &All, told: &[Told<'_>]) -> Strin
 }
 
 fn request<'a>(question: &Question<'_>, told: &'a Told<'_>) -> Request<'a> {
-    let request = format!("{} {}", told.asked.method, told.asked.target);
+    let line = format!("{} {}", told.asked.method, told.asked.target);
     let ruled = match &told.ruled {
         Err(refusal) => {
             let refused = Some(refused(refusal));
-            return Request { request, refused, notes: &told.asked.notes, ..Request::default() };
+            return Request { line, refused, notes: &told.asked.notes, ..Request::default() };
         }
         Ok(ruled) => ruled,
     };
@@ -162,7 +163,7 @@ fn request<'a>(question: &Question<'_>, told: &'a Told<'_>) -> Request<'a> {
         why: &passed.why,
     });
     let shape = Request {
-        request,
+        line,
         matched_as: Some(format!("/{}", ruled.head.target.segments().join("/"))),
         rule: Some(rule(ruled)),
         passed_over: passed_over.collect(),

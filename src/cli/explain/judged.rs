@@ -5,6 +5,7 @@ use http::header::USER_AGENT;
 use super::words;
 use crate::cli::page::Page;
 use crate::clock::Timestamp;
+use crate::decide::agent;
 use crate::decide::canonical::{Field, FieldPattern, Kind as BodyKind, Marker};
 use crate::decide::digest::Secret;
 use crate::decide::identity::{Identified, Kind};
@@ -121,7 +122,7 @@ impl Judged<'_> {
 
     /// Whose the client's key is, and why.
     pub(super) fn client_key(&self, page: &mut Page) {
-        let agent = self.head.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let agent = self.head.headers.get(USER_AGENT).map(|agent| agent::ascii(agent.as_bytes()));
         let sdk = agent.and_then(key::sdk_named).map(words::shown);
         let Some((key, chosen)) = self.reading.client_key.as_ref().zip(self.reading.chosen) else {
             page.say("client key", "none");

@@ -1,17 +1,19 @@
 //! What would happen now: asks the payonce that runs with the same settings. It changes nothing
 //! there, and gets digests alone: no API key and no content leaves this process.
 
+use std::sync::Arc;
+
 use http::Method;
 
-use super::{Critical, End, Question, Told};
-use crate::admin::judge::{self, Course, Judgement, digest_of};
+use super::{Critical, End, Question as Asked, Ruled, Told};
+use crate::admin::judge::{Course, Identity, Judgement, Question, Recognition, digest_of};
 use crate::cli::ops::{Client, OpsFailure};
 use crate::cli::page::Page;
 use crate::cli::table;
 use crate::decide::identity::{Identified, Kind};
 use crate::decide::key::IdempotencyKey;
 use crate::decide::path::Api;
-use crate::decide::policy::{Indeterminate, Rule};
+use crate::decide::policy::{Indeterminate, Rule, Way};
 use crate::settings::Settings;
 
 /// What the running payonce says of a request.
@@ -36,86 +38,100 @@ pub(super) enum Key {
     Other,
 }
 
-/// Asks for each of the requests that is an operation.
-pub(super) async fn ask(told: &mut [Told<'_>], settings: &Settings) {
-    let client = Client::of(settings);
+/// A payonce that answers.
+pub(super) struct Running {
+    client: Client,
+    pub(super) provider: String,
+    ways: Vec<String>,
+}
+
+impl Running {
+    /// The one that runs with these settings.
+    pub(super) async fn find(settings: &Settings) -> Result<Self, OpsFailure> {
+        let client = Client::of(settings)?;
+        let (found, _raw): (Recognition, _) = client.ask(Method::GET, "/ways", None).await?;
+        Ok(Self { client, provider: found.provider, ways: found.ways })
+    }
+
+    /// How operations are or were recognised on its store. What a newer payonce wrote there is left
+    /// out, as it is by the one that runs.
+    pub(super) fn ways(&self) -> Vec<Arc<Way>> {
+        self.ways.iter().filter_map(|text| Way::read(text).ok()).map(Arc::new).collect()
+    }
+
+    /// Asks for each of the requests that is an operation.
+    pub(super) async fn ask(&self, told: &mut [Told<'_>]) {
+        for one in told {
+            let Ok(ruled) = &mut one.ruled else { continue };
+            let api = ruled.head.target.api();
+            let End::Critical(critical) = &mut ruled.end else { continue };
+            critical.now = self.about(critical, ruled.rule, api).await;
+        }
+    }
+
+    async fn about(&self, critical: &Critical, rule: &Rule, api: Api) -> Option<Now> {
+        let identified = critical.identified.as_ref().ok()?;
+        if let Some(why) = unaskable(critical, identified) {
+            return Some(Now::Unknown(why.to_owned()));
+        }
+        let question = Question {
+            today: Identity::of(identified, true),
+            others: critical
+                .others
+                .iter()
+                .map(|it| Identity::of(&it.identified, it.same_rule))
+                .collect(),
+            api,
+            call: identified.call,
+            repeat_window_ms: u64::try_from(rule.repeat_window.as_millis()).unwrap_or(u64::MAX),
+            next_after_saved_500: rule.indeterminate == Indeterminate::Next,
+        };
+        let body = match serde_json::to_string(&question) {
+            Ok(body) => body,
+            Err(why) => return Some(Now::Unknown(format!("not known: {why}"))),
+        };
+        let asked = self.client.ask(Method::POST, "/ops/judge", Some(body)).await;
+        Some(match asked {
+            Ok((judgement, _raw)) => Now::Judged(Box::new(judgement)),
+            Err(failure) => Now::Unknown(format!("not known: {failure}")),
+        })
+    }
+}
+
+/// Nobody could be asked: says so of each request that is an operation.
+pub(super) fn unknown(told: &mut [Told<'_>], why: &str) {
     for one in told {
-        let Ok(ruled) = &mut one.ruled else { continue };
-        let api = ruled.head.target.api();
-        let End::Critical(critical) = &mut ruled.end else { continue };
-        critical.now = about(critical, ruled.rule, api, client.as_ref()).await;
+        let Ok(Ruled { end: End::Critical(critical), .. }) = &mut one.ruled else { continue };
+        let Ok(identified) = &critical.identified else { continue };
+        let unaskable = unaskable(critical, identified).map(str::to_owned);
+        critical.now = Some(Now::Unknown(unaskable.unwrap_or_else(|| format!("not known: {why}"))));
     }
 }
 
-/// The provider of the payonce that answered, if it is not `ours`.
-pub(super) fn other_provider(told: &[Told<'_>], ours: &str) -> Option<String> {
-    told.iter().find_map(|one| match &one.ruled.as_ref().ok()?.end {
-        End::Critical(critical) => match critical.now.as_ref()? {
-            Now::Judged(judged) => Some(judged.provider.clone()).filter(|theirs| theirs != ours),
-            Now::Unknown(_) => None,
-        },
-        End::Passed | End::ByPolicy(_) | End::Bad(_) => None,
-    })
-}
-
-async fn about(
-    critical: &Critical,
-    rule: &Rule,
-    api: Api,
-    client: Result<&Client, &OpsFailure>,
-) -> Option<Now> {
-    let identified = critical.identified.as_ref().ok()?;
+/// Why nobody need be asked of this request.
+fn unaskable(critical: &Critical, identified: &Identified) -> Option<&'static str> {
     if identified.kind == Kind::Call {
-        let why = "a single call has no record: nothing that was sent before changes it";
-        return Some(Now::Unknown(why.to_owned()));
+        return Some("a single call has no record: nothing that was sent before changes it");
     }
-    if critical.placeholder {
-        let why = "not asked: the operation hangs on the API key; give it with \
-                   -H 'Authorization: Bearer …'";
-        return Some(Now::Unknown(why.to_owned()));
-    }
-    let asked = match client {
-        Ok(client) => question(client, identified, rule, api).await,
-        Err(failure) => Err(failure.to_string()),
-    };
-    Some(match asked {
-        Ok(judgement) => Now::Judged(Box::new(judgement)),
-        Err(why) => Now::Unknown(format!("not known: {why}")),
-    })
-}
-
-async fn question(
-    client: &Client,
-    identified: &Identified,
-    rule: &Rule,
-    api: Api,
-) -> Result<Judgement, String> {
-    let question = judge::Question {
-        kind: identified.kind,
-        api,
-        fingerprint: identified.fingerprint.clone(),
-        client_key: identified.client_key,
-        call: identified.call,
-        twins: identified.twins,
-        repeat_window_ms: u64::try_from(rule.repeat_window.as_millis()).unwrap_or(u64::MAX),
-        next_after_saved_500: rule.indeterminate == Indeterminate::Next,
-    };
-    let body = serde_json::to_string(&question).map_err(|error| error.to_string())?;
-    let path = format!("/ops/{}/judge", identified.operation);
-    let answer = client.ask(Method::POST, &path, Some(body)).await;
-    answer.map(|(judgement, _raw)| judgement).map_err(|failure| failure.to_string())
+    critical.placeholder.then_some(
+        "not asked: the operation hangs on the API key; give it with -H 'Authorization: Bearer …'",
+    )
 }
 
 /// Which key `judgement` means.
-pub(super) fn key(judgement: &Judgement, critical: &Critical, identified: &Identified) -> Key {
+pub(super) fn key(judgement: &Judgement, critical: &Critical, today: &Identified) -> Key {
     let Some(at) = judgement.occurrence else { return Key::None };
+    let same = |it: &Identified| it.operation.to_string() == judgement.operation;
+    let others = critical.others.iter().map(|other| (&other.secret, &other.identified));
+    let mut known = std::iter::once((&critical.secret, today)).chain(others);
+    // A call that was sent lately may be an operation that nothing here recognises.
+    let Some((secret, identified)) = known.find(|(_, it)| same(it)) else { return Key::Other };
     let own = critical.reading.client_key.as_ref().filter(|_| identified.kind == Kind::OwnKey);
-    let (key, known) = match own {
-        Some(own) => (own.clone(), Key::Client),
-        None => {
-            let key = IdempotencyKey::derived(&critical.secret, &identified.operation, at);
-            (key.clone(), Key::Derived(key))
-        }
+    let derived = || IdempotencyKey::derived(secret, &identified.operation, at);
+    let (key, known) = if let Some(own) = own {
+        (own.clone(), Key::Client)
+    } else {
+        (derived(), Key::Derived(derived()))
     };
     match &judgement.key_digest {
         Some(digest) if *digest != digest_of(&key) => Key::Other,
@@ -128,7 +144,7 @@ impl Now {
     pub(super) fn say(
         &self,
         page: &mut Page,
-        question: &Question<'_>,
+        question: &Asked<'_>,
         critical: &Critical,
         identified: &Identified,
     ) {
@@ -154,6 +170,16 @@ impl Now {
         if judgement.live_owner {
             page.say("", "somebody works on it just now");
         }
+        if judgement.by > 0 {
+            page.say(
+                "",
+                &format!(
+                    "it stands there as operation {}, by a former policy, secret or scope, and goes \
+                     on as that until it is over",
+                    super::words::shown(&judgement.operation)
+                ),
+            );
+        }
         if judgement.recalled {
             page.say("", "this very call was sent within the last 15 minutes and keeps its key");
         }
@@ -163,7 +189,7 @@ impl Now {
             page.say("", &format!("but the policy in force there is {theirs}, and not {ours}"));
         }
         if question.config.provider != question.settings.upstream.provider_host {
-            let provider = super::words::shown(&judgement.provider);
+            let provider = super::words::shown(&question.config.provider);
             page.say("", &format!("all of this is for the provider there: {provider}"));
         }
         if judgement.mode != "enforce" {

@@ -22,8 +22,15 @@ fn told(policy: &str, settings: &Settings, line: &[&str], json: bool) -> (String
     let file = "policy.toml".to_owned();
     let all = asked::all(&args).unwrap();
     let config = assembly::exchange_config(settings);
-    let mut question =
-        Question { settings, policy: &policy, file, serves: false, config, now: NOW };
+    let mut question = Question {
+        settings,
+        policy: &policy,
+        file,
+        serves: false,
+        config,
+        ways: Vec::new(),
+        now: NOW,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(question.answer(&all, args.ask, json))
 }

@@ -54,7 +54,7 @@ fn near(page: &mut Page, ruled: &Ruled<'_>) {
         (_, 0) => {}
         (0, others) => page.say("", &format!("none of the {others} rules before it comes near")),
         (_, others) => {
-            page.say("", &format!("and {others} more before it, which do not come near"))
+            page.say("", &format!("and {others} more before it, which do not come near"));
         }
     }
     if let Some(meant) = &near.did_you_mean {

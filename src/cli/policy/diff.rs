@@ -156,8 +156,8 @@ fn page(args: &Diff, diff: &diff::Diff) -> String {
         page.put(
             "",
             0,
-            "Re-identified: what is open when the new policy takes over is found by its older id \
-             alone. Let what is in doubt settle first (`payonce ops list`).",
+            "Re-identified: what is open when the new policy takes over goes on under its older id; \
+             `payonce ops list` shows what that is.",
         );
     }
     page.into_text()

@@ -56,7 +56,7 @@ impl Marker {
 
     /// Whether there is a value at all.
     #[must_use]
-    pub(super) const fn is_value(self) -> bool {
+    pub(in crate::decide) const fn is_value(self) -> bool {
         match self {
             Self::Text | Self::Number | Self::Bool | Self::File => true,
             Self::Null | Self::EmptyObject | Self::EmptyArray => false,

@@ -77,7 +77,9 @@ fn rule(identity: IdentityRule) -> Rule {
     Rule {
         name: "charges".to_owned(),
         class: Class::Critical,
+        mode: None,
         client_key: ClientKey::Optional,
+        require_field: Vec::new(),
         identity,
         distinguishes: vec![FieldPattern::parse("customer").unwrap()],
         merge: Merge::Lost,

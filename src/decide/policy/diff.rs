@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::{Class, Policy, Rule};
 
 mod compare;
+mod guards;
 mod probes;
 #[cfg(test)]
 mod tests;
@@ -147,7 +148,7 @@ pub struct Diff {
 
 impl Diff {
     /// The requests that get another operation id, or can, when the new policy takes over from the
-    /// old one; what is open then is found only by its older id.
+    /// old one; what is open then goes on under its older id.
     #[must_use]
     pub fn reidentified(&self) -> &[Requests] {
         &self.reidentified
@@ -159,8 +160,8 @@ impl Diff {
         self.file.is_empty() && self.groups.is_empty() && !self.cut
     }
 
-    /// Whether anything of this gravity changes, for the file or for some request. More rules are
-    /// compared than are listed as re-identified: see [`Self::reidentified`] for that one.
+    /// Whether anything of this gravity changes, for the file or for some request. What re-identifies
+    /// can be graver than that alone: see [`Self::reidentified`].
     #[must_use]
     pub fn has(&self, gravity: Gravity) -> bool {
         self.changes().any(|change| change.gravity == gravity)
@@ -209,7 +210,8 @@ impl fmt::Display for Diff {
 #[must_use]
 pub fn diff(old: &Policy, new: &Policy) -> Diff {
     let (probes, cut) = probes::all(old, new);
-    let uuid4_keys = old.uuid4_keys() != new.uuid4_keys();
+    let mut file = compare::files(old, new);
+    let whole_file = file.iter().any(|change| change.reidentifies);
     let mut groups: Vec<Group> = Vec::new();
     let mut by_rules: HashMap<(&str, &str), Option<usize>> = HashMap::new();
     let mut reidentified = Vec::new();
@@ -223,7 +225,7 @@ pub fn diff(old: &Policy, new: &Policy) -> Diff {
         let both = was.class == Class::Critical && is.class == Class::Critical;
         let group = at.and_then(|at| groups.get_mut(at));
         let other_id = group.as_ref().is_some_and(|it| it.changes.iter().any(|it| it.reidentifies));
-        if other_id || (uuid4_keys && both) {
+        if other_id || (whole_file && both) {
             reidentified.push(probe.requests.clone());
         }
         if let Some(group) = group {
@@ -231,7 +233,6 @@ pub fn diff(old: &Policy, new: &Policy) -> Diff {
         }
     }
     groups.sort_by_key(|group| Reverse(group.gravity));
-    let mut file = compare::files(old, new);
     file.sort_by_key(|change| Reverse(change.gravity));
     let (old, new) = (old.version().to_owned(), new.version().to_owned());
     Diff { old, new, file, groups, cut, reidentified }

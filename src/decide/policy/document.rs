@@ -10,16 +10,30 @@ use super::code::Code;
 use super::problem::{Problem, Report};
 use super::routes::Routes;
 use super::table::{Table, wrong_type};
-use super::{Class, Mode, Policy, Rule, Scopes, Uuid4Keys, Way, expect, lint, rule, scope};
+use super::{
+    Class, Guard, Mode, Policy, Recording, Rule, Scopes, Uuid4Keys, Way, client, expect, guard,
+    lint, rule, scope,
+};
 
 /// Comparing every rule with all before it is quadratic; this keeps a reload well under a second.
 const MOST_PATTERNS: usize = 5_000;
 
-const KEYS: [&str; 8] =
-    ["version", "mode", "default_writes", "uuid4_keys", "allow", "scope", "rule", "test"];
+const KEYS: &[&str] = &[
+    "version",
+    "mode",
+    "default_writes",
+    "uuid4_keys",
+    "record",
+    "allow",
+    "scope",
+    "guard",
+    "rule",
+    "client",
+    "test",
+];
 
 /// Keys and tables whose feature a later version has.
-const LATER_KEYS: [&str; 4] = ["client", "guard", "record", "signature"];
+const LATER_KEYS: &[&str] = &["signature"];
 
 /// Reads a policy file's text.
 pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
@@ -40,19 +54,23 @@ pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
         return Err(report.finish());
     }
     let root = Table::new("the policy file", 0..0, root.get_ref());
-    root.allow(&mut report, &KEYS, &LATER_KEYS);
+    root.allow(&mut report, KEYS, LATER_KEYS);
     version(&root, &mut report);
     let mode = root.choice(&mut report, "mode", &Mode::NAMES).unwrap_or_default();
     let uuid4_keys = root.choice(&mut report, "uuid4_keys", &Uuid4Keys::NAMES).unwrap_or_default();
+    let recording = root.choice(&mut report, "record", &Recording::NAMES).unwrap_or_default();
     let writes = root.choice(&mut report, "default_writes", &Class::NAMES);
     lint::allow::read(&root, &mut report);
     let scopes = scope::read(&root, &mut report);
     let rules = rules(&root, &mut report);
+    let clients = client::read(&root, &mut report);
     let tests = expect::read(&root, &mut report);
     let mut policy = assemble(text, rules);
     policy.mode = mode;
+    policy.recording = recording;
     policy.uuid4_keys = uuid4_keys;
     policy.scopes = scopes;
+    policy.guard = guard::read(&root, &mut report);
     if let Some(class) = writes {
         policy.default_writes = Arc::new(Rule::call("default_writes".to_owned(), class));
     }
@@ -62,7 +80,7 @@ pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
     }
     if report.is_clean() {
         let way = Way::of(&policy).id().to_owned();
-        Ok(Policy { tests: tests.len(), way, ..policy })
+        Ok(Policy { clients, tests: tests.len(), way, ..policy })
     } else {
         Err(report.finish())
     }
@@ -149,7 +167,9 @@ pub(super) fn assemble(text: &str, rules: Vec<Rule>) -> Policy {
     }
     Policy {
         mode: Mode::default(),
+        recording: Recording::default(),
         uuid4_keys: Uuid4Keys::default(),
+        guard: Guard::default(),
         hash: super::hash_of(text.as_bytes()),
         way: String::new(),
         scopes: Scopes::default(),
@@ -157,6 +177,7 @@ pub(super) fn assemble(text: &str, rules: Vec<Rule>) -> Policy {
         routes,
         default_writes: Arc::new(Rule::call("default_writes".to_owned(), Class::Critical)),
         not_critical: Arc::new(Rule::call("not_critical".to_owned(), Class::Pass)),
+        clients: Vec::new(),
         tests: 0,
     }
 }

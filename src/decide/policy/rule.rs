@@ -16,12 +16,12 @@ use super::problem::Report;
 use super::table::{self, Table, Text};
 use super::template::Pattern;
 use super::{
-    Class, ClientKey, IdentityRule, Indeterminate, Merge, Otherwise, Rule, StoreDown, lint,
+    Class, ClientKey, IdentityRule, Indeterminate, Merge, Mode, Otherwise, Rule, StoreDown, lint,
 };
 use crate::decide::canonical::FieldPattern;
 
 /// The names of the rules that payonce adds itself.
-pub(super) const BUILT_IN: [&str; 2] = ["default_writes", "not_critical"];
+pub(super) const BUILT_IN: &[&str] = &["default_writes", "not_critical"];
 
 /// An outcome older than this may belong to an earlier epoch (DESIGN §2).
 const LONGEST_REPEAT_WINDOW: Duration = Duration::from_hours(22);
@@ -32,12 +32,13 @@ const LONGEST_NAME: usize = 64;
 /// Every critical request is searched for each of them.
 const MOST_FIELDS: usize = 64;
 
-const ALL_KEYS: [&str; 12] = [
+const ALL_KEYS: &[&str] = &[
     "name",
     "match",
     "class",
     "allow",
     "client_key",
+    "require_field",
     "identity",
     "otherwise",
     "distinguishes",
@@ -45,11 +46,13 @@ const ALL_KEYS: [&str; 12] = [
     "repeat_window",
     "store_down",
     "indeterminate",
+    "mode",
 ];
 
 /// The keys that say something about critical requests alone.
-const CRITICAL_KEYS: [&str; 8] = [
+const CRITICAL_KEYS: &[&str] = &[
     "client_key",
+    "require_field",
     "identity",
     "otherwise",
     "distinguishes",
@@ -60,19 +63,26 @@ const CRITICAL_KEYS: [&str; 8] = [
 ];
 
 /// Keys whose feature a later version has.
-const LATER_KEYS: [&str; 4] = ["finish", "require_field", "record", "mode"];
+const LATER_KEYS: &[&str] = &["finish", "record"];
 
 /// Reads the rule in `table`, noting whatever is wrong.
 pub(super) fn read(table: &Table<'_, '_>, report: &mut Report<'_>) -> Rule {
-    table.allow(report, &ALL_KEYS, &LATER_KEYS);
+    table.allow(report, ALL_KEYS, LATER_KEYS);
     let mut rule = Rule::call(name(table, report), Class::Critical);
     rule.line = report.line(table.span.start);
     rule.patterns = patterns(table, report);
     lint::allow::read(table, report);
+    rule.mode = table.choice(report, "mode", &Mode::NAMES);
     match class(table, report) {
         Some(class @ (Class::Pass | Class::Refuse)) => {
             rule.class = class;
             no_effect(table, report, class);
+            if class == Class::Pass
+                && let Some(span) = table.key("mode")
+            {
+                let what = "`mode` has no effect on a rule whose class is \"pass\"";
+                report.add(span, what, "remove it: what passes is not touched in either mode");
+            }
         }
         Some(Class::Critical) => {
             keys_must_have_effect(table, report, &rule.patterns);
@@ -171,6 +181,7 @@ fn critical(table: &Table<'_, '_>, report: &mut Report<'_>, rule: &mut Rule) {
     rule.store_down = table.choice(report, "store_down", &StoreDown::NAMES).unwrap_or_default();
     rule.indeterminate =
         table.choice(report, "indeterminate", &Indeterminate::NAMES).unwrap_or_default();
+    rule.require_field = require_field(table, report);
     rule.distinguishes = distinguishes(table, report);
     rule.repeat_window = repeat_window(table, report);
     // What belongs to an identity that is not known cannot be judged.
@@ -270,6 +281,15 @@ fn distinguishes(table: &Table<'_, '_>, report: &mut Report<'_>) -> Vec<FieldPat
         report.add(value.span(), "`distinguishes` names no field", mend);
     }
     let fields = field_patterns(report, "distinguishes", &texts);
+    fields.into_iter().map(|(field, _)| field).collect()
+}
+
+fn require_field(table: &Table<'_, '_>, report: &mut Report<'_>) -> Vec<FieldPattern> {
+    let Some(texts) = table.texts(report, "require_field") else { return Vec::new() };
+    if let Some(value) = table.get("require_field").filter(|value| is_empty(value)) {
+        report.add(value.span(), "`require_field` names no field", "name one, or remove it");
+    }
+    let fields = field_patterns(report, "require_field", &texts);
     fields.into_iter().map(|(field, _)| field).collect()
 }
 

@@ -155,7 +155,7 @@ impl fmt::Display for Pattern {
 
 /// Whether a key has an effect on this method: v1 takes one on every POST, v2 on DELETE as well
 /// (FACTS §2). A method that nobody has documented counts as a write.
-pub(super) fn is_write(method: &Method, v2: bool) -> bool {
+pub(crate) fn is_write(method: &Method, v2: bool) -> bool {
     match method.as_str() {
         "GET" | "HEAD" | "OPTIONS" => false,
         "DELETE" => v2,

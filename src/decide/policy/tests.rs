@@ -178,6 +178,51 @@ mod reading {
     }
 
     #[test]
+    fn a_rules_own_mode_comes_before_that_of_the_file() {
+        let rules = |mode: &str| {
+            let rule = |name: &str, mode: &str| {
+                format!(
+                    "[[rule]]\nname = \"{name}\"\nmatch = [\"POST /v1/{name}\"]\nclass = \"critical\"\n{mode}"
+                )
+            };
+            let (a, b) = (rule("a", "mode = \"observe\"\n"), rule("b", "mode = \"enforce\"\n"));
+            let policy = policy(&format!(
+                "version = 1\n{mode}record = \"decisions\"\n{a}{b}{}",
+                rule("c", "")
+            ));
+            assert_eq!(policy.recording(), Recording::Decisions);
+            policy.rules().iter().map(|rule| policy.mode_of(rule)).collect::<Vec<_>>()
+        };
+        assert_eq!(rules(""), [Mode::Observe, Mode::Enforce, Mode::Enforce]);
+        assert_eq!(rules("mode = \"observe\"\n"), [Mode::Observe, Mode::Enforce, Mode::Observe]);
+        let pass = rule("match = [\"POST /v1/x\"]\nclass = \"pass\"\nmode = \"observe\"");
+        let problems = Policy::parse(&pass).unwrap_err();
+        assert!(problems[0].what.starts_with("`mode` has no effect"), "{:?}", problems[0].what);
+    }
+
+    #[test]
+    fn a_guard_is_read_and_without_one_own_keys_are_warned_of() {
+        let none = policy("version = 1");
+        assert_eq!(*none.guard(), Guard::default());
+        assert_eq!((none.guard().key_weak, none.guard().shortest_key), (Action::Warn, 8));
+        let full = policy(
+            "version = 1\n[guard]\napi_keys = [\"rk_live\", \"sk_org\"]\nenvironment = \"live\"\n\
+             environment_action = \"warn\"\nkey_with_email = \"refuse\"\nkey_with_card = \"off\"\n\
+             key_weak = \"refuse\"\nshortest_key = 16\nkey_reused = \"refuse\"",
+        );
+        let expected = Guard {
+            api_keys: Some((vec![ApiKeyKind::RkLive, ApiKeyKind::SkOrg], Action::Refuse)),
+            environment: Some((Environment::Live, Action::Warn)),
+            key_with_email: Action::Refuse,
+            key_with_card: Action::Off,
+            key_weak: Action::Refuse,
+            shortest_key: 16,
+            key_reused: Action::Refuse,
+        };
+        assert_eq!(*full.guard(), expected);
+    }
+
+    #[test]
     fn the_version_is_a_digest_of_the_bytes() {
         assert_eq!(policy("version = 1").version(), version_of(b"version = 1"));
         assert_ne!(policy("version = 1").version(), policy("version = 1\n").version());
@@ -246,7 +291,7 @@ mod complaining {
             "version = 1\n[rule]\nname = \"a\"",
             "version = 1\nrule = [1]",
             "version = 1\ntest = \"x\"",
-            "version = 1\n[[client]]\nminimum = \"1\"",
+            "version = 1\n[[signature]]\nkey = \"1\"",
             "version = 1\n[[scope]]\n[[guard]]",
             "version = 1\n[[rule]\nname = \"a\"\n[[rule]]\nname = a",
             "version = 1\nversion = 1",
@@ -344,8 +389,27 @@ mod complaining {
             critical(&format!("{content}\nmerge = \"twins\"\nrepeat_window = 30")),
             critical(&format!("{content}\nmerge = \"twins\"\nrepeat_window = \"23h\"")),
             critical("store_down = \"drive\"\nindeterminate = \"skip\""),
-            critical("finish = true\nrequire_field = \"customer\"\nrecord = \"decisions\""),
+            critical("finish = true\nrecord = \"decisions\""),
             critical("identify = \"content\""),
+        ];
+        insta::assert_snapshot!(cases.join("\n\n----\n\n"));
+    }
+
+    #[test]
+    fn of_the_guard_and_required_fields() {
+        let guard = |lines: &str| refused(&format!("version = 1\n[guard]\n{lines}"));
+        let cases = [
+            refused("version = 1\nguard = \"strict\""),
+            guard("api_keys = [\"rk_lives\", \"sk_live\", \"sk_live\"]"),
+            guard("api_keys = []\napi_keys_action = \"off\""),
+            guard("api_keys_action = \"warn\"\nenvironment_action = \"warn\""),
+            guard("environment = \"production\"\nkey_with_email = true\nkey_with_phone = \"warn\""),
+            guard("shortest_key = 0\nkey_reused = \"deny\""),
+            guard("shortest_key = \"16\""),
+            guard("shortest_key = 16\nkey_weak = \"off\""),
+            critical("require_field = \"customer\""),
+            critical("require_field = []"),
+            critical("require_field = [\"metadata[order_id\", \"amount\", \"amount\"]"),
         ];
         insta::assert_snapshot!(cases.join("\n\n----\n\n"));
     }

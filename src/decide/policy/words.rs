@@ -41,6 +41,19 @@ named! {
 }
 
 named! {
+    /// Whether judged requests are written down.
+    #[derive(Default)]
+    Recording {
+        /// They are not.
+        #[default]
+        Off = "off",
+        /// What was decided about each is, where the settings say: names of fields and keyed digests
+        /// of what they held.
+        Decisions = "decisions"
+    }
+}
+
+named! {
     /// Who a `UUIDv4` key with an SDK's User-Agent is taken to come from.
     #[derive(Default)]
     Uuid4Keys {
@@ -121,5 +134,79 @@ named! {
         Call = "call",
         /// Nothing: it is answered with an error, and nothing is sent.
         Refuse = "refuse"
+    }
+}
+
+named! {
+    /// What is done about a client.
+    ClientAction {
+        /// It is counted.
+        Report = "report",
+        /// It is told so in a header of each answer, and logged.
+        Warn = "warn",
+        /// It is answered with an error, and nothing is sent.
+        Refuse = "refuse"
+    }
+}
+
+impl ClientAction {
+    /// How bad it is for the client: more is worse.
+    #[must_use]
+    pub const fn weight(self) -> u8 {
+        match self {
+            Self::Report => 0,
+            Self::Warn => 1,
+            Self::Refuse => 2,
+        }
+    }
+}
+
+named! {
+    /// What is done where a guard finds something.
+    Action {
+        /// Nothing.
+        Off = "off",
+        /// It is counted and logged.
+        Warn = "warn",
+        /// It is answered with an error, and nothing is sent.
+        Refuse = "refuse"
+    }
+}
+
+named! {
+    /// Whose money an API key moves.
+    Environment {
+        /// Real money.
+        Live = "live",
+        /// Nobody's: test mode or a sandbox.
+        Test = "test"
+    }
+}
+
+named! {
+    /// What an API key is, by what it begins with.
+    ApiKeyKind {
+        /// A secret key, live.
+        SkLive = "sk_live",
+        /// A restricted key, live.
+        RkLive = "rk_live",
+        /// A secret key for tests.
+        SkTest = "sk_test",
+        /// A restricted key for tests.
+        RkTest = "rk_test",
+        /// A key of an organization.
+        SkOrg = "sk_org",
+        /// A publishable key, live.
+        PkLive = "pk_live",
+        /// A publishable key for tests.
+        PkTest = "pk_test",
+        /// An ephemeral key, live.
+        EkLive = "ek_live",
+        /// An ephemeral key for tests.
+        EkTest = "ek_test",
+        /// Anything else, such as the token of a meter event session.
+        Other = "other",
+        /// There is none.
+        None = "none"
     }
 }

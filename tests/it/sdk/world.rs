@@ -186,8 +186,12 @@ impl Payonce {
 
     /// What `payonce ops` prints, on both streams.
     async fn ops(&self, args: &[&str]) -> String {
+        self.prints(&[&["ops"], args].concat()).await
+    }
+
+    /// What a command prints that asks this payonce, on both streams.
+    pub(crate) async fn prints(&self, args: &[&str]) -> String {
         let output = Command::new(env!("CARGO_BIN_EXE_payonce"))
-            .arg("ops")
             .args(args)
             .env_clear()
             .env("PAYONCE_LISTEN__ADMIN", self.admin.to_string())

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use payonce::chance::Chance;
+use payonce::clients::Clients;
 use payonce::clock::{Clock, Timestamp};
 use payonce::decide::digest::Secret;
 use payonce::decide::policy::Policy;
@@ -14,6 +15,7 @@ use payonce::forward::{Bounds, Forwarder};
 use payonce::inflight::Inflight;
 use payonce::metrics::Metrics;
 use payonce::notes::Notes;
+use payonce::observer::Observer;
 use payonce::recent::Recent;
 use payonce::request::InFlightBytes;
 use payonce::sandbox::Unplugged;
@@ -298,6 +300,7 @@ impl Pods {
             ledger,
             forwarder,
             policies: Box::new(InForce { policy: move || taken.read(), ways: Arc::clone(&ways) }),
+            guards: exchange::Guards::default(),
             recent: Recent::default(),
             inflight: Inflight::new(10_000, 64),
             tasks: tasks.clone(),
@@ -305,8 +308,10 @@ impl Pods {
             bytes: InFlightBytes::new(1 << 26),
             unwritten: Unwritten::default(),
             notes: Notes::default(),
+            observer: Observer::new(metrics.clone(), None),
             clock,
             chance,
+            clients: Clients::shipped(metrics.clone()).unwrap(),
             metrics,
             config: exchange::Config {
                 provider: "provider.test".to_owned(),
@@ -316,6 +321,7 @@ impl Pods {
                 lease,
                 body_bytes: 1 << 20,
                 bypass,
+                caller: None,
             },
         });
         let writer = exchange.clone();

@@ -1,15 +1,16 @@
 //! What it means that a rule says something else, key by key.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::super::{
-    Class, ClientKey, IdentityRule, Indeterminate, Merge, Mode, Otherwise, Policy, Rule, StoreDown,
-    Uuid4Keys, duration,
+    Class, ClientKey, IdentityRule, Indeterminate, Merge, Mode, Otherwise, Policy, Rule,
+    ScopeAlias, Scopes, StoreDown, Uuid4Keys, duration,
 };
+use super::guards::guards;
 use super::{Change, Gravity};
 use crate::decide::canonical::FieldPattern;
 
-fn change(
+pub(super) fn change(
     what: &'static str,
     (old, new): (impl ToString, impl ToString),
     gravity: Gravity,
@@ -32,6 +33,8 @@ pub(super) fn files(old: &Policy, new: &Policy) -> Vec<Change> {
     if old.uuid4_keys() != new.uuid4_keys() {
         changes.push(uuid4_keys(old.uuid4_keys(), new.uuid4_keys()));
     }
+    changes.extend(guards(old.guard(), new.guard()));
+    changes.extend(scopes(old.scopes(), new.scopes()));
     if old.rules().len() != new.rules().len() {
         let means = "what that comes to is told by operation";
         let both = (old.rules().len(), new.rules().len());
@@ -52,6 +55,28 @@ fn mode(old: Mode, new: Mode) -> Change {
     change("mode", (old, new), gravity, means)
 }
 
+/// What it means that a rule has another mode of its own, or none any more.
+fn own_mode(old: Option<Mode>, new: Option<Mode>) -> Change {
+    const FILES: &str = "the file's";
+    let words = |mode: Option<Mode>| mode.map_or(FILES, Mode::as_str);
+    let both = (words(old), words(new));
+    match (old, new) {
+        (_, Some(mode_now)) => {
+            let Change { gravity, means, .. } = mode(Mode::Enforce, mode_now);
+            change("mode", both, gravity, means)
+        }
+        (Some(Mode::Observe), None) => {
+            change("mode", both, Gravity::Stronger, "it follows the file's mode again")
+        }
+        (Some(Mode::Enforce) | None, None) => change(
+            "mode",
+            both,
+            Gravity::Weaker,
+            "it follows the file's mode: if that is \"observe\", it is only counted",
+        ),
+    }
+}
+
 fn uuid4_keys(old: Uuid4Keys, new: Uuid4Keys) -> Change {
     let (gravity, means) = match new {
         Uuid4Keys::Own => (
@@ -68,6 +93,47 @@ fn uuid4_keys(old: Uuid4Keys, new: Uuid4Keys) -> Change {
     Change { reidentifies: true, ..change("uuid4_keys", (old, new), gravity, means) }
 }
 
+/// Which API keys count as one. Keys are told by how many they are.
+fn scopes(old: &Scopes, new: &Scopes) -> Option<Change> {
+    let keys = |scopes: &Scopes| -> HashSet<(String, [u8; 32])> {
+        let of = |alias: &ScopeAlias| {
+            alias.keys.iter().map(|key| (alias.name.clone(), key.0)).collect::<Vec<_>>()
+        };
+        scopes.aliases().iter().flat_map(of).collect()
+    };
+    let together = |scopes: &Scopes| -> HashSet<BTreeSet<[u8; 32]>> {
+        let of = |alias: &ScopeAlias| alias.keys.iter().map(|key| key.0).collect();
+        scopes.aliases().iter().map(of).collect()
+    };
+    let (was, is) = (keys(old), keys(new));
+    let (gravity, means) = match (is.is_subset(&was), was.is_subset(&is)) {
+        (true, true) => return None,
+        _renamed if together(old) == together(new) => {
+            (Gravity::Reidentified, "the name is part of what their operations are, and no more")
+        }
+        (true, false) => (
+            Gravity::Weaker,
+            "keys count as one no longer: a job that runs again with another of them pays again",
+        ),
+        (false, true) => (
+            Gravity::Merged,
+            "more keys count as one: what was asked with one of them is replayed to another",
+        ),
+        (false, false) => (
+            Gravity::Weaker,
+            "other keys count as one: a job that runs again with another key can pay again, and what \
+             was asked with one can be replayed to another",
+        ),
+    };
+    let show = |scopes: &Scopes| {
+        let one = |alias: &ScopeAlias| format!("{} ({} keys)", alias.name, alias.keys.len());
+        let all: Vec<String> = scopes.aliases().iter().map(one).collect();
+        if all.is_empty() { "none".to_owned() } else { all.join(", ") }
+    };
+    let both = (show(old), show(new));
+    Some(Change { reidentifies: true, ..change("scope", both, gravity, means) })
+}
+
 /// What changes for a request that fell to `old` and falls to `new`.
 pub(super) fn rules(old: &Rule, new: &Rule) -> Vec<Change> {
     // Every part of a rule is named here, so that a new one is not forgotten.
@@ -75,6 +141,7 @@ pub(super) fn rules(old: &Rule, new: &Rule) -> Vec<Change> {
         name,
         class: _,
         client_key: _,
+        require_field: _,
         identity: _,
         distinguishes: _,
         merge: _,
@@ -83,12 +150,16 @@ pub(super) fn rules(old: &Rule, new: &Rule) -> Vec<Change> {
         indeterminate: _,
         patterns: _,
         line: _,
+        mode,
     } = new;
     let mut changes = match (old.class, new.class) {
         (Class::Critical, Class::Critical) => critical(old, new),
         (was, is) if was == is => Vec::new(),
         both => vec![class(both, new.recognises())],
     };
+    if old.mode != *mode {
+        changes.push(own_mode(old.mode, *mode));
+    }
     if old.name != *name {
         let means = "logs, metrics and answers call it otherwise";
         changes.push(change("rule", (&old.name, name), Gravity::Renamed, means));
@@ -133,6 +204,7 @@ fn critical(old: &Rule, new: &Rule) -> Vec<Change> {
     if old.client_key != new.client_key {
         changes.push(client_key(old.client_key, new.client_key));
     }
+    changes.extend(require_field(&old.require_field, &new.require_field));
     if old.store_down != new.store_down {
         changes.push(store_down(old.store_down, new.store_down));
     }
@@ -309,6 +381,20 @@ fn client_key(old: ClientKey, new: ClientKey) -> Change {
         ),
     };
     change("client_key", (old, new), gravity, means)
+}
+
+fn require_field(was: &[FieldPattern], is: &[FieldPattern]) -> Option<Change> {
+    let (before, after) = (set(was), set(is));
+    let (gravity, means) = if !after.is_subset(&before) {
+        (Gravity::Refused, "a request without the new fields is answered with 400 and not sent")
+    } else if before == after {
+        return None;
+    } else {
+        (Gravity::Weaker, "a request without the fields that are gone is sent now")
+    };
+    let show =
+        |fields: &[FieldPattern]| if fields.is_empty() { "none".to_owned() } else { list(fields) };
+    Some(change("require_field", (show(was), show(is)), gravity, means))
 }
 
 fn store_down(old: StoreDown, new: StoreDown) -> Change {

@@ -116,6 +116,14 @@ fn every_change_of_merging_says_how_grave_it_is() {
     let required = "class = \"critical\"\nclient_key = \"required\"";
     assert_eq!(told(call, required), [("client_key", Refused, false)]);
     assert_eq!(told(required, call), [("client_key", Weaker, false)]);
+    let fields = |list: &str| format!("class = \"critical\"\nrequire_field = {list}");
+    assert_eq!(told(call, &fields("[\"a\"]")), [("require_field", Refused, false)]);
+    assert_eq!(told(&fields("[\"a\"]"), &fields("[\"b\"]")), [("require_field", Refused, false)]);
+    assert_eq!(
+        told(&fields("[\"a\", \"b\"]"), &fields("[\"a\"]")),
+        [("require_field", Weaker, false)]
+    );
+    assert_eq!(told(&fields("[\"a\", \"b\"]"), &fields("[\"b\", \"a\"]")), []);
 }
 
 #[test]
@@ -144,6 +152,30 @@ fn who_a_uuid_comes_from_re_identifies_everything_critical_and_nothing_else() {
     assert!(found.reidentified().iter().all(|it| critical(&it)));
     let file: Vec<_> = found.file.iter().map(|it| (it.what, it.reidentifies)).collect();
     assert_eq!(file, [("uuid4_keys", true)]);
+}
+
+#[test]
+fn keys_that_count_as_one_are_told_by_how_many_and_what_that_means() {
+    let digest = |letter: &str| letter.repeat(64);
+    let scope = |name: &str, keys: &[&str]| {
+        let keys: Vec<String> = keys.iter().map(|key| format!("\"{}\"", digest(key))).collect();
+        format!("[[scope]]\nname = \"{name}\"\nkeys = [{}]\n", keys.join(", "))
+    };
+    let of = |scopes: &str| policy(&format!("version = 1\n{scopes}"));
+    let (two, three) = (scope("shop", &["a", "b"]), scope("shop", &["a", "b", "c"]));
+    for (old, new, gravity) in [
+        (String::new(), two.clone(), Gravity::Merged),
+        (two.clone(), three.clone(), Gravity::Merged),
+        (three, two.clone(), Gravity::Weaker),
+        (two.clone(), scope("store", &["a", "b"]), Gravity::Reidentified),
+        (two.clone(), scope("shop", &["a", "c"]), Gravity::Weaker),
+    ] {
+        let found = diff(&of(&old), &of(&new));
+        let file: Vec<_> = found.file.iter().map(|it| (it.what, it.gravity)).collect();
+        assert_eq!(file, [("scope", gravity)], "{old}\n{new}");
+        assert!(found.reidentified().len() > 300 && !found.to_string().contains(&digest("a")));
+    }
+    assert!(diff(&of(&two), &of(&scope("shop", &["b", "a"]))).is_empty());
 }
 
 /// Where two templates overlap, neither of them shows what the other order does.
@@ -280,5 +312,35 @@ proptest! {
                 prop_assert_eq!(&new.falls_to(&method, &segments).name, &group.new.rule);
             }
         }
+    }
+}
+
+#[test]
+fn every_change_of_a_guard_is_told_once_for_the_file() {
+    use Gravity::{Refused, Stronger, Weaker};
+    let none = "";
+    for (old, new, expected) in [
+        (none, "api_keys = [\"rk_live\"]", vec![("guard.api_keys", Refused)]),
+        ("api_keys = [\"rk_live\"]", none, vec![("guard.api_keys", Weaker)]),
+        (
+            none,
+            "environment = \"test\"\nenvironment_action = \"warn\"",
+            vec![("guard.environment", Stronger)],
+        ),
+        (none, "key_weak = \"refuse\"", vec![("guard.key_weak", Refused)]),
+        (
+            "key_with_card = \"refuse\"",
+            "key_with_card = \"warn\"",
+            vec![("guard.key_with_card", Weaker)],
+        ),
+        ("key_reused = \"off\"", none, vec![("guard.key_reused", Stronger)]),
+        (none, "shortest_key = 16", vec![("guard.shortest_key", Stronger)]),
+        (none, "shortest_key = 4", vec![("guard.shortest_key", Weaker)]),
+        (none, "key_with_email = \"warn\"", vec![]),
+    ] {
+        let of = |lines: &str| policy(&format!("version = 1\n[guard]\n{lines}"));
+        let found = diff(&of(old), &of(new));
+        let file: Vec<_> = found.file.iter().map(|it| (it.what, it.gravity)).collect();
+        assert_eq!(file, expected, "{old}\n{new}");
     }
 }
