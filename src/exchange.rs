@@ -29,7 +29,7 @@ use crate::decide::path::Api;
 use crate::decide::policy::{Class, Mode, Policy, Rule, Way};
 use crate::forward::Forwarder;
 use crate::inflight::{Entered, Inflight, NoSeat, Seat, Standing, Table};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, RecordId};
 use crate::metrics::Metrics;
 use crate::notes::Notes;
 use crate::observer::Observer;
@@ -420,6 +420,13 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         };
         let whole = matches!(told.answer.body, Held::Whole(_));
         told.succeeded && whole && self.clock.now().since(told.at) < window
+    }
+
+    /// Whether somebody works on this operation just now: this process by its own word, another by
+    /// its lease.
+    pub(crate) fn is_worked_on(&self, id: RecordId, record: &Record) -> bool {
+        let leased = record.claim.as_ref().is_some_and(|claim| claim.lease > self.clock.now());
+        self.inflight.contains(id) || (leased && !self.ledger.exclusive())
     }
 
     fn busy(&self, limit: &'static str) -> Refusal {

@@ -416,6 +416,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             amount: short("amount").or_else(|| short("amount[value]")),
             currency: short("currency").or_else(|| short("amount[currency]")),
             caller: caller(&head.headers, self.config.caller.as_deref()),
+            account: account(&head.headers),
+            api_key: Some(credentials.digest.hint()),
             ..About::default()
         };
         let message = message(head, body.bytes().clone(), arrived)?;
@@ -512,6 +514,13 @@ pub(super) fn operation_header(headers: &HeaderMap) -> Result<Option<String>, Re
         return Err(Refusal::BadOperation);
     }
     Ok(Some(text.to_owned()))
+}
+
+/// Whose account is asked for, if it is named.
+fn account(headers: &HeaderMap) -> Option<String> {
+    const LONGEST: usize = 255;
+    let field = headers.get("stripe-account").or_else(|| headers.get("stripe-context"))?;
+    Some(field.to_str().ok()?.chars().take(LONGEST).collect())
 }
 
 fn unidentified(why: Unidentified, rule: &Rule) -> Refusal {

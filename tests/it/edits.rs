@@ -13,8 +13,8 @@ use payonce::decide::key::IdempotencyKey;
 use payonce::decide::operation::codec;
 use payonce::decide::path::Target;
 use payonce::decide::policy::Policy;
-use payonce::ledger::{Entry, Ledger};
 use payonce::ledger::memory::Memory;
+use payonce::ledger::{Entry, Ledger};
 use payonce::sandbox::{Fault, Kind, Strike};
 use sha2::{Digest, Sha256};
 
@@ -308,12 +308,8 @@ async fn what_the_first_format_of_ids_left_open_keeps_its_key() {
     // The same records in a store without a list of ways, as that payonce had it.
     let old = Arc::new(Shared(Memory::new(before.clock.clone(), 1_000)));
     let open = written.open(1).await.unwrap().remove(0);
-    let entry = Entry {
-        record: open.record,
-        ttl: Duration::from_hours(24),
-        open: true,
-        keys: Vec::new(),
-    };
+    let entry =
+        Entry { record: open.record, ttl: Duration::from_hours(24), open: true, keys: Vec::new() };
     old.claim(&[open.id], entry).await.unwrap();
     let after = one_attempt(&policy("content")).upstream(before.sandbox.addr());
     let after = after.clock(&before.clock).start_with(|_clock| old).await;
