@@ -220,7 +220,9 @@ async fn racing_with_a_close_nothing_is_written_twice() {
         match send(&direct, request).await {
             Ok(answer) => assert_eq!(text(answer).await, "ok"),
             Err(SendError::NeverSent(..)) => never.push(n.to_string()),
-            Err(SendError::Unknown(cause)) => assert_eq!(cause, Cause::Closed),
+            // A machine that stands still makes a time-out of it, which says as little.
+            Err(SendError::Unknown(Cause::Closed | Cause::AnswerTimeout)) => {}
+            Err(SendError::Unknown(cause)) => panic!("{cause:?}"),
         }
     }
     server.abort();
