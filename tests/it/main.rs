@@ -12,6 +12,7 @@ mod delivery;
 mod demo;
 mod drain;
 mod edits;
+mod edits_again;
 mod exchange;
 mod explain;
 mod fuzz;

@@ -439,3 +439,38 @@ async fn a_store_that_forgot_all_is_told_again_what_this_process_remembers() {
     assert_eq!(world.count("payonce_alarms_total{kind=\"ledger_forgot\"}"), 1);
     world.done(&charge()).await.is(200, "repeated");
 }
+
+const BY_ORDER: &str = r#"
+[[rule]]
+name = "charges"
+match = ["POST /v1/charges"]
+class = "critical"
+identity = ["metadata[order_id]"]
+otherwise = "call"
+"#;
+
+fn order() -> Post {
+    Post::charge("amount=500&currency=usd&source=tok_visa&metadata[order_id]=42")
+}
+
+#[tokio::test]
+async fn without_a_store_what_is_remembered_from_before_an_edit_keeps_its_key() {
+    let (world, store) = world(DERIVE).await;
+    world.lose(&order()).await;
+    world.edit(BY_ORDER).await;
+    store.is(Mood::Down);
+    world.done(&order()).await.is(200, "replayed");
+    let keys = world.keys();
+    assert_eq!((keys[0] == keys[1], world.effects().len()), (true, 1));
+}
+
+#[tokio::test]
+async fn a_store_that_forgot_what_stood_before_an_edit_is_told_again() {
+    let (world, store) = world(DERIVE).await;
+    world.lose(&order()).await;
+    let held = store.only().await;
+    store.inner.remove(held.id, held.version).await.unwrap();
+    world.edit(BY_ORDER).await;
+    world.done(&order()).await.is(200, "replayed");
+    assert_eq!(world.effects().len(), 1);
+}
