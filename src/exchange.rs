@@ -55,6 +55,7 @@ pub(crate) use credentials::{Credentials, api_key};
 pub use guard::Guards;
 pub(crate) use guard::found_in;
 pub(crate) use look::{Identity as LookedUp, Seen};
+use other::Wanted;
 pub(crate) use other::{OtherWays, other_identities};
 pub(crate) use reading::{By, Reading, remembered};
 pub use rooms::{CatchUp, Config, OtherSecret, Policies, Rooms};
@@ -174,11 +175,15 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         };
         let identify =
             |rule: &Arc<Rule>| self.identify(&head, &body, &credentials, policy, rule, arrived);
-        let mut asked = identify(&rule)
-            .or_else(|refused| self.begun(refused, identify(&Arc::new(rule.by_call()))))?;
+        let mut asked = match identify(&rule) {
+            Ok(asked) => asked,
+            // What was critical under another policy is looked at; that is no reason to refuse it.
+            Err(_refused) if rule.class == Class::Pass => return self.pass_held(head, &body).await,
+            Err(refused) => self.begun(refused, identify(&Arc::new(rule.by_call()))).await?,
+        };
         witness.identified(&mut asked);
         if !self.recall(&mut asked) && rule.class == Class::Pass {
-            return match self.open_elsewhere(&asked).await {
+            return match self.found_elsewhere(&asked, Wanted::Unfinished).await {
                 Some(former) => self.enforce(former, conn).await,
                 None => self.pass_held(head, &body).await,
             };
@@ -190,7 +195,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     async fn enforce(&self, asked: Asked, conn: &Connection) -> Result<Response<Body>, Refusal> {
         seams::point(Point::Identified);
         let former = match asked.identified.kind {
-            Kind::Call => self.open_elsewhere(&asked).await,
+            Kind::Call => self.found_elsewhere(&asked, Wanted::NotOver).await,
             Kind::Header | Kind::Fields | Kind::OwnKey | Kind::Content => None,
         };
         let mut asked = Arc::new(former.unwrap_or(asked));

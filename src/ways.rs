@@ -7,11 +7,12 @@
 //! again before it serves if it could not. Where one process has the store alone, nobody waits. What
 //! is then done with the ways is [`exchange`](crate::exchange)'s.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
@@ -37,6 +38,8 @@ const NOTE_EVERY: Duration = Duration::from_hours(1);
 const RACES: usize = 8;
 /// How often an announcement is tried before the policy is used all the same.
 const TRIES: u32 = 3;
+/// Of so many ways that cannot be read is told; there are fewer.
+const MOST_TOLD: usize = 100;
 /// Between two tries, and between two looks of requests that find the list too old.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -48,10 +51,16 @@ pub struct Ways<L> {
     /// How long a new way is announced before it is used.
     notice: Duration,
     known: ArcSwap<Vec<Arc<Way>>>,
-    current: ArcSwap<String>,
-    /// When the list was last read, and when that was last tried.
+    /// Another number whenever those have become others.
+    generation: AtomicU64,
+    current: ArcSwapOption<Way>,
+    /// What the store held when it was last read.
+    listed: ArcSwap<Index>,
+    /// When the list was last read, and when that last failed.
     read: AtomicU64,
-    tried: AtomicU64,
+    failed: AtomicU64,
+    /// Ways that could not be read, of which is told once.
+    unreadable: std::sync::Mutex<BTreeSet<String>>,
     one_at_a_time: Mutex<()>,
 }
 
@@ -64,9 +73,12 @@ impl<L: Ledger> Ways<L> {
             metrics,
             notice,
             known: ArcSwap::default(),
-            current: ArcSwap::default(),
+            generation: AtomicU64::new(0),
+            current: ArcSwapOption::empty(),
+            listed: ArcSwap::from_pointee(Index::new()),
             read: AtomicU64::new(0),
-            tried: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            unreadable: std::sync::Mutex::default(),
             one_at_a_time: Mutex::new(()),
         }
     }
@@ -76,10 +88,18 @@ impl<L: Ledger> Ways<L> {
         self.known.load_full()
     }
 
+    /// Another number whenever the ways that are known have become others.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
     /// Announces the way of a policy that is to be used, and waits until it may be. A store that does
     /// not answer is no reason not to use it: the announcement is made when it is back.
     pub async fn announce(&self, policy: &Policy) {
         let way = Arc::new(Way::of(policy));
+        if self.current.load().as_ref().is_some_and(|current| current.id() == way.id()) {
+            return;
+        }
         let mut tries = 1;
         let wait = loop {
             match self.published(&way, policy).await {
@@ -108,7 +128,11 @@ impl<L: Ledger> Ways<L> {
             );
             self.clock.sleep(wait).await;
         }
-        self.current.store(Arc::new(way.id().to_owned()));
+        self.current.store(Some(way));
+        if !wait.is_zero() {
+            // A fail-over may have taken the announcement back meanwhile.
+            self.refresh().await;
+        }
     }
 
     /// Reads the list again and again, until `stop`.
@@ -130,17 +154,29 @@ impl<L: Ledger> Ways<L> {
         }
         let now = self.clock.now();
         let at = |of: &AtomicU64| Timestamp::from_millis(of.load(Ordering::Relaxed));
-        now.since(at(&self.read)) >= self.notice * 2 / 3 && now.since(at(&self.tried)) >= PAUSE
+        now.since(at(&self.read)) >= self.notice * 2 / 3 && now.since(at(&self.failed)) >= PAUSE
     }
 
     /// Reads the list.
     pub async fn refresh(&self) {
         let _one = self.one_at_a_time.lock().await;
+        self.look().await;
+    }
+
+    /// Reads the list, unless it was read while this waited.
+    pub async fn catch_up(&self) {
+        let _one = self.one_at_a_time.lock().await;
+        if self.is_stale() {
+            self.look().await;
+        }
+    }
+
+    async fn look(&self) {
         let now = self.clock.now();
-        self.tried.store(now.as_millis(), Ordering::Relaxed);
         match self.read(now).await {
             Ok(()) => self.read.store(now.as_millis(), Ordering::Relaxed),
             Err(failed) => {
+                self.failed.store(now.as_millis(), Ordering::Relaxed);
                 self.metrics.ledger_error("ways");
                 warn!(%failed, "the list of policies in force on the store could not be read");
             }
@@ -148,34 +184,47 @@ impl<L: Ledger> Ways<L> {
     }
 
     async fn read(&self, now: Timestamp) -> Result<(), LedgerError> {
-        let current = self.current.load_full();
-        let index = match self.ledger.get(list()).await? {
+        let listed = match self.ledger.get(list()).await? {
             Some(held) => index(&held)?,
             None => Index::new(),
         };
         let known = self.known();
+        let find = |id: &str| known.iter().find(|way| way.id() == id).cloned();
         let mut ways: Vec<Arc<Way>> = Vec::new();
-        for id in index.ids() {
-            match known.iter().find(|way| way.id() == id) {
-                Some(way) => ways.push(Arc::clone(way)),
+        for id in listed.ids() {
+            match find(id) {
+                Some(way) => ways.push(way),
                 None => ways.extend(self.fetch(id).await?),
             }
         }
-        // What the store forgot is told again, first of all what is in force.
-        let lost: Vec<_> =
-            known.iter().filter(|way| !index.ids().any(|id| id == way.id())).collect();
-        let forgot = index.ids().next().is_none();
-        for way in lost.into_iter().filter(|way| forgot || way.id() == current.as_str()) {
-            self.publish(way).await?;
-            ways.push(Arc::clone(way));
+        // What the store forgot is told again.
+        let before = self.listed.load_full();
+        for way in listed.lost(&before, now).into_iter().filter_map(find) {
+            self.publish(&way).await?;
+            ways.push(way);
         }
-        if let Some(way) = known.iter().find(|way| way.id() == current.as_str())
-            && !index.in_force(way.id(), now, NOTE_EVERY)
+        if let Some(way) = self.current.load_full()
+            && !listed.in_force(way.id(), now, NOTE_EVERY)
         {
-            self.publish(way).await?;
+            self.publish(&way).await?;
+            if !ways.iter().any(|it| it.id() == way.id()) {
+                ways.push(Arc::clone(&way));
+            }
         }
-        self.known.store(Arc::new(ways));
+        self.listed.store(Arc::new(listed));
+        self.know(ways);
         Ok(())
+    }
+
+    fn know(&self, ways: Vec<Arc<Way>>) {
+        let ids = |ways: &[Arc<Way>]| {
+            ways.iter().map(|way| way.id().to_owned()).collect::<BTreeSet<String>>()
+        };
+        let others = ids(&self.known()) != ids(&ways);
+        self.known.store(Arc::new(ways));
+        if others {
+            self.generation.fetch_add(1, Ordering::SeqCst);
+        }
     }
 
     async fn published(&self, way: &Way, policy: &Policy) -> Result<Duration, LedgerError> {
@@ -187,7 +236,6 @@ impl<L: Ledger> Ways<L> {
             self.publish(&Way::with(policy, IdFormat::First)).await?;
         }
         let now = self.clock.now();
-        self.tried.store(now.as_millis(), Ordering::Relaxed);
         let wait = self.publish(way).await?;
         self.read(now).await?;
         self.read.store(now.as_millis(), Ordering::Relaxed);
@@ -241,31 +289,31 @@ impl<L: Ledger> Ways<L> {
     }
 
     async fn fetch(&self, id: &str) -> Result<Option<Arc<Way>>, LedgerError> {
-        let Some(held) = self.ledger.get(text(id)).await? else {
-            self.metrics.ledger_error("ways");
-            warn!(
-                way = id,
-                "the store has lost how a policy recognised operations: what is open by \
-                it is not found"
-            );
-            return Ok(None);
+        let way = match self.ledger.get(text(id)).await? {
+            None => Err("the store has lost its text".to_owned()),
+            Some(held) => match std::str::from_utf8(&held.record) {
+                Ok(text) => Way::read(text).map_err(|unreadable| unreadable.to_string()),
+                Err(_not_text) => Err("it is not text".to_owned()),
+            },
         };
-        let read = std::str::from_utf8(&held.record).ok().map(Way::read);
-        match read {
-            Some(Ok(way)) => Ok(Some(Arc::new(way))),
-            Some(Err(unreadable)) => {
-                warn!(way = id, %unreadable, "what is open by a policy of a newer payonce is not found");
+        match way {
+            Ok(way) => Ok(Some(Arc::new(way))),
+            Err(why) => {
+                let mut told = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+                if told.len() < MOST_TOLD && told.insert(id.to_owned()) {
+                    self.metrics.ledger_error("ways");
+                    warn!(way = id, why, "what is open by a former policy is not found");
+                }
                 Ok(None)
             }
-            None => Err(LedgerError::Damaged("a policy in the store is not text".to_owned())),
         }
     }
 
     fn learn(&self, way: Arc<Way>) {
         let mut known = Vec::clone(&self.known());
         if !known.iter().any(|it| it.id() == way.id()) {
-            known.push(way);
-            self.known.store(Arc::new(known));
+            known.insert(0, way);
+            self.know(known);
         }
     }
 }
@@ -291,11 +339,15 @@ where
         self.ways.known()
     }
 
+    fn generation(&self) -> u64 {
+        self.ways.generation()
+    }
+
     fn catch_up(&self) -> Option<CatchUp<'_>> {
         if !self.ways.is_stale() {
             return None;
         }
-        Some(Box::pin(self.ways.refresh()))
+        Some(Box::pin(self.ways.catch_up()))
     }
 }
 

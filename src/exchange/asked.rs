@@ -52,6 +52,12 @@ pub struct Asked {
     pub(super) today: bool,
     /// Today's rule makes the same two requests the same operation.
     pub(super) same_rule: bool,
+    /// Today's rule names it by its fields.
+    pub(super) names: bool,
+    /// Which edits were known when it was recognised.
+    pub(super) generation: u64,
+    /// Today it passes: only what is unfinished elsewhere is finished for it.
+    pub(super) passes: bool,
     /// How often it has turned from one identity to another.
     pub(super) turns: u32,
     /// Which identity it turned to.
@@ -115,6 +121,9 @@ impl Asked {
             others,
             today: other.today,
             same_rule: other.same_rule,
+            names: self.names,
+            generation: self.generation,
+            passes: self.passes,
             turns: self.turns.saturating_add(1),
             turned: OnceLock::new(),
             nonce: self.nonce,
@@ -191,6 +200,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         rule: &Arc<Rule>,
         arrived: Timestamp,
     ) -> Result<Asked, Refusal> {
+        // Before anything is looked at that an edit changes.
+        let generation = self.policies.generation();
         let reading = Reading::of(head, body.bytes(), policy)?;
         let secret = credentials.secret(&self.config);
         let nonce = self.chance.bytes();
@@ -210,6 +221,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         };
         let said = self.records(policy).then(|| Box::new(Said::of(&of())));
         let others = self.others(head, &reading, credentials, policy, rule, &identified);
+        let names = identified.kind == Kind::Fields;
         let Reading { client_key, content, .. } = reading;
         let short = |name: &str| {
             let value = content.get(name).and_then(|value| std::str::from_utf8(value).ok());
@@ -241,6 +253,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             others,
             today: true,
             same_rule: true,
+            names,
+            generation,
+            passes: false,
             turns: 0,
             turned: OnceLock::new(),
             nonce,

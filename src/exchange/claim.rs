@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
-use super::other::is_over;
+use super::other::{Wanted, begins, is_over};
 use super::write::entry;
 use super::{Asked, Exchange, derives_without_ledger, refusal_of};
 use crate::clock::Timestamp;
@@ -79,29 +79,38 @@ pub(super) enum Claimed {
 impl<L: Ledger, U: Upstream> Exchange<L, U> {
     /// Claims the operation, wherever it stands, or says why not.
     pub(super) async fn claim(&self, asked: &Asked, table: &Table) -> Claimed {
-        if asked.others.is_empty() {
-            return self.claim_here(asked, table).await;
-        }
         if asked.turns > 1 {
             // Another process recognises it otherwise, and turned as well.
             let pause = FIRST_LOOK.saturating_mul(1 << asked.turns.min(5));
             self.clock.sleep(pause.mul_f64(self.chance.share())).await;
         }
-        match self.elsewhere(asked).await {
+        match self.elsewhere(asked, Wanted::NotOver).await {
             Ok(None) => {}
-            Ok(Some(n)) => return Claimed::Otherwise(n),
+            Ok(Some((n, other))) => match self.stands_today(asked, &other).await {
+                Ok(true) => {}
+                Ok(false) => return Claimed::Otherwise(n),
+                Err(failed) => return self.without_ledger(asked, &failed),
+            },
             Err(failed) => return self.without_ledger(asked, &failed),
         }
         let claimed = self.claim_here(asked, table).await;
         let Claimed::Held(holding) = claimed else { return claimed };
-        let begun = matches!(holding.way, Way::New { .. });
-        if self.ledger.exclusive() || !begun || holding.version.is_none() {
+        if !begins(holding.way) {
+            return Claimed::Held(holding);
+        }
+        let pinned = !asked.today || asked.recalled.is_some();
+        if !pinned && asked.generation != self.policies.generation() {
+            // It was recognised before an edit was known, and did not look where that leads.
+            self.put_back(asked, &holding).await;
+            return Claimed::Refused(self.busy("requests while the policy is edited"));
+        }
+        if holding.version.is_none() {
             return Claimed::Held(holding);
         }
         // Another process may have looked here before this claim stood, and claimed there since.
-        match self.elsewhere(asked).await {
+        match self.elsewhere(asked, Wanted::NotOver).await {
             Ok(None) => Claimed::Held(holding),
-            Ok(Some(n)) => {
+            Ok(Some((n, _))) => {
                 self.put_back(asked, &holding).await;
                 Claimed::Otherwise(n)
             }
@@ -202,7 +211,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let owner = found.as_ref().map_or(Owner::Gone, |found| self.owner_of(found, ask.now));
         let verdict = judge(found.as_ref(), owner, ask);
         if asked.begins_nothing()
-            && found.as_ref().is_none_or(|found| is_over(found, &verdict.then, asked.same_rule))
+            && found
+                .as_ref()
+                .is_none_or(|found| is_over(found, &verdict, ask, asked.names, asked.same_rule))
         {
             return Ok(Looked::Done(Claimed::Over));
         }
@@ -270,7 +281,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     ) -> Option<Holding> {
         let verdict = judge(remembered, Owner::Gone, ask);
         match verdict.then {
-            Then::Send(_) if asked.begins_nothing() => None,
+            Then::Send(send) if asked.begins_nothing() && begins(send.way) => None,
             Then::Send(send) => {
                 Some(self.holding(asked, remembered.cloned(), ask, send, verdict.row))
             }
@@ -343,12 +354,15 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let remembered = self.recent.operation(asked.record(), ask.now);
         let remembered = remembered.filter(|_| !seams::mistake(Mistake::StoreErrorSwallowed));
         let verdict = judge(remembered.as_ref(), Owner::Gone, &ask);
-        if asked.begins_nothing()
-            && remembered
-                .as_ref()
-                .is_none_or(|found| is_over(found, &verdict.then, asked.same_rule))
-        {
-            return Claimed::Over;
+        if asked.begins_nothing() {
+            match &remembered {
+                // It stood there a moment ago, and perhaps does.
+                None => return Claimed::Refused(Refusal::StoreDown),
+                Some(found) if is_over(found, &verdict, &ask, asked.names, asked.same_rule) => {
+                    return Claimed::Over;
+                }
+                Some(_) => {}
+            }
         }
         self.metrics.row(verdict.row.as_str());
         match verdict.then {

@@ -11,6 +11,7 @@ use http::header::{AUTHORIZATION, USER_AGENT};
 use tracing::warn;
 
 use super::Exchange;
+use super::other::Wanted;
 use super::{Asked, Credentials, api_key};
 use crate::credential::Credential;
 use crate::decide::digest::CallHint;
@@ -109,14 +110,18 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     }
 
     /// What the policy `refused` for a field or a key that it has come to demand is finished as it was
-    /// begun, if its call was sent lately: then it is as good as recognised `again`.
-    pub(super) fn begun(
+    /// begun, if its call was sent lately or its operation stands unfinished under a former policy:
+    /// then it is as good as recognised `again`.
+    pub(super) async fn begun(
         &self,
         refused: Refusal,
         again: Result<Asked, Refusal>,
     ) -> Result<Asked, Refusal> {
         let Ok(mut asked) = again else { return Err(refused) };
-        if self.recall(&mut asked) { Ok(asked) } else { Err(refused) }
+        if self.recall(&mut asked) {
+            return Ok(asked);
+        }
+        self.found_elsewhere(&asked, Wanted::Unfinished).await.ok_or(refused)
     }
 
     fn is_reused(&self, key: CallHint, here: CallHint) -> bool {

@@ -2,6 +2,7 @@
 
 use super::Exchange;
 use super::other::is_over;
+use crate::decide::identity::Kind;
 use crate::decide::operation::record::Record;
 use crate::decide::operation::table::{Ask, Owner, Verdict, judge};
 use crate::ledger::{Ledger, LedgerError, RecordId};
@@ -43,8 +44,11 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     ) -> Result<Seen, LedgerError> {
         for (n, other) in others.iter().enumerate() {
             let seen = self.seen_by(n + 1, other).await?;
-            let then = &seen.verdict.then;
-            if seen.record.as_ref().is_some_and(|it| !is_over(it, then, other.same_rule)) {
+            let names = today.ask.kind == Kind::Fields;
+            let over = |record: &Record| {
+                is_over(record, &seen.verdict, &other.ask, names, other.same_rule)
+            };
+            if seen.record.as_ref().is_some_and(|record| !over(record)) {
                 return Ok(seen);
             }
         }

@@ -17,8 +17,8 @@ use crate::decide::digest::IdFormat;
 use crate::decide::identity::{Identified, Kind};
 use crate::decide::operation::change::further;
 use crate::decide::operation::codec::decode;
-use crate::decide::operation::record::Record;
-use crate::decide::operation::table::{Refused, Send, Then, Way as Sent, judge};
+use crate::decide::operation::record::{Record, Standing};
+use crate::decide::operation::table::{Ask, Refused, Send, Then, Verdict, Way as Sent, judge};
 use crate::decide::path::Target;
 use crate::decide::policy::{Class, Policy, Rule, Way};
 use crate::ledger::{Held, Ledger, LedgerError};
@@ -27,7 +27,7 @@ use crate::seams::{self, Mistake};
 use crate::upstream::Upstream;
 
 /// Other identities of one request that are looked up; further ones belong to older edits.
-const MOST: usize = 8;
+const MOST: usize = 32;
 
 /// How often a request turns from one identity to another before it gives up: it turns again only if
 /// another process began or ended its operation in that instant.
@@ -62,6 +62,7 @@ pub(crate) fn other_identities(
     let mut secrets = vec![credentials.secret(config)];
     secrets.extend(credentials.other_secrets(config));
     let former = known.ways.iter().filter(differs).map(|way| (way.policy(), way.ids()));
+    let today_scope = credentials.scope(policy.scopes());
     let mut others: Vec<Other> = Vec::new();
     for (by, ids) in std::iter::once((policy, IdFormat::default())).chain(former) {
         let former = if std::ptr::eq(by, policy) { rule } else { judged(by, head) };
@@ -69,8 +70,15 @@ pub(crate) fn other_identities(
             continue;
         }
         let same_rule = former.identity == rule.identity;
+        let alike = same_rule
+            && former.distinguishes == rule.distinguishes
+            && by.uuid4_keys() == policy.uuid4_keys();
         for scope in credentials.scopes_under(policy.scopes(), by.scopes(), ids) {
-            for secret in &secrets {
+            for (place, secret) in secrets.iter().enumerate() {
+                if alike && scope == today_scope && place == 0 {
+                    // It is today's.
+                    continue;
+                }
                 let by = By { secret, scope, uuid4_keys: by.uuid4_keys(), rule: former };
                 // A call is recognised by nothing that could be looked up, so its nonce is none.
                 let identified = reading.recognise(config, head, credentials, &by, [0; 16]);
@@ -85,7 +93,11 @@ pub(crate) fn other_identities(
                 if others.len() == MOST {
                     return (others, true);
                 }
-                let identified = Identified { twins: today.twins, call: today.call, ..identified };
+                // What today's rule names, and says the same, is the same: it is replayed for ever.
+                let named = today.kind == Kind::Fields && identified.kind == Kind::Content;
+                let kind = if named { Kind::Fields } else { identified.kind };
+                let (twins, call) = (today.twins, today.call);
+                let identified = Identified { kind, twins, call, ..identified };
                 let secret = secret.clone();
                 others.push(Other { secret, identified, same_rule, today: false });
             }
@@ -122,24 +134,71 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         })
     }
 
-    /// Where else its operation stands and is not over; `None` if nowhere, or if its call has a key.
-    pub(super) async fn elsewhere(&self, asked: &Asked) -> Result<Option<usize>, LedgerError> {
+    /// Where else its operation stands, and is what is `wanted`; `None` if nowhere, or if its call has
+    /// a key. A store that does not answer leaves what this process remembers.
+    pub(super) async fn elsewhere(
+        &self,
+        asked: &Asked,
+        wanted: Wanted,
+    ) -> Result<Option<(usize, Record)>, LedgerError> {
         if !asked.today || asked.recalled.is_some() {
             return Ok(None);
         }
+        let mut failed = None;
         for (n, other) in asked.others.iter().enumerate() {
             let ask = self.ask_as(asked, &other.identified);
             let id = other.identified.operation.record();
-            let held = self.ledger.get(id).await?;
+            let held = match failed {
+                None => self.ledger.get(id).await,
+                Some(_) => Ok(None),
+            };
+            let held = match held {
+                Ok(held) => held,
+                Err(LedgerError::Unavailable(what)) => {
+                    failed = Some(LedgerError::Unavailable(what));
+                    None
+                }
+                Err(damaged @ LedgerError::Damaged(_)) => return Err(damaged),
+            };
             let remembered = self.recent.operation(id, ask.now);
             let Some(record) = self.furthest(held.as_ref(), remembered, ask.now)? else { continue };
-            let owner = self.owner_of(&record, ask.now);
-            if !is_over(&record, &judge(Some(&record), owner, &ask).then, other.same_rule) {
+            if record.claim.is_none() || self.ledger.exclusive() {
+                // Should the ledger not answer at the next look, this is better than nothing.
+                self.recent.wrote(id, record.clone(), ask.now);
+            }
+            let verdict = judge(Some(&record), self.owner_of(&record, ask.now), &ask);
+            let found = match wanted {
+                Wanted::NotOver => !is_over(&record, &verdict, &ask, asked.names, other.same_rule),
+                Wanted::Unfinished => unfinished(&record, ask.now),
+            };
+            if found {
                 self.metrics.merge("other_identity");
-                return Ok(Some(n));
+                return Ok(Some((n, record)));
             }
         }
-        Ok(None)
+        failed.map_or(Ok(None), Err)
+    }
+
+    /// Whether an asker goes on with what stands under today's identity rather than with `other`: two
+    /// processes that recognise it differently must come to the same of the two.
+    pub(super) async fn stands_today(
+        &self,
+        asked: &Asked,
+        other: &Record,
+    ) -> Result<bool, LedgerError> {
+        let ask = self.ask(asked);
+        let held = match self.ledger.get(asked.record()).await {
+            Ok(held) => held,
+            // What is known goes before what is not.
+            Err(LedgerError::Unavailable(_)) => None,
+            Err(damaged @ LedgerError::Damaged(_)) => return Err(damaged),
+        };
+        let remembered = self.recent.operation(asked.record(), ask.now);
+        let Some(today) = self.furthest(held.as_ref(), remembered, ask.now)? else {
+            return Ok(false);
+        };
+        let verdict = judge(Some(&today), self.owner_of(&today, ask.now), &ask);
+        Ok(!is_over(&today, &verdict, &ask, asked.names, true) && order(&today) < order(other))
     }
 
     /// The record that stands, or the remembered one if that got further.
@@ -178,9 +237,10 @@ impl Asked {
         other.is_some_and(|other| self.turned.set(Arc::new(other)).is_ok())
     }
 
-    /// Likewise by today's.
+    /// Likewise by today's, unless it passes today: then nothing is begun for it.
     pub(super) fn turn_to_today(&self) -> bool {
-        self.others.iter().position(|other| other.today).is_some_and(|n| self.turn(n))
+        !self.passes
+            && self.others.iter().position(|other| other.today).is_some_and(|n| self.turn(n))
     }
 }
 
@@ -188,18 +248,54 @@ fn judged<'a>(policy: &'a Policy, head: &Head) -> &'a Rule {
     policy.judge(&head.method, &head.target)
 }
 
+/// What of an operation under another identity a request goes on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Whatever is not over: today's rule keeps it to once.
+    NotOver,
+    /// What is unfinished alone: today it passes.
+    Unfinished,
+}
+
+/// Whether it is in flight, in doubt, or its answer was lost, and its key may still be sent.
+pub(super) fn unfinished(record: &Record, now: Timestamp) -> bool {
+    let lost = record.settled().is_some_and(|settled| !settled.delivered);
+    (record.open() || lost) && !record.beyond_retention(now)
+}
+
+/// Of two records of one operation the one with the lower order is gone on with: one of which an
+/// exchange has ended before one that was only claimed, then the older.
+fn order(record: &Record) -> (bool, Timestamp, &str) {
+    (record.standing == Standing::Begun, record.first_sent, record.key.as_str())
+}
+
 /// Whether nothing of an operation is left to be found: the same request now would begin anew. So it
-/// is with a decline that was told and that the provider does not hold; and with other content for
-/// what has an outcome, where another rule (not `same_rule`) named the operation by its fields.
-pub(super) fn is_over(record: &Record, then: &Then, same_rule: bool) -> bool {
-    match then {
-        Then::Refuse(Refused::Conflict(_)) => {
-            record.kind == Kind::Fields && !record.open() && !same_rule
-        }
-        Then::Send(Send { way, .. }) => match way {
-            Sent::New { .. } | Sent::TakeOver { next_if_replayed: true } => true,
-            Sent::TakeOver { next_if_replayed: false } | Sent::Replay => false,
-        },
-        Then::ReplayEarlier(_) | Then::Wait { .. } | Then::Refuse(_) => false,
+/// is with a decline that was told and that the provider does not hold. Where another rule (not
+/// `same_rule`) named it by its fields, so it is with other content for what has an outcome, and with
+/// what is beyond safe retention, unless the same content is in doubt or today's rule `names` it too;
+/// within safe retention a success is replayed, lest an edit charges a redelivered job again.
+pub(super) fn is_over(
+    record: &Record,
+    verdict: &Verdict,
+    ask: &Ask<'_>,
+    names: bool,
+    same_rule: bool,
+) -> bool {
+    let other_name = record.kind == Kind::Fields && !same_rule;
+    let same_content = record.fingerprint.matches(ask.fingerprint);
+    match &verdict.then {
+        Then::Refuse(Refused::Conflict(_)) => other_name && !record.open(),
+        Then::Refuse(Refused::AlreadyDone) => other_name && !(names && same_content),
+        Then::Refuse(Refused::WindowElapsed) => other_name && !same_content,
+        Then::Send(Send { way, .. }) => begins(*way),
+        Then::Refuse(Refused::Superseded) | Then::ReplayEarlier(_) | Then::Wait { .. } => false,
+    }
+}
+
+/// Whether a key is sent as if for the first time.
+pub(super) const fn begins(way: Sent) -> bool {
+    match way {
+        Sent::New { .. } | Sent::TakeOver { next_if_replayed: true } => true,
+        Sent::TakeOver { next_if_replayed: false } | Sent::Replay => false,
     }
 }

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::Exchange;
 use super::asked::{Asked, Other, Unbuffered, uri};
+use super::other::{Wanted, unfinished};
 use super::witness::Witness;
 use super::{Credentials, reading};
 use crate::clock::Timestamp;
@@ -189,7 +190,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             witness.enforced();
             return self.enforce(asked, conn).await;
         }
-        if let Some(former) = self.open_elsewhere(&asked).await {
+        if let Some(former) = self.found_elsewhere(&asked, Wanted::Unfinished).await {
             witness.enforced();
             return self.enforce(former, conn).await;
         }
@@ -215,7 +216,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         match self.ledger.get(asked.record()).await {
             Ok(held) => held
                 .and_then(|held| decode(&held.record).ok())
-                .is_some_and(|it| it.open() && !it.beyond_retention(self.clock.now())),
+                .is_some_and(|record| unfinished(&record, self.clock.now())),
             Err(failed) => {
                 self.metrics.ledger_error("unavailable");
                 warn!(operation_id = %asked.identified.operation, %failed,
@@ -225,10 +226,15 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         }
     }
 
-    /// The request by another identity, if its operation stands there and is not over.
-    pub(super) async fn open_elsewhere(&self, asked: &Asked) -> Option<Asked> {
-        match self.elsewhere(asked).await {
-            Ok(found) => asked.under(found?),
+    /// The request by another identity, if what is `wanted` of its operation stands there.
+    pub(super) async fn found_elsewhere(&self, asked: &Asked, wanted: Wanted) -> Option<Asked> {
+        let passes = wanted == Wanted::Unfinished;
+        match self.elsewhere(asked, wanted).await {
+            Ok(found) => {
+                let mut other = asked.under(found?.0)?;
+                other.passes = passes;
+                Some(other)
+            }
             Err(failed) => {
                 self.metrics.ledger_error("unavailable");
                 warn!(operation_id = %asked.identified.operation, %failed,

@@ -33,6 +33,11 @@ pub trait Policies: Send + Sync + 'static {
         Arc::default()
     }
 
+    /// Another number whenever those have become others.
+    fn generation(&self) -> u64 {
+        0
+    }
+
     /// Learns of those if that was not possible for so long that one may be missing.
     fn catch_up(&self) -> Option<CatchUp<'_>> {
         None

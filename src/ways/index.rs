@@ -60,9 +60,19 @@ impl Index {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// The ids of all ways.
-    pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
-        self.ways.iter().map(|entry| entry.id.as_str())
+    /// The ids of all ways, that in force last first: what is open is most likely of the latest.
+    pub(super) fn ids(&self) -> Vec<&str> {
+        let mut ways: Vec<&Entry> = self.ways.iter().collect();
+        ways.sort_by_key(|entry| std::cmp::Reverse((entry.last, entry.since)));
+        ways.into_iter().map(|entry| entry.id.as_str()).collect()
+    }
+
+    /// Those of `earlier` that are not here and may still be of use: the store has lost them.
+    pub(super) fn lost<'a>(&self, earlier: &'a Self, now: Timestamp) -> Vec<&'a str> {
+        let here = |id: &str| self.ways.iter().any(|entry| entry.id == id);
+        let lost = |entry: &&Entry| !here(&entry.id) && now.since(entry.last) < KEEP;
+        let full = self.ways.len() >= MOST;
+        earlier.ways.iter().filter(|_| !full).filter(lost).map(|it| it.id.as_str()).collect()
     }
 
     /// Whether `id` is known to be in force by a note that is younger than `within`.
@@ -110,10 +120,6 @@ mod tests {
         Timestamp::from_millis(seconds * 1000)
     }
 
-    fn ids(index: &Index) -> Vec<&str> {
-        index.ids().collect()
-    }
-
     #[test]
     fn the_first_way_of_a_store_is_used_at_once_and_another_after_its_notice() {
         let mut index = Index::new();
@@ -143,9 +149,9 @@ mod tests {
         index.note("a", at(0));
         index.note("b", at(10 * DAY));
         index.note("b", at(38 * DAY - 1));
-        assert_eq!(ids(&index), ["a", "b"]);
+        assert_eq!(index.ids(), ["b", "a"]);
         index.note("b", at(38 * DAY));
-        assert_eq!(ids(&index), ["b"]);
+        assert_eq!(index.ids(), ["b"]);
     }
 
     #[test]
@@ -156,7 +162,19 @@ mod tests {
         }
         assert!(index.note("0", at(100)).is_empty());
         assert_eq!(index.note("new", at(101)), ["1"]);
-        assert_eq!(index.ids().count(), 32);
+        assert_eq!(index.ids().len(), 32);
+    }
+
+    #[test]
+    fn what_the_store_lost_is_known_by_what_it_held() {
+        let mut earlier = Index::new();
+        earlier.note("a", at(0));
+        earlier.note("b", at(DAY));
+        let mut now = Index::new();
+        now.note("b", at(2 * DAY));
+        assert_eq!(now.lost(&earlier, at(2 * DAY)), ["a"]);
+        // What is of no use any more is not missed.
+        assert!(now.lost(&earlier, at(38 * DAY)).is_empty());
     }
 
     #[test]

@@ -136,9 +136,11 @@ async fn what_was_over_before_an_edit_begins_anew() {
     let before = world.effects().len();
     world.done(&charge(2)).await.is(200, "executed");
     world.reload(&policy("fields")).await;
-    // Another order of the same content, and a new attempt after the decline.
-    world.done(&charge(3)).await.is(200, "executed");
-    world.done(&charge(4)).await.is(200, "replayed");
+    // Another order is another payment; the order that was paid is paid.
+    let other = Post::charge(&BODY.replace("=42", "=43"));
+    world.done(&other.clone().sdk(3)).await.is(200, "executed");
+    world.done(&other.sdk(4)).await.is(200, "replayed");
+    world.done(&charge(5)).await.is(200, "replayed");
     assert_eq!(world.effects().len(), before + 2);
 }
 
@@ -147,9 +149,10 @@ async fn what_is_open_under_the_new_policy_is_found_when_the_edit_is_taken_back(
     let world = one_attempt(&policy("content")).start().await;
     world.done(&charge(1)).await.is(200, "executed");
     world.reload(&policy("fields")).await;
-    in_doubt(&world, &charge(2)).await;
+    let other = Post::charge(&BODY.replace("=42", "=43"));
+    in_doubt(&world, &other.clone().sdk(2)).await;
     world.reload(&policy("content")).await;
-    assert_eq!(world.done(&charge(3)).await.status, 200);
+    assert_eq!(world.done(&other.sdk(3)).await.status, 200);
     assert_eq!(world.effects().len(), 2);
 }
 
@@ -328,4 +331,14 @@ async fn scopes_want_a_secret() {
     })
     .await;
     assert_eq!(world.payonce().exchange.policies.current().version(), before);
+}
+
+#[tokio::test]
+async fn an_answer_told_after_an_edit_ends_the_order_under_its_new_name() {
+    let world = one_attempt(&policy("content")).start().await;
+    in_doubt(&world, &charge(1)).await;
+    world.reload(&policy("fields")).await;
+    world.done(&charge(2)).await.is(200, "replayed");
+    world.done(&charge(3)).await.is(200, "replayed");
+    assert_eq!(world.effects().len(), 1);
 }
