@@ -40,12 +40,14 @@ use crate::upstream::{BuildError, Direct};
 use crate::ways::{InForce, Ways};
 
 mod parts;
+mod webhook;
 
 pub use parts::acceptable;
 pub(crate) use parts::exchange_config;
 use parts::{
     audit, audited_policy, forwarder, open_ledger, recorder, server_config, upstream_config,
 };
+use webhook::Webhooks;
 
 /// Why payonce does not start. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +88,14 @@ pub enum StartError {
         /// What the system says.
         why: std::io::Error,
     },
+    /// The webhook listener cannot be built.
+    #[error("{setting}: {why}")]
+    Webhook {
+        /// The setting.
+        setting: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Decisions cannot be written down where the settings say.
     #[error("record.path: {} cannot be written to: {why}", path.display())]
     Record {
@@ -113,7 +123,11 @@ impl StartError {
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
         match self {
-            Self::Policy(_) | Self::Upstream(_) | Self::Origin { .. } | Self::Proxy(_) => true,
+            Self::Policy(_)
+            | Self::Upstream(_)
+            | Self::Origin { .. }
+            | Self::Proxy(_)
+            | Self::Webhook { .. } => true,
             Self::Store(_)
             | Self::Redis(_)
             | Self::Bind(_)
@@ -133,6 +147,7 @@ pub struct Assembly {
     ways: Arc<Ways<Arc<AnyLedger>>>,
     admin: Option<(TcpListener, crate::settings::Secret)>,
     health: Option<TcpListener>,
+    webhooks: Option<Webhooks>,
     settings: Settings,
     shutdown: Shutdown,
     tasks: Tasks,
@@ -217,6 +232,7 @@ impl Assembly {
             config: exchange_config(&settings),
         };
         let exchange = Exchange::new(rooms);
+        let webhooks = webhook::webhooks(&settings, &exchange, &clock).await?;
         metrics.policy_info(&policy.status().version);
         metrics.expect_rows(table::Row::ALL.map(table::Row::as_str));
         metrics.expect_rows(outcome::Row::ALL.map(outcome::Row::as_str));
@@ -229,6 +245,7 @@ impl Assembly {
             ways,
             admin,
             health,
+            webhooks,
             settings,
             shutdown,
             tasks,
@@ -252,6 +269,12 @@ impl Assembly {
     #[must_use]
     pub fn health_addr(&self) -> Option<std::net::SocketAddr> {
         self.health.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Where Stripe's webhooks arrive.
+    #[must_use]
+    pub fn webhook_addr(&self) -> Option<Local> {
+        self.webhooks.as_ref().and_then(|webhooks| webhooks.server.local().into_iter().next())
     }
 
     /// What ends it: the first token drains, the second ends at once.
@@ -285,6 +308,10 @@ impl Assembly {
         }
         if let Some(address) = self.health_addr() {
             info!(%address, "health and metrics listen");
+        }
+        if let Some(address) = self.webhook_addr() {
+            let endpoints = self.settings.webhook.endpoints.len();
+            info!(%address, endpoints, "webhooks listen");
         }
         match self.settings.store.kind {
             StoreKind::Embedded => {
@@ -352,6 +379,7 @@ impl Assembly {
             ways,
             admin,
             health,
+            webhooks,
             settings,
             shutdown,
             tasks,
@@ -382,7 +410,21 @@ impl Assembly {
         aside.spawn(async move { credential.watch(refresh, stop).await });
         let (writer, stop) = (exchange.clone(), done.clone());
         aside.spawn(async move { writer.write_what_is_left(stop).await });
-        let summary = server.run(exchange.clone(), tasks, shutdown).await;
+        let gate = webhooks.map(|webhooks| {
+            let (gate, done) = (webhooks.gate.clone(), done.clone());
+            aside.spawn(async move { gate.refresh(done).await });
+            let Webhooks { server, gate } = webhooks;
+            server.run(gate.clone(), gate.tasks.clone(), shutdown.clone())
+        });
+        let gate = async {
+            match gate {
+                Some(serving) => serving.await,
+                None => Summary::default(),
+            }
+        };
+        let (payments, events) =
+            tokio::join!(server.run(exchange.clone(), tasks, shutdown.clone()), gate);
+        let summary = payments.and(events);
         let notes = exchange.notes.all().len();
         if notes > 0 {
             warn!(

@@ -11,6 +11,7 @@ pub mod policy;
 pub mod report;
 pub mod serve;
 mod table;
+pub mod webhook;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -78,6 +79,9 @@ pub enum Command {
     /// See which SDKs a running payonce was asked by, how old they are and what they do wrong.
     #[command(after_help = Clients::EXAMPLES)]
     Clients(Clients),
+    /// Make and check the signatures of Stripe's webhooks.
+    #[command(after_help = webhook::Webhook::EXAMPLES)]
+    Webhook(webhook::Webhook),
 }
 
 /// `payonce serve`

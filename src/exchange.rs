@@ -9,48 +9,40 @@
 //! ([`drive`]), which shutdown waits for. What is decided on the way is decided in
 //! [`decide`](crate::decide).
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderValue, Request, Response};
-use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::chance::Chance;
-use crate::clients::Clients;
-use crate::clock::{Clock, Timestamp};
-use crate::decide::digest::Secret;
+use crate::clock::Timestamp;
 use crate::decide::identity::Kind;
 use crate::decide::operation::record::Record;
 use crate::decide::operation::table::{Owner, Refused, Then, judge};
 use crate::decide::path::Api;
-use crate::decide::policy::{Class, Mode, Policy, Rule, Way};
-use crate::forward::Forwarder;
-use crate::inflight::{Entered, Inflight, NoSeat, Seat, Standing, Table};
-use crate::ledger::Ledger;
-use crate::metrics::Metrics;
-use crate::notes::Notes;
-use crate::observer::Observer;
-use crate::recent::Recent;
+use crate::decide::policy::{Class, Mode, Policy, Rule};
+use crate::inflight::{Entered, NoSeat, Seat, Standing, Table};
+use crate::ledger::{Ledger, RecordId};
 use crate::refusal::Refusal;
-use crate::request::{Head, InFlightBytes};
+use crate::request::Head;
 use crate::respond::{Held, OPERATION_ID, POLICY, Told};
 use crate::seams::{self, Point};
-use crate::server::{Connection, Serve, Tasks};
-use crate::unwritten::Unwritten;
+use crate::server::{Connection, Serve};
 use crate::upstream::{Body, Upstream};
 
 mod asked;
 mod caller;
 mod claim;
 mod client;
+mod credentials;
 mod drive;
 mod guard;
 mod look;
 mod other;
 mod pass;
+mod reading;
+mod rooms;
 mod settle;
 mod tell;
 mod witness;
@@ -58,105 +50,19 @@ mod write;
 
 use asked::Unbuffered;
 pub use asked::{Asked, Other};
-pub(crate) use asked::{By, Credentials, Reading, api_key, remembered};
 pub use client::WARNING;
+pub(crate) use credentials::{Credentials, api_key};
 pub use guard::Guards;
 pub(crate) use guard::found_in;
 pub(crate) use look::{Identity as LookedUp, Seen};
 pub(crate) use other::{OtherWays, other_identities};
+pub(crate) use reading::{By, Reading, remembered};
+pub use rooms::{CatchUp, Config, OtherSecret, Policies, Rooms};
 pub use write::Write;
 
 /// How long an answered success is shared, unsettled, with those who name the same operation. They
 /// would get a replay of it afterwards.
 const NAMED_SHARE: Duration = Duration::from_secs(5);
-
-/// Where the policy in force comes from.
-pub trait Policies: Send + Sync + 'static {
-    /// The policy that a request which begins now keeps.
-    fn current(&self) -> Arc<Policy>;
-
-    /// The ways in which requests are or were recognised by this and other processes on the store;
-    /// perhaps also the current one.
-    fn other_ways(&self) -> Arc<Vec<Arc<Way>>> {
-        Arc::default()
-    }
-
-    /// Learns of those if that was not possible for so long that one may be missing.
-    fn catch_up(&self) -> Option<CatchUp<'_>> {
-        None
-    }
-}
-
-/// What to await before a request is recognised.
-pub type CatchUp<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
-
-/// A secret that is not the one from which keys are derived now.
-#[derive(Clone, Debug)]
-pub enum OtherSecret {
-    /// Configured: it was the one, or will be.
-    Configured(Secret),
-    /// That of each request's API key: none was configured.
-    OfApiKey,
-}
-
-/// What an exchange is told at start.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The provider's host, part of every operation id.
-    pub provider: String,
-    /// The configured secret; without one, it is made of each request's API key.
-    pub secret: Option<Secret>,
-    /// Those that it was or will be: what is open by them is found.
-    pub other_secrets: Vec<OtherSecret>,
-    /// This process, in claims.
-    pub owner: String,
-    /// How long a claim holds without being renewed.
-    pub lease: Duration,
-    /// The largest request body that is held, in bytes.
-    pub body_bytes: usize,
-    /// Everything passes, but what is open or recent keeps its key.
-    pub bypass: bool,
-    /// Who asks, where a request does not say.
-    pub caller: Option<String>,
-}
-
-/// The rooms that a journey passes.
-pub struct Rooms<L, U> {
-    /// Where operations are remembered.
-    pub ledger: L,
-    /// The way to the provider.
-    pub forwarder: Forwarder<U>,
-    /// The policy.
-    pub policies: Box<dyn Policies>,
-    /// The API key that payonce holds, and what guards remember.
-    pub guards: Guards,
-    /// What this process remembers.
-    pub recent: Recent,
-    /// What this process works on.
-    pub inflight: Inflight,
-    /// What shutdown waits for.
-    pub tasks: Tasks,
-    /// When shutdown has begun.
-    pub closing: CancellationToken,
-    /// What all bodies together may hold.
-    pub bytes: InFlightBytes,
-    /// Writes that the ledger did not take.
-    pub unwritten: Unwritten<Write>,
-    /// Calls that people should check.
-    pub notes: Notes,
-    /// Who looks on, and writes down.
-    pub observer: Observer,
-    /// The time.
-    pub clock: Clock,
-    /// The random numbers.
-    pub chance: Chance,
-    /// Who asks.
-    pub clients: Clients,
-    /// The counters.
-    pub metrics: Metrics,
-    /// The settings.
-    pub config: Config,
-}
 
 /// Answers requests by the policy. Clones share everything.
 pub struct Exchange<L, U>(Arc<Rooms<L, U>>);
@@ -420,6 +326,13 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         };
         let whole = matches!(told.answer.body, Held::Whole(_));
         told.succeeded && whole && self.clock.now().since(told.at) < window
+    }
+
+    /// Whether somebody works on this operation just now: this process by its own word, another by
+    /// its lease.
+    pub(crate) fn is_worked_on(&self, id: RecordId, record: &Record) -> bool {
+        let leased = record.claim.as_ref().is_some_and(|claim| claim.lease > self.clock.now());
+        self.inflight.contains(id) || (leased && !self.ledger.exclusive())
     }
 
     fn busy(&self, limit: &'static str) -> Refusal {

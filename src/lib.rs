@@ -24,11 +24,13 @@
 //!    writes down what was decided.
 //! 5. [`clients`] knows which SDKs ask; [`server`], [`request`], [`delivery`], [`respond`],
 //!    [`refusal`] are the client's side.
-//! 6. [`settings`], [`policy_file`] with its [`audit`] log, [`credential`], [`assembly`] start it; [`ways`] tells
+//! 6. [`webhook`] is the other direction: only Stripe's events, each once, and they close what is
+//!    in doubt.
+//! 7. [`settings`], [`policy_file`] with its [`audit`] log, [`credential`], [`assembly`] start it; [`ways`] tells
 //!    other processes how the policy recognises operations; [`admin`], [`people`], [`metrics`],
 //!    [`telemetry`], [`cli`] are for people; [`clock`] is where time comes from, [`chance`] where
 //!    random numbers do.
-//! 7. [`sandbox`] simulates Stripe and is the oracle of the tests and of the [`demo`]: it shares no
+//! 8. [`sandbox`] simulates Stripe and is the oracle of the tests and of the [`demo`]: it shares no
 //!    code with [`decide`]. [`seams`] is where tests break payonce on purpose, in no release.
 //!
 //! What must hold (I1–I11 of the design) stands in `ARCHITECTURE.md`; the code names an invariant
@@ -68,3 +70,4 @@ pub mod telemetry;
 pub mod unwritten;
 pub mod upstream;
 pub mod ways;
+pub mod webhook;

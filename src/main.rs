@@ -70,6 +70,7 @@ async fn run(command: Command) -> Exit {
             Ok(settings) => told(cli::ops::run(&args, &settings, &mut io::stdout()).await),
             Err(exit) => exit,
         },
+        Command::Webhook(args) => cli::webhook::run(&args, &mut io::stdout()),
     }
 }
 

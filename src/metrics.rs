@@ -5,6 +5,7 @@
 //! private.
 
 mod family;
+mod webhook;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -57,6 +58,7 @@ struct Inner {
     in_flight: Gauge,
     findings: Counters<2>,
     records: Counters<1>,
+    webhooks: webhook::Counts,
     requests: Durations<2>,
 }
 
@@ -221,6 +223,7 @@ impl Metrics {
                 ["result"],
             ),
             in_flight: gauge(r, "operations_in_flight", "Critical operations in flight"),
+            webhooks: webhook::Counts::register(r),
             registry: all,
         };
         Self(Arc::new(inner))

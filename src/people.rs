@@ -67,13 +67,6 @@ impl<L: Ledger, U: Upstream> People<L, U> {
         self.exchange.notes.all().into_iter().find(|note| note.operation.to_string() == id)
     }
 
-    /// Whether somebody works on it just now: this process by its own word, another by its lease.
-    fn busy(&self, id: RecordId, record: &Record) -> bool {
-        let leased =
-            record.claim.as_ref().is_some_and(|claim| claim.lease > self.exchange.clock.now());
-        self.exchange.inflight.contains(id) || (leased && !self.exchange.ledger.exclusive())
-    }
-
     async fn write(
         &self,
         held: &Held,
@@ -193,7 +186,7 @@ impl<L: Ledger, U: Upstream> Operations for People<L, U> {
             let done = Detail { resolved, advice: None, ..noted(&note) };
             return Ok(Resolved::Done(Box::new(done)));
         };
-        if self.busy(held.id, &record) {
+        if self.exchange.is_worked_on(held.id, &record) {
             return Ok(Resolved::Busy(Box::new(detail(held.id, &record))));
         }
         if !record.unresolved() {
@@ -324,6 +317,8 @@ fn detail(id: RecordId, record: &Record) -> Detail {
         delivery,
         advice: advice(state, record.kind).map(str::to_owned),
         resolved: record.about.resolved.as_ref().map(|word| format!("{}: {}", word.by, word.why)),
+        api_key: record.about.api_key.map(|hint| hint.to_string()),
+        event: record.about.event.as_ref().map(|event| format!("{} ({})", event.id, event.kind)),
     }
 }
 
@@ -370,5 +365,7 @@ fn noted(note: &Note) -> Detail {
             .to_owned(),
         ),
         resolved: None,
+        api_key: note.about.api_key.map(|hint| hint.to_string()),
+        event: None,
     }
 }

@@ -15,6 +15,7 @@ mod ctx;
 #[cfg(test)]
 mod desk;
 mod effects;
+mod events;
 mod expand;
 mod faults;
 mod form;
@@ -29,6 +30,7 @@ mod serve;
 mod state;
 mod store;
 mod unplugged;
+mod webhooks;
 mod wire;
 
 use std::fmt;
@@ -50,6 +52,7 @@ pub use effects::{Effect, Outcome};
 pub use faults::{Fault, Kind, Only, Strike};
 pub use log::Seen;
 pub use unplugged::Unplugged;
+pub use webhooks::{Sent, Webhook};
 
 /// How a sandbox is set up.
 #[derive(Clone, Debug)]
@@ -136,6 +139,7 @@ impl Sandbox {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let shared = Arc::new(Shared::new(config));
         let accepting = runtime.spawn(serve::accept(Arc::clone(&shared), listener));
+        shared.tasks.spawn(webhooks::pump(Arc::clone(&shared)));
         Ok(Self { shared, addr, accepting: Some(accepting) })
     }
 
@@ -177,6 +181,17 @@ impl Sandbox {
         if let Err(problem) = inner.plan.add(faults) {
             tracing::error!(problem, "the faults were not set");
         }
+    }
+
+    /// Replaces the endpoints that are told of what happens from now on. More than 16 are cut off.
+    pub fn set_webhooks(&self, endpoints: Vec<Webhook>) {
+        self.shared.set_webhooks(endpoints);
+    }
+
+    /// What became of the events that were sent.
+    #[must_use]
+    pub fn webhooks_sent(&self) -> Sent {
+        self.shared.lock().sent
     }
 
     /// How many faults of this kind (its name) have struck.
@@ -252,6 +267,8 @@ struct Inner {
     state: state::State,
     plan: plan::Plan,
     log: log::Log,
+    webhooks: Vec<Webhook>,
+    sent: Sent,
     ahead: Duration,
 }
 
@@ -262,6 +279,8 @@ impl Shared {
             state: state::State::new(seed, limits, Rules::default()),
             plan: plan::Plan::new(seed),
             log: log::Log::new(limits.requests),
+            webhooks: Vec::new(),
+            sent: Sent::default(),
             ahead: Duration::ZERO,
         };
         let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
@@ -289,6 +308,13 @@ impl Shared {
         inner.state.reset();
         inner.plan = plan::Plan::new(self.seed);
         inner.log.clear();
+    }
+
+    fn set_webhooks(&self, mut endpoints: Vec<Webhook>) {
+        endpoints.truncate(webhooks::MOST);
+        let mut inner = self.lock();
+        inner.state.outbox().open = !endpoints.is_empty();
+        inner.webhooks = endpoints;
     }
 
     fn struck(&self, kind: &Kind) {

@@ -17,6 +17,7 @@ mod reader;
 mod secret;
 mod store;
 mod units;
+mod webhook;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -26,13 +27,16 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::decide::agent::Releases;
+use crate::decide::digest::ApiKeyDigest;
 use crate::ledger::redis::{Login, Node, Topology};
 use crate::policy_file::signature::TrustedKeys;
+use crate::webhook::application::Forward;
 
 pub use credential::{Credential, Unfit, fit};
+pub(crate) use files::read as read_file;
 pub use problem::{Origin, Problem};
 pub use secret::Secret;
-pub use units::{show_duration, show_size};
+pub use units::{duration as read_duration, show_duration, show_size};
 
 /// Everything that can be set, checked. Each field is explained in `config/payonce.toml`.
 #[derive(Clone, Debug)]
@@ -61,6 +65,8 @@ pub struct Settings {
     pub credential: Credential,
     /// Who may ask the admin port.
     pub admin: Admin,
+    /// What stands before the application's webhooks.
+    pub webhook: Webhook,
     /// What is logged and how.
     pub log: Log,
     /// How payonce ends.
@@ -293,6 +299,48 @@ pub enum Token {
     Given(Secret),
     /// `serve` makes one at each start and writes it here, for its owner's eyes (mode 0600).
     Made(PathBuf),
+}
+
+/// What stands before the application's webhooks. If it listens, it has an endpoint.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    /// Where Stripe's events arrive.
+    pub listen: Option<SocketAddr>,
+    /// How far a signature's time may be from now, either way; more than nothing.
+    pub tolerance: Duration,
+    /// Bytes of an event.
+    pub body: usize,
+    /// For the application's answer.
+    pub timeout: Duration,
+    /// For a connection to it, TLS included.
+    pub connect_timeout: Duration,
+    /// How long it is known that an event was handled; at least as long as Stripe comes again.
+    pub remember: Duration,
+    /// How often the files below are read again unasked.
+    pub refresh: Duration,
+    /// From where events may come; it could be read.
+    pub source_ranges_file: Option<PathBuf>,
+    /// Trusted instead of the platform's authorities. PEM; it could be read.
+    pub ca_file: Option<PathBuf>,
+    /// Where events go, by their path; no two have the same.
+    pub endpoints: Vec<WebhookEndpoint>,
+}
+
+/// One endpoint, as it is registered with Stripe.
+#[derive(Clone, Debug)]
+pub struct WebhookEndpoint {
+    /// What it is called; plain.
+    pub name: String,
+    /// The path that Stripe sends to.
+    pub path: String,
+    /// Files of the secrets that Stripe signs with; they could be read.
+    pub secret_files: Vec<PathBuf>,
+    /// The application.
+    pub forward: Forward,
+    /// The account that it is registered in.
+    pub account: Option<String>,
+    /// That account's API keys.
+    pub api_keys: Vec<ApiKeyDigest>,
 }
 
 /// What is logged and how.

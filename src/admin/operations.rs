@@ -149,8 +149,14 @@ pub struct Detail {
     pub delivery: Option<String>,
     /// What a person should do, in a sentence.
     pub advice: Option<String>,
-    /// Who resolved it and why, if somebody did.
+    /// Who resolved it and why, if somebody did, or which event of Stripe's closed it.
     pub resolved: Option<String>,
+    /// How the SHA-256 of its API key begins.
+    #[serde(default)]
+    pub api_key: Option<String>,
+    /// The last event of Stripe's that bore its key while its outcome was not known.
+    #[serde(default)]
+    pub event: Option<String>,
 }
 
 /// A person's word for what became of an operation.

@@ -203,7 +203,6 @@ fn other_secret(other: &settings::OtherSecret) -> OtherSecret {
 }
 
 pub(super) fn server_config(settings: &Settings) -> ServerConfig {
-    let limits = &settings.limits;
     let mut listen = Vec::new();
     if let Some(address) = settings.listen.proxy {
         listen.push(Listen { setting: "listen.proxy", at: Address::Tcp(address) });
@@ -212,18 +211,20 @@ pub(super) fn server_config(settings: &Settings) -> ServerConfig {
         let at = Address::Unix { path: path.clone(), mode: 0o600 };
         listen.push(Listen { setting: "listen.unix_socket", at });
     }
-    ServerConfig {
-        listen,
-        limits: Limits {
-            connections: limits.connections,
-            head_time: limits.header_timeout,
-            idle_time: limits.idle_timeout,
-            head_bytes: limits.head_bytes,
-            headers: limits.headers,
-            body: BodyPace { idle: limits.body_timeout, ..BodyPace::default() },
-            write_stall: limits.body_timeout,
-        },
-        drain: settings.shutdown.drain,
+    ServerConfig { listen, limits: limits(settings), drain: settings.shutdown.drain }
+}
+
+/// What a client may do, at any listener.
+pub(super) fn limits(settings: &Settings) -> Limits {
+    let limits = &settings.limits;
+    Limits {
+        connections: limits.connections,
+        head_time: limits.header_timeout,
+        idle_time: limits.idle_timeout,
+        head_bytes: limits.head_bytes,
+        headers: limits.headers,
+        body: BodyPace { idle: limits.body_timeout, ..BodyPace::default() },
+        write_stall: limits.body_timeout,
     }
 }
 

@@ -53,6 +53,8 @@ pub(super) fn detail(detail: &Detail, now: Timestamp) -> String {
         ("held", when(detail.lease_until)),
         ("delivered", detail.delivery.as_deref().map(plain)),
         ("policy", Some(plain(&summary.policy_version))),
+        ("api key", detail.api_key.as_deref().map(|hint| format!("sha256 {}…", plain(hint)))),
+        ("event", detail.event.as_deref().map(plain)),
         ("resolved", detail.resolved.as_deref().map(plain)),
         ("advice", detail.advice.as_deref().map(plain)),
     ];

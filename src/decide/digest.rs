@@ -42,6 +42,26 @@ impl ApiKeyDigest {
     pub fn of(api_key: &[u8]) -> Self {
         Self(Sha256::digest(api_key).into())
     }
+
+    /// Its beginning.
+    #[must_use]
+    pub fn hint(&self) -> ApiKeyHint {
+        let mut hint = [0; 8];
+        for (to, from) in hint.iter_mut().zip(self.0) {
+            *to = from;
+        }
+        ApiKeyHint(hint)
+    }
+}
+
+impl std::str::FromStr for ApiKeyDigest {
+    type Err = hex::FromHexError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut digest = [0; 32];
+        hex::decode_to_slice(text, &mut digest)?;
+        Ok(Self(digest))
+    }
 }
 
 impl fmt::Debug for ApiKeyDigest {
@@ -109,6 +129,18 @@ pub enum IdFormat {
 impl fmt::Debug for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Scope(…)")
+    }
+}
+
+/// The beginning of an [`ApiKeyDigest`], for records: tells whose key it was from others', and
+/// nobody what the key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ApiKeyHint(pub [u8; 8]);
+hex_serde!(ApiKeyHint, 8);
+
+impl fmt::Display for ApiKeyHint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
     }
 }
 

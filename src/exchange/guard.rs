@@ -11,7 +11,7 @@ use http::header::{AUTHORIZATION, USER_AGENT};
 use tracing::warn;
 
 use super::Exchange;
-use super::asked::{Asked, Credentials, api_key};
+use super::{Asked, Credentials, api_key};
 use crate::credential::Credential;
 use crate::decide::digest::CallHint;
 use crate::decide::guard::{Facts, Finding, findings};

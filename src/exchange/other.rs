@@ -11,8 +11,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::asked::{By, Credentials, Other, Reading};
-use super::{Asked, Config, Exchange};
+use super::{Asked, By, Config, Credentials, Exchange, Other, Reading};
 use crate::clock::Timestamp;
 use crate::decide::digest::IdFormat;
 use crate::decide::identity::{Identified, Kind};

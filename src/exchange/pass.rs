@@ -8,8 +8,9 @@ use http::{Method, Request, Response};
 use tracing::{info, warn};
 
 use super::Exchange;
-use super::asked::{self, Asked, Credentials, Other, Unbuffered, uri};
+use super::asked::{Asked, Other, Unbuffered, uri};
 use super::witness::Witness;
+use super::{Credentials, reading};
 use crate::clock::Timestamp;
 use crate::decide::digest::OperationId;
 use crate::decide::identity::Kind;
@@ -72,8 +73,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         rule: &Rule,
         arrived: Timestamp,
     ) -> Result<Response<Body>, Refusal> {
-        let own = asked::client_key(&head.headers)?;
-        let named = asked::operation_header(&head.headers)?.is_some();
+        let own = reading::client_key(&head.headers)?;
+        let named = reading::operation_header(&head.headers)?.is_some();
         let by_call = matches!(rule.identity, IdentityRule::Call);
         let demands = rule.client_key == ClientKey::Required || !rule.require_field.is_empty();
         if named || !by_call || demands {

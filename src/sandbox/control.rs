@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, Fail, bad_request, unrecognized};
 use super::effects::Effect;
 use super::faults::Fault;
-use super::{Rules, Shared};
+use super::{Rules, Shared, Webhook};
 
 /// Answers a control request.
 pub(crate) fn answer(shared: &Shared, head: &Parts, body: &[u8]) -> Answer {
@@ -51,6 +51,12 @@ fn route(shared: &Shared, head: &Parts, body: &[u8]) -> Result<Value, Fail> {
                 .map_err(|error| bad_request(&format!("Not a set of rules: {error}.")))?;
             shared.lock().state.set_rules(rules);
             Ok(json!(rules))
+        }
+        ("webhooks", &Method::GET) => Ok(webhooks(shared)),
+        ("webhooks", &Method::POST) => add_webhooks(shared, &object(body)?),
+        ("webhooks", &Method::DELETE) => {
+            shared.set_webhooks(Vec::new());
+            Ok(webhooks(shared))
         }
         ("reset", &Method::POST) => {
             shared.reset();
@@ -99,6 +105,23 @@ fn add_faults(shared: &Shared, body: &Value) -> Result<Value, Fail> {
     let added = read.and_then(|read| shared.lock().plan.add(read));
     added.map_err(|problem| bad_request(&format!("Not a fault: {problem}.")))?;
     Ok(faults(shared))
+}
+
+fn webhooks(shared: &Shared) -> Value {
+    let inner = shared.lock();
+    json!({ "webhooks": inner.webhooks, "sent": inner.sent })
+}
+
+/// One endpoint, or a list of them.
+fn add_webhooks(shared: &Shared, body: &Value) -> Result<Value, Fail> {
+    let list = body.as_array().map_or(std::slice::from_ref(body), Vec::as_slice);
+    let read = list.iter().map(Webhook::read).collect::<Result<Vec<_>, _>>();
+    let read =
+        read.map_err(|problem| bad_request(&format!("Not a webhook endpoint: {problem}.")))?;
+    let mut all = shared.lock().webhooks.clone();
+    all.extend(read);
+    shared.set_webhooks(all);
+    Ok(webhooks(shared))
 }
 
 fn advance(shared: &Shared, body: &Value) -> Result<Value, Fail> {

@@ -238,7 +238,7 @@ pub(crate) fn number(fields: &Map<String, Value>, name: &str) -> i64 {
 }
 
 /// `2026-01-02T03:04:05.678Z`, after Howard Hinnant's civil-from-days.
-fn iso8601(at: Timestamp) -> String {
+pub(crate) fn iso8601(at: Timestamp) -> String {
     let (seconds, millis) = (at.as_millis() / 1000, at.as_millis() % 1000);
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
     let shifted = days + 719_468;

@@ -14,6 +14,7 @@ use super::answer::{Answer, Fail, Keep, api_error, full, idempotency_mismatch, k
 use super::call::{Call, Family};
 use super::ctx::{Ctx, Done};
 use super::effects::{Draft, Effect};
+use super::events::{self, Outbox};
 use super::expand::expand;
 use super::keys::{self, Found, Keys, Running, Saved, Use};
 use super::mint::Mint;
@@ -62,6 +63,8 @@ pub(crate) struct State {
     v1: Keys,
     v2: Keys,
     effects: Vec<Effect>,
+    /// What Stripe would tell of them.
+    outbox: Outbox,
     /// How often everything was forgotten: a call that began before is not executed after.
     age: u64,
 }
@@ -79,6 +82,7 @@ impl State {
             v1: Keys::new(keys::V1, limits.keys),
             v2: Keys::new(keys::V2, limits.keys),
             effects: Vec::new(),
+            outbox: Outbox::default(),
             age: 0,
         }
     }
@@ -86,12 +90,19 @@ impl State {
     /// Forgets everything.
     pub(crate) fn reset(&mut self) {
         let age = self.age + 1;
-        *self = Self { age, ..Self::new(self.seed, self.limits, self.rules) };
+        let Outbox { open, news, .. } = std::mem::take(&mut self.outbox);
+        let outbox = Outbox { open, news, ..Outbox::default() };
+        *self = Self { outbox, age, ..Self::new(self.seed, self.limits, self.rules) };
     }
 
     /// All effects, oldest first.
     pub(crate) fn effects(&self) -> &[Effect] {
         &self.effects
+    }
+
+    /// The events that were not sent yet.
+    pub(crate) fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
     }
 
     /// Forgets the effects alone.
@@ -184,11 +195,11 @@ impl State {
         let (mut answer, kept, keep, object) = match forced {
             Forced::Saved500 { executed: false } => (failed(), failed(), Keep::Yes, None),
             Forced::No => {
-                let (answer, keep, object) = self.run(call, now);
+                let (answer, keep, object) = self.run(call, &ticket.request, now);
                 (answer.clone(), answer, keep, object)
             }
             Forced::Saved500 { executed: true } => {
-                let (answer, keep, object) = self.run(call, now);
+                let (answer, keep, object) = self.run(call, &ticket.request, now);
                 match call.family() {
                     Family::V1 => (failed(), failed(), Keep::Yes, object),
                     Family::V2 => (failed(), answer, keep, object),
@@ -248,7 +259,12 @@ impl State {
         Ok(())
     }
 
-    fn run(&mut self, call: &Call, now: Timestamp) -> (Answer, Keep, Option<String>) {
+    fn run(
+        &mut self,
+        call: &Call,
+        request: &str,
+        now: Timestamp,
+    ) -> (Answer, Keep, Option<String>) {
         let Some((route, ids)) = routes::find(&call.method, &call.segments) else {
             return (unrecognized(&call.method, &call.path).into(), Keep::No, None);
         };
@@ -275,6 +291,11 @@ impl State {
         };
         let object = effect.as_ref().map(|draft| draft.object.clone());
         if let Some(draft) = effect {
+            if self.outbox.open {
+                let mint = &mut self.mint;
+                let told = events::of(&draft, call, route, account, mint, request, now);
+                self.outbox.put(told);
+            }
             self.record(draft, call, route, now);
         }
         (answer, keep, object)

@@ -60,6 +60,17 @@ pub struct Summary {
     pub tasks: usize,
 }
 
+impl Summary {
+    /// With what was left at another server.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            connections: self.connections.saturating_add(other.connections),
+            tasks: self.tasks.saturating_add(other.tasks),
+        }
+    }
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if *self == Self::default() {

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use super::reader::Reader;
 use super::{
     Admin, Limits, Listen, Log, LogFormat, LogLevel, Problem, Record, Retry, Settings, Shutdown,
-    Store, StoreKind, Token, Upstream, credential, other_secrets, policy, store,
+    Store, StoreKind, Token, Upstream, credential, other_secrets, policy, store, webhook,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -51,6 +51,7 @@ pub(super) fn read(r: &mut Reader) -> Settings {
         other_secrets: other_secrets::read(r),
         credential: credential::read(r),
         admin: admin(r, listen.admin, &store.path),
+        webhook: webhook::webhook(r),
         log: log(r),
         shutdown: Shutdown { drain: r.duration("shutdown.drain", Duration::ZERO..=HOUR) },
         warnings: Vec::new(),
@@ -293,18 +294,21 @@ fn relations(r: &mut Reader, s: &Settings) {
     let reachable = s.listen.proxy.is_some() || s.listen.unix_socket.is_some();
     let nowhere = "is off, and no listen.unix_socket is set: nothing could reach payonce";
     r.require("listen.proxy", &["listen.unix_socket"], reachable, nowhere.to_owned());
-    ports(r, &s.listen);
+    ports(r, s);
     policy::relations(r, &s.policy);
+    webhook::relations(r, &s.webhook);
     if s.store.kind == StoreKind::Redis {
         store::relations(r, &s.store.redis);
     }
 }
 
-fn ports(r: &mut Reader, listen: &Listen) {
+fn ports(r: &mut Reader, s: &Settings) {
+    let listen = &s.listen;
     let all = [
         ("listen.proxy", listen.proxy),
         ("listen.admin", listen.admin),
         ("listen.health", listen.health),
+        ("webhook.listen", s.webhook.listen),
     ];
     for (n, (path, address)) in all.iter().enumerate() {
         for (earlier, taken) in all.iter().take(n) {
@@ -353,6 +357,7 @@ fn warnings(r: &Reader, s: &Settings) -> Vec<String> {
         said.extend(store::warnings(&s.store.redis));
     }
     said.extend(credential::warnings(&s.credential, exposed));
+    said.extend(webhook::warnings(&s.webhook));
     for (path, origin) in plain.iter().filter(|(_, origin)| origin.starts_with("http:")) {
         let from = r.origin(path);
         said.push(format!("{path} is {origin} (from {from}): API keys leave in plain text"));

@@ -97,6 +97,16 @@ pub(super) const KNOWN: &[&str] = &[
     "credential.refresh",
     "admin.token_file",
     "admin.token",
+    "webhook.listen",
+    "webhook.tolerance",
+    "webhook.body",
+    "webhook.timeout",
+    "webhook.connect_timeout",
+    "webhook.remember",
+    "webhook.refresh",
+    "webhook.source_ranges_file",
+    "webhook.ca_file",
+    "webhook.endpoints",
     "log.format",
     "log.level",
     "shutdown.drain",
@@ -143,6 +153,13 @@ impl Layers {
     /// Whether `path` was given as a table of values where one value is expected.
     pub(super) fn is_table(&self, path: &str) -> bool {
         self.values.keys().any(|key| is_below(key, path))
+    }
+
+    /// Everything that is set below `path`, without it.
+    pub(super) fn below(&self, path: &str) -> impl Iterator<Item = (&str, &ValueKind)> {
+        self.values
+            .iter()
+            .filter_map(move |(key, kind)| Some((key.strip_prefix(path)?.strip_prefix('.')?, kind)))
     }
 
     /// Where the value at `path` came from.

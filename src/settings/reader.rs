@@ -1,7 +1,7 @@
 //! One value at a time, from as typed to as used. Every problem is noted and a stand-in handed
 //! back, so that all problems are found in one go; the stand-ins never leave `settings`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -197,6 +197,41 @@ impl Reader {
     pub(super) fn optional(&mut self, path: &'static str, form: &str) -> Option<String> {
         self.asked.insert(path);
         if self.is_set(path) || self.layers.is_table(path) { self.text(path, form) } else { None }
+    }
+
+    /// Whether anything is set below `path`.
+    pub(super) fn is_table(&self, path: &str) -> bool {
+        self.layers.is_table(path)
+    }
+
+    /// The tables below `path` by their names, each with its values as they stand.
+    pub(super) fn tables(
+        &mut self,
+        path: &'static str,
+    ) -> BTreeMap<String, BTreeMap<String, ValueKind>> {
+        let empty = |kind: &ValueKind| matches!(kind, ValueKind::Table(table) if table.is_empty());
+        if self.value(path).is_some_and(|value| !empty(&value)) {
+            self.refuse(path, format!("must be tables, each written [{path}.NAME]"));
+        }
+        let mut tables: BTreeMap<String, BTreeMap<String, ValueKind>> = BTreeMap::new();
+        let mut bare = Vec::new();
+        for (key, kind) in self.layers.below(path) {
+            match key.split_once('.') {
+                Some((name, field)) => {
+                    let table = tables.entry(name.to_owned()).or_default();
+                    table.insert(field.to_owned(), kind.clone());
+                }
+                None if empty(kind) => {
+                    tables.entry(key.to_owned()).or_default();
+                }
+                None => bare.push(key.to_owned()),
+            }
+        }
+        for key in bare {
+            let written = format!("must be a table, written [{path}.{key}]");
+            self.refuse(&format!("{path}.{key}"), written);
+        }
+        tables
     }
 
     /// A secret of at least `least` bytes: from the file that `file` names, or from the variable

@@ -64,6 +64,8 @@ fn a_commented_out_example_of_the_shipped_file_is_a_setting_that_works() {
     let other = dir.path().join("other");
     std::fs::write(&other, SECRET.to_uppercase()).unwrap();
     std::fs::write(&pem, "-----BEGIN CERTIFICATE-----").unwrap();
+    let ranges = dir.path().join("ips.txt");
+    std::fs::write(&ranges, "192.0.2.7\n").unwrap();
     let mut text = String::new();
     for line in layers::DEFAULTS.lines() {
         let example = line
@@ -72,6 +74,7 @@ fn a_commented_out_example_of_the_shipped_file_is_a_setting_that_works() {
         let line = match example.map(|rest| rest.split_once(" = ").unwrap()) {
             Some(("ca_file", _)) => format!("ca_file = {pem:?}"),
             Some(("releases", _)) => format!("releases = {table:?}"),
+            Some(("source_ranges_file", _)) => format!("source_ranges_file = {ranges:?}"),
             Some((
                 name @ ("file" | "token_file" | "password_file" | "sentinel_password_file"),
                 _,

@@ -12,7 +12,7 @@ const SIZES: [(&str, u64); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), (
 /// Reads `70s`, `500ms`, `2m`, `22h`, `28d`: a whole number and a unit. `None` if it is neither
 /// that nor small enough to hold.
 #[must_use]
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     scaled(text, &TIMES).map(Duration::from_millis)
 }
 

@@ -54,6 +54,7 @@ pub(super) struct Connector {
     destination: Destination,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     proxy: Option<Arc<EgressProxy>>,
+    clear: bool,
     limit: Duration,
     clock: Clock,
 }
@@ -76,8 +77,8 @@ impl Connector {
         };
         let destination = Destination::new(&origin.authority())
             .ok_or_else(|| BuildError::ServerName { origin: origin.to_string() })?;
-        let (limit, clock) = (config.connect_timeout, clock.clone());
-        Ok(Self { origin, destination, tls, proxy, limit, clock })
+        let (limit, clock, clear) = (config.connect_timeout, clock.clone(), config.clear);
+        Ok(Self { origin, destination, tls, proxy, clear, limit, clock })
     }
 
     /// What a request's head says of where it goes.
@@ -120,7 +121,7 @@ impl Connector {
 
     async fn addresses(&self) -> Result<Vec<SocketAddr>, Cause> {
         let mut found = resolve(self.origin.host(), self.origin.port()).await?;
-        if self.origin.scheme() == Scheme::Http {
+        if self.origin.scheme() == Scheme::Http && !self.clear {
             // Whatever the name `localhost` means to a resolver, keys in clear stay here.
             found.retain(|address| address.ip().is_loopback());
         }

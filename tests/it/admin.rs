@@ -153,6 +153,8 @@ fn detail(id: &str, state: State) -> Detail {
         delivery: None,
         advice: None,
         resolved: None,
+        api_key: None,
+        event: None,
     }
 }
 

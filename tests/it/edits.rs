@@ -4,9 +4,17 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at what is not")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use payonce::ledger::Ledger;
+use payonce::decide::canonical;
+use payonce::decide::digest::{Scope, Secret};
+use payonce::decide::identity;
+use payonce::decide::key::IdempotencyKey;
+use payonce::decide::operation::codec;
+use payonce::decide::path::Target;
+use payonce::decide::policy::Policy;
 use payonce::ledger::memory::Memory;
+use payonce::ledger::{Entry, Ledger};
 use payonce::sandbox::{Fault, Kind, Strike};
 use sha2::{Digest, Sha256};
 
@@ -246,6 +254,67 @@ async fn a_payment_in_doubt_survives_a_change_of_the_secret() {
     assert_eq!(world.effects().len(), 2, "from one configured to another");
     assert_eq!(world.done(&charge(5)).await.status, 200);
     assert_eq!(world.effects().len(), 3, "another payment");
+}
+
+/// A record as the first format of ids would have left it, of a payment that the provider executed.
+async fn left_by_the_first_format(world: &World<Arc<Shared>>, store: &Shared) {
+    let api_key = b"sk_test_shop_1";
+    let secret = Secret::of_api_key(api_key);
+    let scope = Scope::first_format(api_key, None, None);
+    let target = Target::parse("/v1/charges").unwrap();
+    let form = Some("application/x-www-form-urlencoded");
+    let content = canonical::read(form, None, None, BODY.as_bytes());
+    let request = identity::Request {
+        provider: "provider.test",
+        method: "POST",
+        target: &target,
+        header: None,
+        client_key: None,
+        content: &content,
+        nonce: [0; 16],
+        own_scope: &scope,
+    };
+    let policy = Policy::parse(&format!("version = 1\n{}", policy("content"))).unwrap();
+    let rule = policy.judge(&http::Method::POST, &target);
+    let identified = identity::identify(&secret, &scope, &request, rule).unwrap();
+    // What today's format left, made to be the other's.
+    in_doubt(world, &charge(1)).await;
+    let held = store.open(1).await.unwrap().remove(0);
+    let mut record = codec::decode(&held.record).unwrap();
+    record.fingerprint = identified.fingerprint;
+    record.client_keys.clear();
+    record.key = IdempotencyKey::derived(&secret, &identified.operation, record.occurrence);
+    let sent = Post::charge(BODY).key(record.key.as_str());
+    assert_eq!(world.provider(&sent).await.status, 200);
+    let entry = Entry {
+        record: codec::encode(&record).unwrap(),
+        ttl: Duration::from_hours(24),
+        open: true,
+        keys: Vec::new(),
+    };
+    store.claim(&[identified.operation.record()], entry).await.unwrap();
+    store.remove(held.id, held.version).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_first_format_of_ids_left_open_keeps_its_key() {
+    let mut store = None;
+    let before = one_attempt(&policy("content"))
+        .start_with(|clock| Arc::clone(store.insert(Arc::new(Shared(Memory::new(clock, 1_000))))))
+        .await;
+    let written = store.unwrap();
+    left_by_the_first_format(&before, &written).await;
+    let count = before.effects().len();
+    // The same records in a store without a list of ways, as that payonce had it.
+    let old = Arc::new(Shared(Memory::new(before.clock.clone(), 1_000)));
+    let open = written.open(1).await.unwrap().remove(0);
+    let entry =
+        Entry { record: open.record, ttl: Duration::from_hours(24), open: true, keys: Vec::new() };
+    old.claim(&[open.id], entry).await.unwrap();
+    let after = one_attempt(&policy("content")).upstream(before.sandbox.addr());
+    let after = after.clock(&before.clock).start_with(|_clock| old).await;
+    assert_eq!(after.done(&charge(2)).await.status, 200);
+    assert_eq!(before.effects().len(), count);
 }
 
 #[tokio::test]

@@ -50,3 +50,4 @@ mod serving;
 #[cfg(feature = "seams")]
 mod sim;
 mod upstream;
+mod webhook;

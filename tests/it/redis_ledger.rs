@@ -227,7 +227,10 @@ distinguishes = ["source"]
     world.settled().await;
     let mut redis = server.connection();
     let keys: Vec<String> = redis.keys("payonce:{*}:*").unwrap();
-    let key = keys.iter().find(|key| key.len() > 64).unwrap();
+    let is_record = |key: &&String| {
+        redis.get::<_, String>(key).is_ok_and(|value| value.contains("\"occurrence\""))
+    };
+    let key = keys.iter().find(is_record).unwrap();
     let newer = "99\n{\"format\":2,\"wonders\":true}";
     let () = redis.set(key, newer).unwrap();
     let refused = world.done(&charge).await;

@@ -1,11 +1,11 @@
-//! How a record moves on: claimed, advanced, settled, put back, resolved by a person.
+//! How a record moves on: claimed, advanced, settled, put back, resolved by a person or a webhook.
 
 use std::time::Duration;
 
 use super::Retention;
 use super::record::{
-    About, Claim, ClientKeySeen, FORMAT, MAX_CLIENT_KEYS, Outcome, Past, Record, Resolved, Settled,
-    Standing,
+    About, Claim, ClientKeySeen, Event, FORMAT, MAX_CLIENT_KEYS, Outcome, Past, Record, Resolved,
+    Settled, Standing,
 };
 use super::table::{Ask, Owner, Send, Way};
 use crate::clock::Timestamp;
@@ -112,7 +112,7 @@ pub fn advanced(record: &Record, epoch: u64, key: IdempotencyKey, now: Timestamp
         first_delivered: None,
         answered: None,
         past: with_past(&over),
-        about: About { object: None, ..over.about.clone() },
+        about: About { object: None, event: None, ..over.about.clone() },
         ..over
     };
     // Whoever asked for the occurrence that is passed over asks for this one.
@@ -360,6 +360,31 @@ pub fn resolved(mut record: Record, resolution: Resolution, mut word: Resolved) 
     record.claim = None;
     record.about.resolved = Some(word);
     record
+}
+
+/// What a webhook of the provider says of `record`, which bears the key that the event names.
+///
+/// Where it proves that the request succeeded, it settles the record as a person's word does: the
+/// next who asks gets the saved answer (A14). Else it only tells people where to look: the provider
+/// holds an outcome, which the same key brings (A11). No event proves a decline: one request can try
+/// two cards. `None` if it changes nothing: the outcome is known, or this was said before.
+#[must_use]
+pub fn witnessed(mut record: Record, event: Event, succeeded: bool) -> Option<Record> {
+    if !record.unresolved() {
+        return None;
+    }
+    let known = record.about.event.replace(event.clone());
+    if !succeeded {
+        record.about.object = record.about.object.or(event.object);
+        return (known.map(|known| known.id) != Some(event.id)).then_some(record);
+    }
+    let word = Resolved {
+        by: format!("Stripe's event {}", event.id),
+        why: format!("{} at the webhook endpoint {}", event.kind, event.endpoint),
+        at: event.at,
+        unanswerable: false,
+    };
+    Some(resolved(record, Resolution::Succeeded(event.object), word))
 }
 
 /// Somebody, perhaps with a client key, was told of a success by a person's word: for content, the

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Occurrence, Retention};
 use crate::clock::Timestamp;
-use crate::decide::digest::ClientKeyDigest;
+use crate::decide::digest::{ApiKeyHint, ClientKeyDigest};
 use crate::decide::identity::{Fingerprint, Kind};
 use crate::decide::key::IdempotencyKey;
 use crate::decide::path::Api;
@@ -145,6 +145,30 @@ pub struct About {
     pub currency: Option<String>,
     /// Who resolved it by hand, and why.
     pub resolved: Option<Resolved>,
+    /// Whose account: the request's `Stripe-Account`, or else its `Stripe-Context`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The beginning of its API key's digest: what an endpoint of webhooks is held against.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<ApiKeyHint>,
+    /// What the provider's webhook said of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<Event>,
+}
+
+/// What a webhook of the provider said of an operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// The event's id.
+    pub id: String,
+    /// Its type: `charge.succeeded`.
+    pub kind: String,
+    /// What it is about.
+    pub object: Option<String>,
+    /// Which endpoint it came to.
+    pub endpoint: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// A person's word on an operation.

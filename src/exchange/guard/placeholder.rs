@@ -9,8 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use zeroize::Zeroizing;
 
+use super::super::Credentials;
 use super::super::Exchange;
-use super::super::asked::Credentials;
 use crate::forward::IDEMPOTENCY_KEY;
 use crate::ledger::Ledger;
 use crate::refusal::Refusal;
@@ -75,7 +75,7 @@ fn authorization(came: &[u8], real: &[u8]) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::asked::api_key;
+    use super::super::super::api_key;
     use super::*;
 
     #[test]

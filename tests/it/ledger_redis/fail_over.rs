@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use payonce::clock::Clock;
 use payonce::ledger::redis::{Config, Redis, Topology};
-use payonce::ledger::{Claimed, Entry, Ledger, LedgerError, RecordId, Replaced};
+use payonce::ledger::{Claimed, Entry, Held, Ledger, LedgerError, RecordId, Replaced};
 use tokio::sync::watch;
 
 use super::contract::{config, open};
@@ -168,9 +168,21 @@ fn among(record: &Bytes, asked: &[String]) {
     assert!(asked.iter().any(|it| it.as_bytes() == record), "{record:?} was not asked for");
 }
 
+/// What stands there, once the store is asked again after the fail-over.
+async fn read(ledger: &Redis, number: u8) -> Option<Held> {
+    let began = Instant::now();
+    loop {
+        match ledger.get(id(number)).await {
+            Ok(held) => return held,
+            Err(failed) => assert!(began.elapsed() < Duration::from_secs(30), "{failed}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 async fn check(ledger: &Redis, asked: Asked) {
     for (number, asked) in asked {
-        if let Some(held) = ledger.get(id(number)).await.unwrap() {
+        if let Some(held) = read(ledger, number).await {
             among(&held.record, &asked);
         }
     }

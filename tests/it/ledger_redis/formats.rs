@@ -12,7 +12,8 @@ async fn charged() -> (Server, World, String) {
     let world = on(&server.url()).set("STORE__PREFIX", "p:").start().await;
     world.done(&charge("order")).await.is(200, "executed");
     let key = server.keys("p:").into_iter().find(|key| {
-        server.command(&["TYPE", key]) == "string" && server.command(&["GET", key]).contains("{\"")
+        server.command(&["TYPE", key]) == "string"
+            && server.command(&["GET", key]).contains("\"occurrence\"")
     });
     (server, world, key.expect("the record stands in the store"))
 }

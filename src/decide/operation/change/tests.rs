@@ -147,3 +147,58 @@ fn what_a_live_owner_holds_is_further_than_an_unspent_decline_that_is_remembered
     assert_eq!(further(&taken_over, &declined, Owner::Alive), &taken_over);
     assert_eq!(further(&taken_over, &declined, Owner::Gone), &declined);
 }
+
+fn event(id: &str) -> Event {
+    Event {
+        id: id.to_owned(),
+        kind: "charge.succeeded".to_owned(),
+        object: Some("ch_1".to_owned()),
+        endpoint: "orders".to_owned(),
+        at: NOW,
+    }
+}
+
+const DOUBT: Conclusion = Conclusion::InDoubt { saved_500: false };
+
+#[test]
+fn an_event_that_proves_success_closes_what_is_in_doubt_and_the_next_asker_gets_the_answer() {
+    let closed = witnessed(after(DOUBT), event("evt_1"), true).unwrap();
+    assert!(!closed.open() && closed.about.object.as_deref() == Some("ch_1"));
+    let word = closed.about.resolved.as_ref().unwrap();
+    assert!(word.by.contains("evt_1") && word.why.contains("orders"), "{word:?}");
+    let verdict = judge(Some(&closed), Owner::Gone, &ask(&content(1)));
+    assert_eq!(verdict.row, Row::A14);
+    assert!(matches!(verdict.then, Then::Send(Send { way: Way::Replay, .. })));
+    assert_eq!(witnessed(closed, event("evt_2"), true), None);
+}
+
+#[test]
+fn an_event_that_proves_no_success_tells_people_and_leaves_the_doubt_and_the_key() {
+    let noted = witnessed(after(DOUBT), event("evt_1"), false).unwrap();
+    assert!(noted.unresolved() && noted.about.event.is_some());
+    let verdict = judge(Some(&noted), Owner::Gone, &ask(&content(1)));
+    assert_eq!(verdict.row, Row::A11);
+    // Said again it is nothing new; another that proves success still closes it.
+    assert_eq!(witnessed(noted.clone(), event("evt_1"), false), None);
+    assert!(!witnessed(noted, event("evt_2"), true).unwrap().unresolved());
+}
+
+#[test]
+fn an_event_changes_nothing_where_the_outcome_is_known() {
+    for known in [Conclusion::Succeeded, Conclusion::Declined { spent: true }] {
+        for succeeded in [true, false] {
+            assert_eq!(witnessed(after(known), event("evt_1"), succeeded), None);
+        }
+    }
+}
+
+#[test]
+fn an_event_keeps_a_saved_500_from_being_followed_by_another_payment() {
+    let doubt = after(Conclusion::InDoubt { saved_500: true });
+    let same = content(1);
+    let ask = Ask { next_after_saved_500: true, ..ask(&same) };
+    let closed = witnessed(doubt.clone(), event("evt_1"), true).unwrap();
+    assert_eq!(judge(Some(&doubt), Owner::Gone, &ask).row, Row::A10);
+    let then = judge(Some(&closed), Owner::Gone, &ask).then;
+    assert!(matches!(then, Then::Refuse(Refused::AlreadyDone)), "{then:?}");
+}

@@ -5,11 +5,11 @@ use proptest::sample::select;
 
 use super::some::{NOW, ago, at, key, record};
 use super::world::{client_key, fingerprint};
-use crate::decide::digest::{FieldDigest, WholeDigest};
+use crate::decide::digest::{ApiKeyHint, FieldDigest, WholeDigest};
 use crate::decide::identity::{Fingerprint, Kind};
 use crate::decide::operation::codec::{CodecError, decode, encode};
 use crate::decide::operation::record::{
-    About, Claim, ClientKeySeen, Outcome, Past, Record, Resolved, Settled, Standing,
+    About, Claim, ClientKeySeen, Event, Outcome, Past, Record, Resolved, Settled, Standing,
 };
 use crate::decide::path::Api;
 
@@ -57,6 +57,7 @@ fn golden() -> Record {
                 at: NOW,
                 unanswerable: false,
             }),
+            ..About::default()
         },
         ..record(Kind::OwnKey)
     }
@@ -88,9 +89,18 @@ fn abouts() -> impl Strategy<Value = About> {
             amount,
             resolved: by_hand.then(|| Resolved {
                 by: rule.clone(),
-                why: rule,
+                why: rule.clone(),
                 at: NOW,
                 unanswerable: false,
+            }),
+            account: by_hand.then(|| rule.clone()),
+            api_key: by_hand.then_some(ApiKeyHint([7; 8])),
+            event: by_hand.then(|| Event {
+                id: rule.clone(),
+                kind: rule.clone(),
+                object: None,
+                endpoint: rule,
+                at: NOW,
             }),
         },
     )

@@ -1,0 +1,376 @@
+//! The other direction: a gate between Stripe's webhooks and the application.
+//!
+//! ```text
+//! accept ─ endpoint ─ buffer ─ verify ─ close ─ turn ─ deliver ─ ended ─ answer
+//! server             request   signature        claim  application claim
+//! ```
+//!
+//! [`Gate::handle`] names the steps until an event is known to be Stripe's; from there on it has a
+//! task of its own ([`Gate::journey`]), which a sender that hangs up does not end and shutdown waits
+//! for. An event is delivered unchanged, and the application's answer goes back, so that Stripe's
+//! redelivery keeps working; [`once`] decides whether it is delivered at all, [`close`] what it says
+//! of an operation in doubt.
+//!
+//! Deliberately absent: no queue, and no retry. An event that the application has not acknowledged
+//! is Stripe's to send again; payonce never says 2xx for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use tokio::sync::{Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::clock::Timestamp;
+use crate::decide::digest::ApiKeyDigest;
+use crate::exchange::Exchange;
+use crate::ledger::Ledger;
+use crate::metrics::Metrics;
+use crate::request::{BadHead, Buffered, Head, InFlightBytes, buffer};
+use crate::respond::{DEGRADED, full};
+use crate::server::{Connection, Peer, Serve, Tasks};
+use crate::upstream::{Body, Cause, SendError, Upstream};
+
+pub mod application;
+mod claim;
+mod close;
+pub mod event;
+pub mod once;
+pub mod ranges;
+pub mod rejected;
+pub mod secrets;
+pub mod signature;
+
+use application::Application;
+use claim::{Delivery, Turn};
+use event::Event;
+use ranges::Ranges;
+use rejected::Rejected;
+use secrets::Secrets;
+use signature::{BadSignature, Signature};
+
+/// Events that may wait for an operation that somebody works on, each with a task.
+const MOST_LATER: usize = 256;
+
+/// One endpoint, as it is registered with Stripe.
+pub struct Endpoint<U> {
+    /// What it is called.
+    pub name: String,
+    /// The path that Stripe sends to.
+    pub path: String,
+    /// What Stripe signs with.
+    pub secrets: Secrets,
+    /// Where its events go.
+    pub application: Application<U>,
+    /// The account that it is registered in.
+    pub account: Option<String>,
+    /// That account's API keys.
+    pub api_keys: Vec<ApiKeyDigest>,
+}
+
+/// What a gate is told at start.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// How far a signature's time may be from now, either way.
+    pub tolerance: Duration,
+    /// Bytes of an event.
+    pub body_bytes: usize,
+    /// For the application's answer.
+    pub timeout: Duration,
+    /// How long a delivery may take beyond that, to be written down: then its process counts as dead.
+    pub grace: Duration,
+    /// How long it is known that an event was handled.
+    pub remember: Duration,
+    /// How often files are read again unasked.
+    pub refresh: Duration,
+}
+
+/// What an event passes.
+pub struct Rooms<L, U> {
+    /// Where events go, by path.
+    pub endpoints: Vec<Arc<Endpoint<U>>>,
+    /// From where they may come; `None` for anywhere.
+    pub ranges: Option<Ranges>,
+    /// The operations that they speak of, and what all of payonce shares: ledger, time, chance.
+    pub exchange: Exchange<L, U>,
+    /// What all bodies together may hold.
+    pub bytes: InFlightBytes,
+    /// What shutdown waits for.
+    pub tasks: Tasks,
+    /// The counters.
+    pub metrics: Metrics,
+    /// The settings.
+    pub config: Config,
+    later: Arc<Semaphore>,
+}
+
+/// Takes Stripe's events, and nothing else. Clones share everything.
+pub struct Gate<L, U>(Arc<Rooms<L, U>>);
+
+impl<L, U> Clone for Gate<L, U> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<L, U> std::ops::Deref for Gate<L, U> {
+    type Target = Rooms<L, U>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<L: Ledger, U: Upstream> Rooms<L, U> {
+    /// For these endpoints, beside this exchange.
+    pub fn new(
+        endpoints: Vec<Endpoint<U>>,
+        ranges: Option<Ranges>,
+        exchange: Exchange<L, U>,
+        bytes: InFlightBytes,
+        config: Config,
+    ) -> Self {
+        let (metrics, later) = (exchange.metrics.clone(), Arc::new(Semaphore::new(MOST_LATER)));
+        let endpoints = endpoints.into_iter().map(Arc::new).collect();
+        let tasks = Tasks::new();
+        Self { endpoints, ranges, exchange, bytes, tasks, metrics, config, later }
+    }
+}
+
+impl<L: Ledger, U: Upstream> Serve for Gate<L, U> {
+    async fn call(&self, request: Request<Body>, conn: Connection) -> Response<Body> {
+        let path = request.uri().path();
+        let endpoint = self.endpoints.iter().find(|endpoint| endpoint.path == path).cloned();
+        match Box::pin(self.handle(endpoint.as_ref(), request, conn.peer)).await {
+            Ok(response) => response,
+            Err(rejected) => self.reject(endpoint.as_deref(), &rejected, conn.peer),
+        }
+    }
+}
+
+impl<L: Ledger, U: Upstream> Gate<L, U> {
+    /// A gate of these rooms.
+    pub fn new(rooms: Rooms<L, U>) -> Self {
+        Self(Arc::new(rooms))
+    }
+
+    async fn handle(
+        &self,
+        endpoint: Option<&Arc<Endpoint<U>>>,
+        request: Request<Body>,
+        peer: Peer,
+    ) -> Result<Response<Body>, Rejected> {
+        let endpoint = endpoint.ok_or(Rejected::NoEndpoint)?;
+        let (parts, body) = request.into_parts();
+        let head = Head::check(parts).map_err(bad_head)?;
+        self.admit(&head, peer)?;
+        let body = buffer(body, self.config.body_bytes, &self.bytes).await?;
+        self.verify(endpoint, &head, &body)?;
+        let event = Event::read(body.bytes())?;
+        let (tell, told) = oneshot::channel();
+        let (gate, endpoint) = (self.clone(), Arc::clone(endpoint));
+        self.tasks.spawn(async move { gate.journey(&endpoint, head, body, event, tell).await });
+        told.await.map_err(|_its_task_failed| Rejected::Internal)
+    }
+
+    /// Whether it may be an event at all, before a byte of its body is read.
+    fn admit(&self, head: &Head, peer: Peer) -> Result<(), Rejected> {
+        if self.ranges.as_ref().is_some_and(|ranges| !ranges.contain(peer)) {
+            return Err(Rejected::Source);
+        }
+        if head.method != Method::POST {
+            return Err(Rejected::Method);
+        }
+        let kind = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let essence = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+        let json = essence.eq_ignore_ascii_case("application/json");
+        if !json || head.headers.contains_key(CONTENT_ENCODING) {
+            return Err(Rejected::Type);
+        }
+        Ok(())
+    }
+
+    /// Whether Stripe signed these bytes, for this endpoint, just now. Where no secret matches, the
+    /// files may hold another already.
+    fn verify(
+        &self,
+        endpoint: &Endpoint<U>,
+        head: &Head,
+        body: &Buffered,
+    ) -> Result<(), BadSignature> {
+        let signature = Signature::of(&head.headers)?;
+        let now = self.exchange.clock.now();
+        let verify = || {
+            let secrets = endpoint.secrets.current();
+            let secrets = secrets.iter().map(secrets::Secret::expose);
+            signature.verify(body.bytes(), secrets, now, self.config.tolerance)
+        };
+        match verify() {
+            Err(BadSignature::Mismatch) if endpoint.secrets.look_again(now) => verify(),
+            verified => verified,
+        }
+    }
+
+    /// What becomes of an event that is Stripe's.
+    async fn journey(
+        &self,
+        endpoint: &Arc<Endpoint<U>>,
+        head: Head,
+        body: Buffered,
+        event: Event,
+        tell: oneshot::Sender<Response<Body>>,
+    ) {
+        let began = self.exchange.clock.now();
+        // Before the application hears of it: it may ask again at once.
+        self.close(endpoint, &event).await;
+        match self.turn(endpoint, &event).await {
+            Turn::AlreadyDone(at) => {
+                self.tell_of(endpoint, &event, "duplicate", None, began);
+                drop(tell.send(duplicate(at)));
+            }
+            Turn::InHand => {
+                self.tell_of(endpoint, &event, "in_hand", None, began);
+                let why = "this event is being delivered to the application just now";
+                drop(tell.send(answer(StatusCode::CONFLICT, "payonce_webhook_in_hand", why)));
+            }
+            Turn::Ours(delivery) => {
+                self.deliver(endpoint, &head, &body, &event, delivery, tell, began).await;
+            }
+        }
+    }
+
+    /// Hands the event to the application, writes down what came of it, and hands the answer back:
+    /// in this order, so that Stripe is never told of what a crash would make payonce forget.
+    #[expect(clippy::too_many_arguments, reason = "one step of the journey, told in one place")]
+    async fn deliver(
+        &self,
+        endpoint: &Endpoint<U>,
+        head: &Head,
+        body: &Buffered,
+        event: &Event,
+        mut delivery: Delivery,
+        tell: oneshot::Sender<Response<Body>>,
+        began: Timestamp,
+    ) {
+        let bytes = body.bytes().clone();
+        let sent = endpoint.application.deliver(&endpoint.name, head, bytes, delivery.degraded);
+        let sent = sent.await;
+        let status = sent.as_ref().ok().map(|answer| answer.status().as_u16());
+        let written = self.ended(&mut delivery, status).await;
+        let result = match status {
+            Some(200..=299) => "acknowledged",
+            Some(_other) => "refused",
+            None => "unanswered",
+        };
+        self.tell_of(endpoint, event, result, status, began);
+        let mut response = sent.unwrap_or_else(|error| unanswered(&error));
+        if delivery.degraded {
+            response.headers_mut().insert(DEGRADED, HeaderValue::from_static("store"));
+        }
+        // A sender that hung up sends it again, and hears then what became of it.
+        drop(tell.send(response));
+        if !written {
+            self.ended_later(delivery, status).await;
+        }
+    }
+
+    fn tell_of(
+        &self,
+        endpoint: &Endpoint<U>,
+        event: &Event,
+        result: &'static str,
+        status: Option<u16>,
+        began: Timestamp,
+    ) {
+        self.metrics.webhook_event(&endpoint.name, result);
+        let millis = self.exchange.clock.now().since(began).as_millis();
+        let (endpoint, id, kind) = (&endpoint.name, &event.id, &event.kind);
+        info!(endpoint, event = id, kind, result, status, millis, "webhook event");
+    }
+
+    fn reject(
+        &self,
+        endpoint: Option<&Endpoint<U>>,
+        rejected: &Rejected,
+        peer: Peer,
+    ) -> Response<Body> {
+        let endpoint = endpoint.map_or("", |endpoint| endpoint.name.as_str());
+        let (reason, source) = (rejected.reason(), source(peer));
+        self.metrics.webhook_rejected(endpoint, reason);
+        warn!(endpoint, source, reason, why = %rejected, "a webhook was turned away");
+        answer(rejected.status(), "payonce_webhook_rejected", &rejected.to_string())
+    }
+
+    /// Reads the files of secrets and ranges again and again, until `done`.
+    pub async fn refresh(&self, done: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = done.cancelled() => return,
+                () = self.exchange.clock.sleep(self.config.refresh) => {}
+            }
+            for endpoint in &self.endpoints {
+                endpoint.secrets.refresh();
+                if endpoint.secrets.stale() {
+                    self.metrics.webhook_stale(&endpoint.name);
+                }
+            }
+            if let Some(ranges) = &self.ranges {
+                ranges.refresh();
+            }
+        }
+    }
+}
+
+/// A head that is refused, with the one case that has a name of its own here.
+fn bad_head(bad: BadHead) -> Rejected {
+    match bad {
+        BadHead::Method(_) => Rejected::Method,
+        BadHead::NotOriginForm | BadHead::Path(_) | BadHead::Repeated(_) => Rejected::Head(bad),
+    }
+}
+
+fn source(peer: Peer) -> String {
+    match peer {
+        Peer::Tcp(address) => address.ip().to_canonical().to_string(),
+        Peer::Unix => "unix".to_owned(),
+    }
+}
+
+/// The application acknowledged it before.
+fn duplicate(at: Timestamp) -> Response<Body> {
+    let text = format!("the application acknowledged this event already, at {at} (Unix time)");
+    json(StatusCode::OK, &serde_json::json!({ "payonce_webhook": "duplicate", "message": text }))
+}
+
+/// The application did not answer: Stripe sends it again.
+fn unanswered(error: &SendError) -> Response<Body> {
+    let (cause, reached) = match error {
+        SendError::NeverSent(_, cause) => (*cause, "did not get the event"),
+        SendError::Unknown(cause) => (*cause, "may have got the event"),
+    };
+    let (status, what) = match cause {
+        Cause::AnswerTimeout => (StatusCode::GATEWAY_TIMEOUT, "no answer in time"),
+        Cause::Dns => (StatusCode::BAD_GATEWAY, "its name did not resolve"),
+        Cause::Connect | Cause::ConnectTimeout => (StatusCode::BAD_GATEWAY, "no connection"),
+        Cause::Tls => (StatusCode::BAD_GATEWAY, "the TLS handshake failed"),
+        Cause::Busy => (StatusCode::BAD_GATEWAY, "all connections to it are in use"),
+        Cause::Proxy | Cause::Closed | Cause::Protocol | Cause::RequestBody => {
+            (StatusCode::BAD_GATEWAY, "it broke off")
+        }
+    };
+    answer(status, "payonce_webhook_unanswered", &format!("the application {reached}: {what}"))
+}
+
+fn answer(status: StatusCode, code: &str, message: &str) -> Response<Body> {
+    let body = serde_json::json!({ "error": { "code": code, "message": message } });
+    json(status, &body)
+}
+
+fn json(status: StatusCode, body: &serde_json::Value) -> Response<Body> {
+    let mut response = Response::new(full(body.to_string().into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
