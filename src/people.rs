@@ -214,7 +214,7 @@ impl<L: Ledger, U: Upstream> Health for People<L, U> {
         details.push(detail("store", store));
         let credential = self.exchange.guards.credential().status();
         if let Some(refused) = &credential.refused {
-            let why = format!("the file is bad since {}: {}", refused.at, refused.why);
+            let why = format!("the file is bad since {}: {}", refused.at.rfc3339(), refused.why);
             details.push(detail("credential_refused", why));
         }
         if self.exchange.config.bypass {

@@ -135,11 +135,12 @@ fn finding_json(finding: &Problem) -> serde_json::Value {
     })
 }
 
-/// What `serve` would make of the settings' store ([`assembly::acceptable`](crate::assembly)).
+/// What `serve` would make of the settings' store and secret ([`assembly::acceptable`](crate::assembly)).
 fn store_of(settings: &Settings) -> Store {
     let store = &settings.store;
     Store {
         one_for_all: store.kind != StoreKind::Embedded || store.single_instance,
         survives: store.kind != StoreKind::Memory,
+        secret: settings.secret.is_some(),
     }
 }

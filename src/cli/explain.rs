@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use zeroize::Zeroizing;
 
 use super::{Exit, Explain};
 use crate::assembly;
@@ -195,6 +196,7 @@ impl<'a> Question<'a> {
         let near = near(policy, &head.method, &segments, NEAREST);
         let mut notes = asked.notes.clone();
         self.notes(&mut notes, rule, asked.body.len());
+        self.credential(&mut notes, &mut head);
         self.guards(&mut notes, &head);
         let end = match rule.class {
             Class::Refuse => End::ByPolicy(Refusal::ByPolicy { rule: rule.name.clone() }),
@@ -262,14 +264,42 @@ impl<'a> Question<'a> {
                 notes.push(format!("a guard {does}: {finding}"));
             }
         }
-        let placeholder = self.settings.credential.placeholder.as_bytes();
-        if given.is_some_and(|key| *key == placeholder) {
+    }
+
+    /// Puts the API key that payonce holds in the placeholder's place: guards, ids and keys go by it.
+    fn credential(&self, notes: &mut Vec<String>, head: &mut Head) {
+        let credential = &self.settings.credential;
+        let Some(given) = head.headers.get(AUTHORIZATION).map(|it| api_key(it.as_bytes())) else {
+            return;
+        };
+        if *given != credential.placeholder.as_bytes() {
+            if credential.only {
+                notes.push(
+                    "credential.only is on, and this API key is not the placeholder: 403 \
+                     payonce_foreign_api_key"
+                        .to_owned(),
+                );
+            }
+            return;
+        }
+        let real = credential.key.as_ref().and_then(|key| {
+            HeaderValue::from_bytes(&Zeroizing::new([&b"Bearer "[..], key.expose()].concat())).ok()
+        });
+        let Some(mut real) = real else {
             notes.push(
-                "the API key is payonce's placeholder: the real one is put in its place, and ids and \
-                 keys are made of that"
+                "the API key is payonce's placeholder, and these settings have no credential: 403 \
+                 payonce_no_credential"
                     .to_owned(),
             );
-        }
+            return;
+        };
+        real.set_sensitive(true);
+        head.headers.insert(AUTHORIZATION, real);
+        notes.push(
+            "the API key is payonce's placeholder: the one that it holds is put in its place, and \
+             what follows is for that"
+                .to_owned(),
+        );
     }
 
     fn others(

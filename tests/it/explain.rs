@@ -211,3 +211,31 @@ fn the_json_of_every_request_has_the_keys_that_the_help_names() {
     let misspelt = run(&["explain", "--json", "POST /v1/chages"], &[]).out;
     assert!(misspelt.contains("\"did_you_mean\": \"POST /v1/charges\""), "{misspelt}");
 }
+
+#[test]
+fn a_placeholder_is_explained_by_the_api_key_that_payonce_holds() {
+    const PLACEHOLDER: &str = "sk_test_payonce_placeholder";
+    let directory = tempfile::TempDir::new().unwrap();
+    let policy = "version = 1\n[guard]\napi_keys = [\"rk_test\"]\n[[rule]]\nname = \"charges\"\n\
+                  match = [\"POST /v1/charges\"]\nclass = \"critical\"\nidentity = \"content\"\n\
+                  distinguishes = [\"customer\"]\n";
+    write(directory.path(), "policy.toml", policy);
+    let operation = |key: &str, held: &[(&str, &str)]| {
+        let key = format!("Authorization: Bearer {key}");
+        let line = ["explain", "--json", "--policy", "policy.toml", "-H", &key];
+        let line =
+            [&line[..], &["POST /v1/charges", "-d", "amount=500", "-d", "customer=c"]].concat();
+        let ended = run_in(directory.path(), &line, held);
+        assert!(!ended.out.contains("rk_test_real"), "{}", ended.out);
+        let json: Value = serde_json::from_str(&ended.out).unwrap();
+        json["requests"][0].clone()
+    };
+    let held = [("PAYONCE_CREDENTIAL__VALUE", "rk_test_real")];
+    let placeholder = operation(PLACEHOLDER, &held);
+    assert_eq!(placeholder["operation_id"], operation("rk_test_real", &[])["operation_id"]);
+    assert!(placeholder["operation_id"].is_string(), "{placeholder:#}");
+    let notes = placeholder["notes"].to_string();
+    assert!(notes.contains("the one that it holds") && !notes.contains("a guard"), "{notes}");
+    let none = operation(PLACEHOLDER, &[])["notes"].to_string();
+    assert!(none.contains("payonce_no_credential"), "{none}");
+}

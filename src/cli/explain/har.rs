@@ -128,7 +128,7 @@ fn asked(request: Request) -> Result<Option<Asked>, &'static str> {
     let rest = request.url.split_once("://").ok_or("its URL is none")?.1;
     let rest = rest.split('#').next().unwrap_or_default();
     let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
-    let mut notes = Vec::new();
+    let mut notes: Vec<String> = foreign(rest).into_iter().collect();
     let mut headers = Vec::new();
     // HTTP/2 has fields such as `:path`, which say what is known already.
     for pair in request.headers.iter().filter(|pair| !pair.name.starts_with(':')) {
@@ -165,6 +165,21 @@ fn form(params: &[Pair]) -> Vec<u8> {
     form.finish().into_bytes()
 }
 
+/// What to say of a request that went neither to Stripe nor to this machine: a recording of a browser
+/// is full of them. What follows the scheme in.
+fn foreign(rest: &str) -> Option<String> {
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let name = host.split(':').next().unwrap_or_default();
+    let stripe = name == "stripe.com" || name.ends_with(".stripe.com");
+    let here = host.starts_with('[') || name == "localhost" || name.starts_with("127.");
+    let said = || {
+        let name = name.escape_debug();
+        format!("it went to {name}; what follows is for the same request to payonce")
+    };
+    (!stripe && !here).then(said)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,6 +207,19 @@ mod tests {
         assert_eq!((asked.body.as_slice(), asked.notes.len()), (&b"a=b"[..], 1));
         let names: Vec<&str> = asked.headers.iter().map(|field| field.name.as_str()).collect();
         assert_eq!(names, ["authorization", "content-type"]);
+    }
+
+    #[test]
+    fn a_request_that_went_elsewhere_is_told_apart_by_its_host_alone() {
+        let notes = |url: &str| har(&entry("POST", url, "")).unwrap().requests[0].notes.join(" ");
+        for url in ["https://api.stripe.com/v1/charges", "http://localhost:8420/", "http://[::1]/x"]
+        {
+            assert_eq!(notes(url), "");
+        }
+        for url in ["https://user:sk_test_x@a.example.com:99/v1/x?y", "https://a.example.com"] {
+            assert!(notes(url).starts_with("it went to a.example.com; "), "{}", notes(url));
+        }
+        assert!(!notes("https://notstripe.com/").is_empty());
     }
 
     #[test]

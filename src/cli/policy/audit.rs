@@ -72,8 +72,9 @@ impl Seen {
     fn summary(&self, missing: bool) -> String {
         let mut text = match (self.lines, self.wrong) {
             (0, _) => "the log is empty\n".to_owned(),
+            (1, 0) => "1 line\n".to_owned(),
             (lines, 0) => format!("{lines} lines, each follows the one before\n"),
-            (lines, wrong) => format!("{lines} lines, and {wrong} of them are not in order\n"),
+            (lines, wrong) => format!("{lines} lines, {wrong} out of order\n"),
         };
         if missing {
             text.push_str("no line has the SHA-256 that --holds names: the end may be cut off\n");

@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use toml::de::DeValue;
 
 use super::ClientAction;
+use super::code::Code;
 use super::problem::Report;
 use super::table::{Table, Text, text, texts, wrong_type};
 use crate::decide::agent::{Day, Released, Sdk, Span, Version};
@@ -226,7 +227,7 @@ fn sdks(table: &Table<'_, '_>, report: &mut Report<'_>) -> (Vec<Sdk>, bool) {
                 let hint = super::problem::did_you_mean(value, &names, '"');
                 let what = format!("unknown `sdk` \"{}\"{hint}", value.escape_debug());
                 let mend = format!("write {}", super::problem::one_of(&names, '"'));
-                report.add(span, what, mend);
+                report.add_as(Code::UnknownValue, span, what, mend);
             }
         }
     }

@@ -90,6 +90,9 @@ codes! {
         "a request that somebody wrote down as protected is judged otherwise";
     OneStoreNeeded = "one-store-needed", Error,
         "two processes with a store each do not see each other's operations, and both would send";
+    SecretNeeded = "secret-needed", Error,
+        "without one, what is derived hangs on each API key: a payment in doubt when the key is \
+         rolled would be made again";
     UnknownOperation = "unknown-operation", Warning,
         "a misspelt path protects nothing: the requests that it meant fall to another rule";
     NothingLeft = "nothing-left", Warning,

@@ -2,6 +2,7 @@
 //!
 //! What is found, and how, is [`decide::guard`](crate::decide::guard)'s.
 
+use super::code::Code;
 use super::problem::{Report, did_you_mean, one_of};
 use super::table::{Table, Text, wrong_type};
 use super::{Action, ApiKeyKind, Environment};
@@ -109,7 +110,8 @@ fn api_keys(table: &Table<'_, '_>, report: &mut Report<'_>) -> Option<Vec<ApiKey
             None => {
                 let hint = did_you_mean(value, &names, '"');
                 let what = format!("\"{}\" is no kind of API key{hint}", value.escape_debug());
-                report.add(span, what, format!("the kinds are {}", one_of(&names, '"')));
+                let mend = format!("the kinds are {}", one_of(&names, '"'));
+                report.add_as(Code::UnknownValue, span, what, mend);
             }
         }
     }
@@ -123,7 +125,7 @@ fn action(table: &Table<'_, '_>, report: &mut Report<'_>, guard: &str) -> Option
         && let Some(span) = table.key(&key)
     {
         let what = format!("`{key}` has no effect without `{guard}`");
-        report.add(span, what, format!("remove it, or add `{guard}`"));
+        report.add_as(Code::NoEffect, span, what, format!("remove it, or add `{guard}`"));
     }
     match table.get(&key) {
         Some(_) => table.choice(report, &key, &ACTIONS),
@@ -147,6 +149,6 @@ fn shortest_key(table: &Table<'_, '_>, report: &mut Report<'_>, guard: &mut Guar
     if guard.key_weak == Action::Off {
         let what = "`shortest_key` has no effect where key_weak = \"off\"";
         let at = table.key("shortest_key").unwrap_or_else(|| value.span());
-        report.add(at, what, "remove one of them");
+        report.add_as(Code::NoEffect, at, what, "remove one of them");
     }
 }

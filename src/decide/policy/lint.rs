@@ -28,13 +28,15 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-/// What the settings say of the store that the policy is to be served with.
+/// What the settings say of the store that the policy is to be served with, and of the secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Store {
     /// All processes for one application use the same one.
     pub one_for_all: bool,
     /// It survives the process.
     pub survives: bool,
+    /// A secret is set, so that ids and keys do not hang on the API key alone.
+    pub secret: bool,
 }
 
 /// What to do about a name that is not known.
@@ -70,6 +72,7 @@ pub fn findings(text: &str, policy: &Policy, store: Option<Store>) -> Vec<Proble
     }
     money::of_the_file(policy, &coverage, (&whole, &rules), &mut report);
     store::of_the_file(&rules, store, &mut report);
+    store::of_scopes(&whole, store, &mut report);
     // Last: what accepts nothing is known only now.
     for place in std::iter::once(&whole).chain(rules.iter().map(|rule| &rule.place)) {
         allow::unused(place, &mut report);

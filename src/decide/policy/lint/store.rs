@@ -4,7 +4,7 @@ use super::super::code::Code;
 use super::super::operations::Operation;
 use super::super::problem::Report;
 use super::super::{Class, StoreDown};
-use super::{Finding, Ruled, Store, some};
+use super::{Finding, Place, Ruled, Store, some};
 
 pub(super) fn look(rule: &Ruled<'_>, store: Option<Store>, report: &mut Report<'_>) {
     let v2 = |operation: &&&Operation| operation.path.starts_with("/v2/");
@@ -68,4 +68,18 @@ pub(super) fn of_the_file(rules: &[Ruled<'_>], store: Option<Store>, report: &mu
             .to_owned(),
     };
     first.place.note(report, None, finding);
+}
+
+/// Likewise, where the file names API keys of one account.
+pub(super) fn of_scopes(whole: &Place<'_>, store: Option<Store>, report: &mut Report<'_>) {
+    if store.is_none_or(|store| store.secret) || whole.table.get("scope").is_none() {
+        return;
+    }
+    let finding = Finding {
+        code: Code::SecretNeeded,
+        at: whole.value("scope"),
+        what: "a [[scope]] makes several API keys one, and the settings have no secret".to_owned(),
+        mend: "set secret.file to one made by `payonce keygen`".to_owned(),
+    };
+    whole.note(report, None, finding);
 }

@@ -5,7 +5,7 @@ use super::*;
 
 const SHIPPED: &str = include_str!("../../../../config/policy.toml");
 
-const SHARED: Store = Store { one_for_all: true, survives: true };
+const SHARED: Store = Store { one_for_all: true, survives: true, secret: true };
 
 fn found(text: &str, store: Option<Store>) -> Vec<Problem> {
     match Policy::parse(text) {
@@ -73,7 +73,12 @@ fn cases() -> Vec<Case> {
         (
             Code::OneStoreNeeded,
             content(charge, "distinguishes = [\"customer\"]"),
-            Some(Store { one_for_all: false, survives: true }),
+            Some(Store { one_for_all: false, survives: true, secret: true }),
+        ),
+        (
+            Code::SecretNeeded,
+            format!("version = 1\n[[scope]]\nname = \"a\"\nkeys = [\"{}\"]\n", "0a".repeat(32)),
+            Some(Store { one_for_all: true, survives: true, secret: false }),
         ),
         case(Code::UnknownOperation, critical("\"POST /v1/chages\"", "")),
         case(
@@ -140,7 +145,7 @@ fn cases() -> Vec<Case> {
         (
             Code::StoreForgets,
             content("\"POST /v2/core/accounts\"", "distinguishes = [\"contact_email\"]"),
-            Some(Store { one_for_all: true, survives: false }),
+            Some(Store { one_for_all: true, survives: false, secret: true }),
         ),
         case(
             Code::DuplicateTest,
@@ -209,7 +214,7 @@ fn the_shipped_policy_has_no_warning_that_it_does_not_accept() {
 
 #[test]
 fn the_shipped_policy_wants_one_store_for_all_processes() {
-    let found = found(SHIPPED, Some(Store { one_for_all: false, survives: true }));
+    let found = found(SHIPPED, Some(Store { one_for_all: false, survives: true, secret: true }));
     let errors: Vec<&Problem> = found.iter().filter(|finding| finding.is_error()).collect();
     assert_eq!(errors.len(), 1);
     assert!(errors[0].what.contains("rule `charges`"), "{}", errors[0].what);
