@@ -28,6 +28,7 @@ use crate::upstream::{Body, Upstream, headers, routes};
 
 /// A critical request, recognised.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, none a state")]
 pub struct Asked {
     /// The rule that it fell to.
     pub rule: Arc<Rule>,

@@ -97,7 +97,7 @@ pub(crate) fn other_identities(
                 let named = today.kind == Kind::Fields && identified.kind == Kind::Content;
                 let kind = if named { Kind::Fields } else { identified.kind };
                 let (twins, call) = (today.twins, today.call);
-                let identified = Identified { kind, twins, call, ..identified };
+                let identified = Identified { kind, call, twins, ..identified };
                 let secret = secret.clone();
                 others.push(Other { secret, identified, same_rule, today: false });
             }
