@@ -14,10 +14,14 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use super::{Exit, Ops, OpsAction, OpsOutcome, OpsResolve, OpsShow, table};
+use super::{Exit, table};
 use crate::admin::{Detail, List, Outcome, Resolve, token};
 use crate::clock::{Clock, Timestamp};
 use crate::settings::{Secret, Settings, environment};
+
+mod args;
+
+pub use args::{Ops, OpsAction, OpsOutcome, OpsResolve, OpsShow};
 
 /// For one question and its answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
