@@ -401,9 +401,6 @@ pub(crate) fn word(said: Said<'_>, doubt: bool) -> Word {
         {
             Word::Unknown
         }
-        // The store of these runs forgets (flushed, failed over): it is true of this request, and no
-        // process knows of those before. The simulation judges alike where its store may fail.
-        (_, "payonce_upstream_unreachable") if doubt => Word::Unknown,
         (_, "payonce_conflict" | "payonce_superseded" | "payonce_window_elapsed") => Word::Refused,
         (429, _) if doubt => Word::Unknown,
         (429, _) => Word::NothingSent,
