@@ -50,7 +50,6 @@ class Image:
     root: pathlib.Path
     files: list
     config: dict
-    digest: str
 
 
 @functools.cache
@@ -66,17 +65,18 @@ def image():
     target_dir = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     binary = target_dir / target / "image/payonce"
     files = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
-    return Image(said, binary, root, files, about["Docker"], digest())
+    return Image(said, binary, root, files, about["Docker"])
 
 
-def digest():
-    """What the image is named by: it changes with anything in it."""
-    return json.loads(run([*BUILDAH, "inspect", "--type", "image", NAME]))["FromImageDigest"]
+def digest(name):
+    """What an image is named by: it changes with anything in it."""
+    return json.loads(run([*BUILDAH, "inspect", "--type", "image", name]))["FromImageDigest"]
 
 
-def build():
+def build(name=NAME, image_format="docker"):
     """Everything that deploy/image/build says."""
-    env = os.environ | {"PAYONCE_BUILDAH": " ".join(BUILDAH), "PAYONCE_IMAGE": NAME}
+    env = os.environ | {"PAYONCE_BUILDAH": " ".join(BUILDAH), "PAYONCE_IMAGE": name}
+    env["PAYONCE_FORMAT"] = image_format
     return run([ROOT / "deploy/image/build"], env=env, timeout=1800)
 
 
