@@ -4,6 +4,7 @@ runc is the runtime beneath Docker, containerd and CRI-O; buildah gives it the i
 need root themselves, to make namespaces.
 """
 
+import atexit
 import contextlib
 import dataclasses
 import functools
@@ -56,6 +57,7 @@ class Image:
 def image():
     """Builds the image, and unpacks it where runc can start it."""
     assert os.geteuid() == 0, "containers are made by root: run tests/run --deploy as root"
+    atexit.register(remove_all)
     said = build()
     print(said)
     target = re.search(r"^image: target ([^:]+): ", said, re.M)[1]
@@ -156,9 +158,11 @@ class Box:
 
     def line(self, words):
         """Waits until it says `words`."""
-        over = lambda: self.process is not None and self.process.poll() is not None
-        until(lambda: words in self.said() or over(), self.said)
+        until(lambda: words in self.said() or self._over(), self.said)
         assert words in self.said(), f"no {words!r} in\n{self.said()}"
+
+    def _over(self):
+        return self.process is not None and self.process.poll() is not None
 
     def ended(self):
         """Waits for its end: the exit code, and what it said."""

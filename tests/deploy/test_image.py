@@ -23,8 +23,7 @@ ALONE = {"PAYONCE_STORE__SINGLE_INSTANCE": "true"}
 
 @pytest.fixture(scope="module")
 def image():
-    yield image_box.image()
-    image_box.remove_all()
+    return image_box.image()
 
 
 @pytest.fixture
