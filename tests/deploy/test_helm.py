@@ -53,6 +53,14 @@ def test_an_older_kubernetes_takes_the_ordinary_container(kubernetes):
     assert "restartPolicy" not in pod["containers"][1]
 
 
+def test_a_file_on_a_claim_is_written_as_its_user():
+    values = values_of(SINGLE, store={"existingClaim": "payonce"})
+    pod = one(render(values), "Deployment")["spec"]["template"]["spec"]
+    (state,) = [v for v in pod["volumes"] if v["name"] == "payonce-state"]
+    assert state["persistentVolumeClaim"] == {"claimName": "payonce"}
+    assert pod["securityContext"]["fsGroup"] == pod["initContainers"][0]["securityContext"]["runAsGroup"]
+
+
 def test_an_older_kubernetes_is_refused_a_native_sidecar():
     with pytest.raises(errors.HelmError, match="sidecar.native needs Kubernetes 1.29"):
         render(values_of(REDIS), "1.28")
@@ -151,6 +159,7 @@ UNFIT = [
     (REDIS, {"secrets": {"values": {"a": "b"}}}, "one of them"),
     (SINGLE, {"secrets": {"keys": {"stripeKey": "missing"}}}, "which secrets.values has not"),
     (SINGLE, {"example": {"replicas": 2}}, "the store is not shared"),
+    (REDIS, {"store": {"existingClaim": "claim"}}, "is for store.kind=embedded"),
     (REDIS, {"policy": {"text": "version = 1", "existingConfigMap": "mine"}}, "one of them"),
     (REDIS, {"sidecar": {"preStopSleepSeconds": 5}}, "of no use to a native sidecar"),
     (PLAIN, {"admission": {"kyverno": {"enabled": True}}}, "leave sidecar.native true"),

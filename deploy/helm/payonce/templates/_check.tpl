@@ -35,6 +35,12 @@
 {{- if and (eq $store.kind "redis") (not $store.redis.nodes) -}}
 {{- fail "store.redis.nodes must be set: all pods of an application share one Redis (deploy/redis says how to run it). For one pod alone there is store.kind=embedded with store.singleInstance=true." -}}
 {{- end -}}
+{{- if and .Values.store.existingClaim (ne $store.kind "embedded") -}}
+{{- fail "store.existingClaim is for store.kind=embedded" -}}
+{{- end -}}
+{{- if and .Values.store.existingClaim (or .Values.admission.kyverno.enabled .Values.admission.mutatingAdmissionPolicy.enabled) -}}
+{{- fail "store.existingClaim is for one pod: an admission policy would give it to all" -}}
+{{- end -}}
 {{- $secret := include "payonce.secretName" . -}}
 {{- range $for, $key := omit .Values.secrets.keys "payonceSecret" -}}
 {{- if and $key (not $secret) -}}

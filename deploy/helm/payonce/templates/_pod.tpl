@@ -126,8 +126,13 @@ volumeMounts:
     name: {{ .Values.store.redis.caConfigMap }}
 {{- end }}
 - name: payonce-state
+  {{- if .Values.store.existingClaim }}
+  persistentVolumeClaim:
+    claimName: {{ .Values.store.existingClaim }}
+  {{- else }}
   emptyDir:
     sizeLimit: {{ .Values.sidecar.stateSizeLimit }}
+  {{- end }}
 - name: payonce-no-token
   emptyDir:
     sizeLimit: 1Ki
