@@ -92,9 +92,9 @@ def test_a_pod_starts_and_is_ready_while_its_redis_is_not_there(payonce, tmp_pat
     values["store"]["redis"]["nodes"] = "redis://127.0.0.1:1"
     settings = mounted(render(values, "1.28"), tmp_path)
     with Payonce(payonce, settings, tmp_path) as running:
-        for path in ["/livez", "/readyz"]:
-            assert get(f"{running.health}{path}")[0] == 200
+        until(running.said, lambda: get(f"{running.health}/readyz")[0] == 200)
         assert "store: degraded" in get(f"{running.health}/readyz")[1]
+        assert get(f"{running.health}/livez")[0] == 200
 
 
 def test_all_that_is_written_lies_in_the_state_directory(pod, tmp_path):
