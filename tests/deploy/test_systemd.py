@@ -1,9 +1,14 @@
 """The unit file, as systemd's own tools judge it."""
 
+import os
+import pathlib
 import shutil
+import signal
 import subprocess
+import urllib.request
 
 from conftest import ROOT
+from processes import Payonce, Sandbox
 
 FILES = ROOT / "deploy/systemd"
 # Out of 100, less is better; systemd calls up to 20 "OK". What remains is what a proxy needs: the
@@ -64,3 +69,48 @@ def test_payonce_takes_the_settings_that_come_with_it(payonce, tmp_path):
     asked = [payonce, "check", "--settings", settings]
     said = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
     assert said.returncode == 0, said.stdout + said.stderr
+
+
+def system_calls(group):
+    """What systemd means by a group such as @system-service."""
+    asked = ["systemd-analyze", "syscall-filter", "--no-pager", group]
+    said = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=True)
+    members = [line.strip() for line in said.stdout.splitlines()[1:]]
+    calls = {call for call in members if not call.startswith(("@", "#"))}
+    return calls.union(*(system_calls(each) for each in members if each.startswith("@")))
+
+
+def test_the_filter_leaves_payonce_every_system_call_that_it_makes(payonce, tmp_path):
+    """From start to drain, with a payment in between; the filter's groups are systemd's own."""
+    first, second = [
+        line.removeprefix("SystemCallFilter=")
+        for line in (FILES / "payonce.service").read_text().splitlines()
+        if line.startswith("SystemCallFilter=")
+    ]
+    assert second.startswith("~")
+    kept_out = set().union(*(system_calls(group) for group in second[1:].split()))
+    allowed = system_calls(first) - kept_out
+
+    settings, trace = tmp_path / "payonce.toml", tmp_path / "trace"
+    settings.write_text("[store]\nsingle_instance = true\n")
+    traced = tmp_path / "traced"
+    traced.write_text(f'#!/bin/sh\nexec strace -f -c -U name -o {trace} {payonce} "$@"\n')
+    traced.chmod(0o755)
+    with Sandbox(payonce, tmp_path) as sandbox:
+        running = Payonce(traced, settings, tmp_path, **sandbox.variables())
+        with running:
+            request = urllib.request.Request(
+                f"{running.proxy}/v1/charges",
+                data=b"amount=500&currency=usd&source=tok_visa",
+                headers={"Authorization": "Bearer sk_test_x"},
+            )
+            assert urllib.request.urlopen(request, timeout=60).status == 200
+            tracer = running.child.pid
+            children = pathlib.Path(f"/proc/{tracer}/task/{tracer}/children").read_text()
+            (child,) = children.split()
+            os.kill(int(child), signal.SIGTERM)
+            assert running.child.wait(60) == 0
+    lines = trace.read_text().splitlines()
+    made = {line.split()[0] for line in lines if line[:1].isalpha()} - {"syscall", "total"}
+    assert {"accept4", "connect", "epoll_wait"} <= made, made
+    assert made <= allowed, made - allowed
