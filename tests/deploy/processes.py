@@ -88,7 +88,8 @@ class Payonce(Process):
         ports = {name: free_port() for name in ["PROXY", "ADMIN", "HEALTH"]}
         listen = {f"PAYONCE_LISTEN__{name}": f"127.0.0.1:{port}" for name, port in ports.items()}
         command = [binary, "serve", "--settings", settings]
-        super().__init__(command, folder, "payonce", {"NO_COLOR": "1", **listen, **env})
+        self.variables = {"NO_COLOR": "1", **listen, **env}
+        super().__init__(command, folder, "payonce", self.variables)
         self.proxy = f"http://127.0.0.1:{ports['PROXY']}"
         self.health = f"http://127.0.0.1:{ports['HEALTH']}"
         until(

@@ -1,5 +1,7 @@
 """The chart: what Helm, Kubernetes and payonce itself make of it."""
 
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import yaml
 from helm_python import chart, errors
 
 import manifests
+import sync
 from conftest import ROOT, mounted
 from manifests import CHART, CI_VALUES, NATIVE, OLDER, one, render, values_of
 
@@ -93,6 +96,36 @@ def test_a_setting_that_holds_a_whole_number_stays_one():
     text = one(render(values), "ConfigMap", "settings")["data"]["payonce.toml"]
     for line in ["max_attempts = 3", "budget_ratio = 0.25", "answer = 4194304", "bypass = false"]:
         assert f"\n{line}\n" in f"{text}\n"
+
+
+def test_every_setting_can_stand_in_the_values_or_is_the_chart_s():
+    source = (ROOT / "src/settings/layers.rs").read_text()
+    known = set(re.findall(r'^    "([a-z_]+\.[a-z0-9_]+)",$', source, re.MULTILINE))
+    schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["settings"]
+    free = {
+        f"{section}.{name}"
+        for section, names in schema["properties"].items()
+        for name in names["properties"]
+    }
+    assert len(known) > 60
+    assert free <= known
+    secret = {"store.password", "store.sentinel_password", "secret.value", "credential.value"}
+    assert known - free == sync.DECIDED | secret | {"admin.token", "webhook.endpoints"}
+
+
+def test_the_five_minutes_of_the_readme_render():
+    text = (ROOT / "deploy/README.md").read_text()
+    (command,) = re.findall(r"^helm install payonce (?:.*\\\n)+.*", text, re.MULTILINE)[:1]
+    values = {}
+    for path, value in re.findall(r"--set ([\w.]+)=(\S+)", command):
+        *sections, last = path.split(".")
+        at = values
+        for section in sections:
+            at = at.setdefault(section, {})
+        at[last] = yaml.safe_load(value)
+    objects = render(values)
+    manifests.validate(objects, "1.37")
+    assert one(objects, "Deployment")
 
 
 # --- What the schema refuses ---------------------------------------------------------------------

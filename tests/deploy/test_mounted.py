@@ -4,6 +4,7 @@ import hashlib
 import os
 import pathlib
 import shutil
+import subprocess
 
 import pytest
 
@@ -48,7 +49,7 @@ def pod(payonce, tmp_path):
     settings = mounted(render(values_of(SINGLE, policy={"text": ONE})), tmp_path)
     volume = Volume(tmp_path / "etc/payonce/policy")
     with Payonce(payonce, settings, tmp_path, PAYONCE_POLICY__REFRESH="1h") as running:
-        running.volume = volume
+        running.volume, running.settings = volume, settings
         yield running
 
 
@@ -78,6 +79,7 @@ def test_a_bad_policy_that_is_swapped_in_leaves_the_one_in_force(pod):
 
 
 def test_every_probe_of_the_pod_is_answered(pod):
+    in_force(pod, ONE)
     deployment = one(render(values_of(SINGLE)), "Deployment")
     (sidecar,) = deployment["spec"]["template"]["spec"]["initContainers"]
     for probe in ["startupProbe", "livenessProbe", "readinessProbe"]:
@@ -99,6 +101,7 @@ def test_a_pod_starts_and_is_ready_while_its_redis_is_not_there(payonce, tmp_pat
 
 def test_all_that_is_written_lies_in_the_state_directory(pod, tmp_path):
     """So that the root and all else can be read-only."""
+    in_force(pod, ONE)
     ours = {"payonce.log"}
     written = {
         str(p.relative_to(tmp_path))
@@ -107,3 +110,13 @@ def test_all_that_is_written_lies_in_the_state_directory(pod, tmp_path):
     } - ours
     assert written
     assert all(name.startswith("var/lib/payonce/") for name in written), written
+
+
+def test_ops_finds_its_way_by_the_settings_alone(pod, payonce, tmp_path):
+    """As the chart's notes say: kubectl exec … /payonce ops list --settings …"""
+    in_force(pod, ONE)
+    asked = [payonce, "ops", "list", "--settings", pod.settings]
+    said = subprocess.run(
+        asked, capture_output=True, text=True, timeout=60, env=pod.variables, cwd=tmp_path, check=False
+    )
+    assert said.returncode == 0, said.stderr
