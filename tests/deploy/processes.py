@@ -93,8 +93,8 @@ class Payonce(Process):
         self.proxy = f"http://127.0.0.1:{ports['PROXY']}"
         self.health = f"http://127.0.0.1:{ports['HEALTH']}"
         until(
-            lambda: f"payonce to be alive: {self.said()}",
-            lambda: get(f"{self.health}/livez")[0] == 200 or self.ended(),
+            lambda: f"payonce to be ready: {self.said()}",
+            lambda: get(f"{self.health}/readyz")[0] == 200 or self.ended(),
         )
         assert not self.ended(), self.said()
 
