@@ -1,7 +1,8 @@
 """The sidecar given by the cluster: the admission policies' versions, expressions and effect.
 
-No API server is here. The expressions are evaluated by another implementation of CEL (cel-python),
-what they yield is done to a pod by a JSON Patch library, and Kubernetes' schemas judge the pod.
+No API server is here. The expressions are evaluated by another implementation of CEL (cel-python;
+test_admission_types.py has their types checked), what they yield is done to a pod by a JSON Patch
+library, and Kubernetes' schemas judge the pod.
 """
 
 import copy

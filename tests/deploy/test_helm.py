@@ -64,6 +64,15 @@ def test_a_file_on_a_claim_is_written_as_its_user():
     assert pod["securityContext"]["fsGroup"] == pod["initContainers"][0]["securityContext"]["runAsGroup"]
 
 
+@pytest.mark.parametrize("kubernetes", ["1.30", "1.37"])
+def test_an_ordinary_container_can_outlast_the_application_s_signal(kubernetes):
+    values = values_of(PLAIN, sidecar={"preStopSleepSeconds": 10})
+    objects = render(values, kubernetes)
+    manifests.validate(objects, kubernetes)
+    sidecar = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"][1]
+    assert sidecar["lifecycle"] == {"preStop": {"sleep": {"seconds": 10}}}
+
+
 def test_an_older_kubernetes_is_refused_a_native_sidecar():
     with pytest.raises(errors.HelmError, match="sidecar.native needs Kubernetes 1.29"):
         render(values_of(REDIS), "1.28")
@@ -195,6 +204,7 @@ UNFIT = [
     (REDIS, {"store": {"existingClaim": "claim"}}, "is for store.kind=embedded"),
     (REDIS, {"policy": {"text": "version = 1", "existingConfigMap": "mine"}}, "one of them"),
     (REDIS, {"sidecar": {"preStopSleepSeconds": 5}}, "of no use to a native sidecar"),
+    (PLAIN, {"sidecar": {"preStopSleepSeconds": 11}}, "must be at least 91"),
     (PLAIN, {"admission": {"kyverno": {"enabled": True}}}, "leave sidecar.native true"),
 ]
 
