@@ -107,6 +107,14 @@ def test_a_setting_that_holds_a_whole_number_stays_one():
         assert f"\n{line}\n" in f"{text}\n"
 
 
+def test_the_package_holds_all_that_the_folder_renders(tmp_path):
+    archive = chart.package(CHART, destination=tmp_path)
+    values = values_of(REDIS)
+    assert render(values, at=archive) == render(values)
+    with chart.Chart.load(archive) as loaded:
+        assert not [file["name"] for file in loaded.files if file["name"].startswith("ci/")]
+
+
 def test_every_setting_can_stand_in_the_values_or_is_the_chart_s():
     source = (ROOT / "src/settings/layers.rs").read_text()
     known = set(re.findall(r'^    "([a-z_]+\.[a-z0-9_]+)",$', source, re.MULTILINE))
