@@ -71,12 +71,13 @@ def files_of(volume: dict, objects: list) -> dict:
 
 def make_up(line: str, root: pathlib.Path) -> None:
     """A file that a setting names and no object holds: an authority, or some secret."""
-    for path in [pathlib.Path(part) for part in line.split('"')[1::2] if part.startswith(str(root))]:
-        if not path.exists() and path.suffix != ".redb":
-            path.parent.mkdir(parents=True, exist_ok=True)
-            ca = path.suffix == ".crt"
-            path.write_text(
-                pathlib.Path(certifi.where()).read_text()
-                if ca
-                else f"{'whsec_' if 'webhook' in path.name else ''}made-up-0123456789abcdef-{path.name}"
-            )
+    for named in line.split('"')[1::2]:
+        path = pathlib.Path(named)
+        if not named.startswith(str(root)) or path.exists() or path.suffix == ".redb":
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".crt":
+            path.write_bytes(pathlib.Path(certifi.where()).read_bytes())
+        else:
+            prefix = "whsec_" if "webhook" in path.name else ""
+            path.write_text(f"{prefix}made-up-0123456789abcdef-{path.name}")

@@ -44,7 +44,8 @@ def test_the_unit_is_exposed_to_little(payonce, tmp_path):
 
 def test_a_unit_without_its_hardening_would_not_pass(payonce, tmp_path):
     unit = installed(payonce, tmp_path)
-    kept = [line for line in unit.read_text().splitlines() if not line.startswith(("Protect", "System"))]
+    lines = unit.read_text().splitlines()
+    kept = [line for line in lines if not line.startswith(("Protect", "System"))]
     unit.write_text("\n".join(kept))
     command = ["systemd-analyze", "security", "--offline=true", "--no-pager"]
     asked = [*command, f"--threshold={MOST_EXPOSURE}", unit]
