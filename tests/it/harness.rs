@@ -22,6 +22,7 @@ use payonce::decide::digest::Secret;
 use payonce::decide::policy::Policy;
 use payonce::decide::retry;
 use payonce::exchange::{self, Exchange, Rooms};
+use payonce::finishing::Finishing;
 use payonce::forward::{Bounds, Forwarder};
 use payonce::inflight::Inflight;
 use payonce::ledger::memory::Memory;
@@ -297,6 +298,7 @@ impl<L: Ledger> World<L> {
             closing: shutdown.first.clone(),
             bytes: InFlightBytes::new(1 << 24),
             unwritten: Unwritten::default(),
+            finishing: Finishing::new(settings.finishing, metrics.clone()),
             notes: Notes::default(),
             observer: Observer::new(metrics.clone(), None),
             chance: Chance::System,
@@ -323,6 +325,8 @@ impl<L: Ledger> World<L> {
         let Local::Tcp(address) = server.local()[0] else { panic!("no TCP") };
         let (writer, stop) = (exchange.clone(), shutdown.first.clone());
         tokio::task::spawn(async move { writer.write_what_is_left(stop).await });
+        let finisher = exchange.clone();
+        tokio::task::spawn(async move { finisher.finish_what_is_held().await });
         let run = tokio::task::spawn(server.run(exchange.clone(), tasks, shutdown.clone()));
         let port = address.port();
         self.payonce = Some(Running { port, metrics, exchange, shutdown, run, take: Some(take) });

@@ -11,6 +11,7 @@ use payonce::decide::digest::Secret;
 use payonce::decide::policy::Policy;
 use payonce::decide::retry;
 use payonce::exchange::{self, Exchange, Rooms};
+use payonce::finishing::{self, Finishing};
 use payonce::forward::{Bounds, Forwarder};
 use payonce::inflight::Inflight;
 use payonce::metrics::Metrics;
@@ -307,6 +308,7 @@ impl Pods {
             closing: closing.clone(),
             bytes: InFlightBytes::new(1 << 26),
             unwritten: Unwritten::default(),
+            finishing: Finishing::new(finishing::Limits::default(), metrics.clone()),
             notes: Notes::default(),
             observer: Observer::new(metrics.clone(), None),
             clock,
@@ -327,6 +329,8 @@ impl Pods {
         let writer = exchange.clone();
         let stop = closing.clone();
         tasks.spawn(async move { writer.write_what_is_left(stop).await });
+        let finisher = exchange.clone();
+        tasks.spawn(async move { finisher.finish_what_is_held().await });
         let ready = Arc::new(AtomicBool::new(false));
         let (known, policy, begins) = (Arc::clone(&ways), in_force.read(), Arc::clone(&ready));
         tasks.spawn(async move {
