@@ -157,7 +157,9 @@ impl<T: Clone> Finishing<T> {
                 .filter(|(_, held)| held.due.is_some())
                 .map(|(id, _)| *id)
                 .collect();
-            waiting.iter().for_each(|id| state.remove(*id));
+            for id in &waiting {
+                state.remove(*id);
+            }
             self.metrics.finishing_dropped("shutdown", waiting.len());
             waiting.len()
         })

@@ -272,7 +272,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         };
         match &asked.finishes {
             None => self.log(asked, &done, telling, learnt.object.as_deref()),
-            Some(_) => self.log_finished(asked, &done, learnt.object.as_deref()),
+            Some(_) => Self::log_finished(asked, &done, learnt.object.as_deref()),
         }
         self.note_decline(asked, &mut holding, &learnt).await;
         let nothing_happened = learnt.conclusion == Conclusion::NotExecuted;

@@ -104,7 +104,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     }
 
     /// The line of an exchange that nobody asked for.
-    pub(super) fn log_finished(&self, asked: &Asked, done: &Exchanged, object: Option<&str>) {
+    pub(super) fn log_finished(asked: &Asked, done: &Exchanged, object: Option<&str>) {
         info!(
             target: "payonce::finishing",
             operation_id = %asked.identified.operation,

@@ -17,7 +17,7 @@ use payonce::decide::operation::change::{Resolution, resolved};
 use payonce::decide::operation::codec::{decode, encode};
 use payonce::decide::operation::record::Resolved;
 use payonce::ledger::memory::Memory;
-use payonce::ledger::{Entry, Ledger, RecordId};
+use payonce::ledger::{Entry, Ledger};
 use payonce::sandbox::{Fault, Kind, Strike};
 
 use crate::harness::{Post, Setup, Shared, World, until};
@@ -73,16 +73,6 @@ fn keys_and_effects<L>(world: &World<L>) -> (usize, usize) {
     (world.keys().iter().collect::<BTreeSet<_>>().len(), world.effects().len())
 }
 
-/// Lets time pass by a second, unless somebody is at work.
-fn a_second_passes<L: Ledger>(world: &World<L>) {
-    let exchange = &world.payonce().exchange;
-    if exchange.inflight.is_empty() {
-        world.clock.advance(Duration::from_secs(1));
-        // Has it look at the clock.
-        exchange.finishing.let_go(RecordId([0; 32]));
-    }
-}
-
 /// Lets time pass until something holds.
 async fn time_passes_until<L: Ledger>(
     world: &World<L>,
@@ -90,7 +80,7 @@ async fn time_passes_until<L: Ledger>(
     mut holds: impl FnMut() -> bool,
 ) {
     until(what, || {
-        a_second_passes(world);
+        world.a_second_passes();
         holds()
     })
     .await;
@@ -102,11 +92,6 @@ async fn until_asked<L: Ledger>(world: &World<L>, times: usize) {
     time_passes_until(world, "it is asked again", || world.seen().len() >= times).await;
 }
 
-/// Lets time pass until nothing is held any more.
-async fn until_let_go<L: Ledger>(world: &World<L>) {
-    time_passes_until(world, "it is let go of", || held(world) == 0).await;
-}
-
 #[tokio::test]
 async fn what_ended_in_doubt_is_asked_again_and_the_next_ask_gets_the_answer() {
     let world = in_doubt(CONTENT).await;
@@ -115,7 +100,7 @@ async fn what_ended_in_doubt_is_asked_again_and_the_next_ask_gets_the_answer() {
     until_asked(&world, 2).await;
     let after = world.clock.now().since(began).as_secs();
     assert!((45..70).contains(&after), "after {after} s");
-    until_let_go(&world).await;
+    world.until_let_go().await;
     assert_eq!((attempts(&world, "succeeded"), keys_and_effects(&world)), (1, (1, 1)));
     assert_eq!(world.count("payonce_finishing_bytes"), 0);
     // Nobody got the answer, so the redelivered job does, and what is meant then is another.
@@ -146,7 +131,7 @@ async fn what_never_came_to_the_provider_is_executed_then() {
     world.faults([unavailable()]);
     world.done(&charge(1)).await;
     assert_eq!(world.effects().len(), 0);
-    until_let_go(&world).await;
+    world.until_let_go().await;
     assert_eq!((attempts(&world, "succeeded"), keys_and_effects(&world)), (1, (1, 1)));
     world.done(&charge(2)).await.is(200, "replayed");
 }
@@ -164,7 +149,7 @@ async fn it_is_asked_three_times_once_each_and_then_left_to_whoever_asks() {
         let after = world.clock.now().since(began).as_secs();
         assert!((at_least..at_most).contains(&after), "step {n} after {after} s");
     }
-    until_let_go(&world).await;
+    world.until_let_go().await;
     world.clock.advance(Duration::from_hours(1));
     assert_eq!((world.seen().len() - asked, attempts(&world, "unknown")), (3, 3));
     assert_eq!(world.count("payonce_in_doubt_total{rule=\"charges\"}"), 1);
@@ -179,7 +164,7 @@ async fn a_decline_that_was_found_is_told_once_and_the_card_may_be_tried_again()
     let card = |n| Post::charge("amount=500&currency=usd&source=tok_chargeDeclined").sdk(n);
     world.faults([lost()]);
     world.done(&card(1)).await.refused(504, "payonce_outcome_unknown");
-    until_let_go(&world).await;
+    world.until_let_go().await;
     assert_eq!((attempts(&world, "declined"), keys_and_effects(&world)), (1, (1, 1)));
     world.done(&card(2)).await.is(402, "replayed");
     world.done(&card(3)).await.is(402, "executed");
@@ -191,7 +176,7 @@ async fn a_saved_500_is_not_asked_for_again() {
     let world = hasty(CONTENT).start().await;
     world.faults([Fault::new(Kind::Saved500 { effect: Strike::Before })]);
     world.done(&charge(1)).await;
-    until_let_go(&world).await;
+    world.until_let_go().await;
     let asked = world.seen().len();
     // Whether it is saved is seen when it is replayed.
     assert!(asked <= 2, "{asked}");
@@ -215,7 +200,7 @@ async fn who_asks_in_vain_begins_the_waiting_anew() {
     let began = world.clock.now();
     until_asked(&world, 3).await;
     assert!(world.clock.now().since(began) >= Duration::from_secs(45));
-    until_let_go(&world).await;
+    world.until_let_go().await;
     assert_eq!((attempts(&world, "succeeded"), keys_and_effects(&world)), (1, (1, 1)));
 }
 
@@ -225,17 +210,17 @@ async fn what_a_person_has_resolved_is_not_asked_for() {
         let world = in_doubt(CONTENT).await;
         let ledger = &world.payonce().exchange.ledger;
         let found = ledger.open(10).await.unwrap().remove(0);
-        let word = Resolved {
+        let told = Resolved {
             by: "somebody".to_owned(),
             why: "the dashboard says so".to_owned(),
             at: world.clock.now(),
             unanswerable: false,
         };
-        let record = encode(&resolved(decode(&found.record).unwrap(), how, word)).unwrap();
+        let record = encode(&resolved(decode(&found.record).unwrap(), how, told)).unwrap();
         let ttl = Duration::from_hours(1);
         let entry = Entry { record, ttl, open: false, keys: Vec::new() };
         ledger.replace(found.id, found.version, entry).await.unwrap();
-        until_let_go(&world).await;
+        world.until_let_go().await;
         assert_eq!((world.seen().len(), attempts(&world, "overtaken")), (1, 1));
     }
 }
@@ -258,7 +243,7 @@ async fn what_another_process_has_finished_is_not_asked_for() {
     one.faults([lost()]);
     one.done(&charge(1)).await.refused(504, "payonce_outcome_unknown");
     other.done(&charge(2)).await.is(200, "replayed");
-    until_let_go(&one).await;
+    one.until_let_go().await;
     assert_eq!((one.seen().len(), attempts(&one, "overtaken")), (2, 1));
     // What is meant again is another.
     one.done(&charge(3)).await.is(200, "repeated");
@@ -278,7 +263,7 @@ async fn while_another_process_asks_nobody_else_does() {
         until("it is renewed", || other.payonce().exchange.inflight.len() == 1).await;
         time_passes_until(&one, "it has looked", || attempts(&one, "overtaken") > 0).await;
     });
-    until_let_go(&one).await;
+    one.until_let_go().await;
     assert_eq!((one.seen().len(), keys_and_effects(&one)), (2, (1, 1)));
 }
 
@@ -291,7 +276,7 @@ async fn two_processes_that_both_hold_it_ask_once_with_one_effect() {
     assert_eq!((held(&one), held(&other)), (1, 1));
     until("both have let go", || {
         if one.payonce().exchange.inflight.is_empty() {
-            a_second_passes(&other);
+            other.a_second_passes();
         }
         held(&one) + held(&other) == 0
     })
@@ -308,7 +293,7 @@ async fn nothing_is_asked_beyond_safe_retention() {
     world.done(&charge(1)).await;
     // The rule's time is over for the first doubt; for another the key's is before its first step.
     world.clock.advance(Duration::from_hours(23) - Duration::from_secs(40));
-    until_let_go(&world).await;
+    world.until_let_go().await;
     assert_eq!((world.seen().len(), dropped(&world, "horizon")), (1, 0));
     world.done(&charge(2)).await;
     assert_eq!((held(&world), world.seen().len(), dropped(&world, "horizon")), (0, 2, 1));
@@ -327,7 +312,7 @@ async fn a_rule_that_does_not_say_finish_holds_nothing_and_neither_does_a_call()
     let world = hasty(call).start().await;
     world.faults([lost()]);
     world.done(&charge(1).with("Payonce-Operation", "order-7")).await;
-    until_let_go(&world).await;
+    world.until_let_go().await;
     assert_eq!((attempts(&world, "succeeded"), keys_and_effects(&world)), (1, (1, 1)));
     world.done(&charge(2).with("Payonce-Operation", "order-7")).await.is(200, "replayed");
 }
@@ -342,13 +327,13 @@ async fn an_edit_that_takes_finish_away_or_recognises_otherwise_ends_it() {
     ] {
         let world = in_doubt(CONTENT).await;
         world.reload(&edited).await;
-        until_let_go(&world).await;
+        world.until_let_go().await;
         assert_eq!((world.seen().len(), dropped(&world, "policy")), (1, 1), "{edited}");
     }
     // One that changes something else does not.
     let world = in_doubt(CONTENT).await;
     world.reload(&format!("{CONTENT}indeterminate = \"next\"\n")).await;
-    until_let_go(&world).await;
+    world.until_let_go().await;
     assert_eq!((world.seen().len(), attempts(&world, "succeeded")), (2, 1));
 }
 
@@ -369,7 +354,7 @@ async fn shutdown_waits_for_what_is_on_the_wire() {
     world.faults([unavailable(), slow]);
     world.done(&charge(1)).await;
     until("it is asked again", || {
-        a_second_passes(&world);
+        world.a_second_passes();
         world.seen().len() == 2
     })
     .await;
@@ -387,7 +372,7 @@ async fn who_asks_while_it_is_being_finished_joins() {
     world.faults([unavailable(), slow]);
     world.done(&named(1)).await;
     until("it is asked again", || {
-        a_second_passes(&world);
+        world.a_second_passes();
         world.seen().len() == 2
     })
     .await;
@@ -417,7 +402,7 @@ async fn each_attempt_is_granted_by_the_retry_budget_or_put_off() {
         let body = format!("amount=500&currency=usd&source=tok_visa&description={n}");
         world.done(&Post::charge(&body).sdk(n)).await;
     }
-    until_let_go(&world).await;
+    world.until_let_go().await;
     // A budget is half full at first, and this one is never filled.
     assert_eq!((attempts(&world, "succeeded"), world.seen().len()), (10, 22));
     assert!(world.count("payonce_limits_reached_total{limit=\"retry.budget\"}") >= 2);
