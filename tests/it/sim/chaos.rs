@@ -37,12 +37,19 @@ impl Climate {
         self.outages || self.amnesia || self.rates.store > 0.0
     }
 
+    /// How soon and how late a job is delivered again, in milliseconds. Where doubts are finished,
+    /// it comes late enough for that.
+    pub(crate) const fn again(&self) -> (u32, u32) {
+        if self.finishing { (20_000, 2_400_000) } else { (200, 900_000) }
+    }
+
     /// All of them, in turn.
     pub(crate) fn of(seed: u64) -> Self {
-        let rough = Rates { wire: 0.25, store: 0.0, client: 0.15 };
-        let rougher = Rates { wire: 0.25, store: 0.05, client: 0.15 };
         // The seeds whose cases `sim.rs` plays again are none of these.
         let finishing = matches!(seed % 12, 1 | 3 | 5);
+        let wire = if finishing { 0.5 } else { 0.25 };
+        let rough = Rates { wire, store: 0.0, client: 0.15 };
+        let rougher = Rates { wire, store: 0.05, client: 0.15 };
         let storms = Self { rates: rough, edits: true, finishing, ..Self::default() };
         match seed % 7 {
             0 => Self { name: "calm", finishing, ..Self::default() },

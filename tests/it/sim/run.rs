@@ -68,7 +68,12 @@ async fn run(seed: u64, climate: Climate, size: Size) -> Ran {
     let provider = Unplugged::new(config);
     let ears = Arc::<Mutex<Ears>>::default();
     let pods = Pods::new(&sky, &store, &provider, &ears, size.pods, seed, climate);
-    let app = App { sky: Arc::clone(&sky), pods: Arc::clone(&pods), lossy: climate.lossy() };
+    let app = App {
+        sky: Arc::clone(&sky),
+        pods: Arc::clone(&pods),
+        lossy: climate.lossy(),
+        again: climate.again(),
+    };
     let chaos = Chaos {
         sky: Arc::clone(&sky),
         store: Arc::clone(&store),
