@@ -19,6 +19,7 @@ use crate::decide::operation::table;
 use crate::decide::outcome;
 use crate::decide::policy::{Policy, Recording};
 use crate::exchange::{Exchange, Guards, Rooms};
+use crate::finishing::Finishing;
 use crate::inflight::Inflight;
 use crate::ledger::{AnyLedger, Ledger};
 use crate::metrics::Metrics;
@@ -132,6 +133,7 @@ impl Assembly {
             closing: shutdown.first.clone(),
             bytes,
             unwritten: Unwritten::default(),
+            finishing: Finishing::new(settings.finishing, metrics.clone()),
             notes: Notes::default(),
             observer,
             clock: clock.clone(),
@@ -319,6 +321,8 @@ impl Assembly {
         aside.spawn(async move { credential.watch(refresh, stop).await });
         let (writer, stop) = (exchange.clone(), done.clone());
         aside.spawn(async move { writer.write_what_is_left(stop).await });
+        let finisher = exchange.clone();
+        aside.spawn(async move { finisher.finish_what_is_held().await });
         let gate = webhooks.map(|webhooks| {
             let (gate, done) = (webhooks.gate.clone(), done.clone());
             aside.spawn(async move { gate.refresh(done).await });

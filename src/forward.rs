@@ -166,6 +166,11 @@ impl<U: Upstream> Forwarder<U> {
         &self.limits
     }
 
+    /// Asks the retry budget for an attempt that nobody waits for.
+    pub fn may_spend(&self) -> bool {
+        self.budget().withdraw(self.clock.now())
+    }
+
     /// Sends `message` with `key` until there is an outcome or a reason to stop.
     ///
     /// `until` is looked at before every attempt but the first, which the caller has judged;

@@ -17,7 +17,7 @@
 //! 2. [`decide`] is everything that decides, pure: no clock, no I/O, no `async`.
 //! 3. [`ledger`] remembers operations by compare and swap; [`inflight`] knows who works on what in
 //!    this process, [`recent`] and [`notes`] what it remembers by itself, [`unwritten`] what the
-//!    ledger did not take yet.
+//!    ledger did not take yet, [`finishing`] what it asks again though nobody waits.
 //! 4. [`forward`] makes the attempts of one exchange; [`upstream`] holds the connections and the
 //!    evidence of what left; [`passthrough`] hands on what is not critical.
 //!    [`observer`] counts what would have been done where payonce only looks on, and [`recording`]
@@ -48,6 +48,7 @@ pub mod decide;
 pub mod delivery;
 pub mod demo;
 pub mod exchange;
+pub mod finishing;
 pub mod forward;
 pub mod inflight;
 pub mod ledger;

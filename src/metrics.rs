@@ -5,6 +5,7 @@
 //! private.
 
 mod family;
+mod finish;
 mod webhook;
 
 use std::borrow::Cow;
@@ -59,6 +60,7 @@ struct Inner {
     findings: Counters<2>,
     records: Counters<1>,
     webhooks: webhook::Counts,
+    finishing: finish::Counts,
     requests: Durations<2>,
 }
 
@@ -224,6 +226,7 @@ impl Metrics {
             ),
             in_flight: gauge(r, "operations_in_flight", "Critical operations in flight"),
             webhooks: webhook::Counts::register(r),
+            finishing: finish::Counts::register(r),
             registry: all,
         };
         Self(Arc::new(inner))

@@ -28,6 +28,7 @@ use secrecy::SecretString;
 
 use crate::decide::agent::Releases;
 use crate::decide::digest::ApiKeyDigest;
+use crate::finishing;
 use crate::ledger::redis::{Login, Node, Topology};
 use crate::policy_file::signature::TrustedKeys;
 use crate::webhook::application::Forward;
@@ -51,6 +52,8 @@ pub struct Settings {
     pub retry: Retry,
     /// What bounds memory and waiting.
     pub limits: Limits,
+    /// What bounds what is held to be finished.
+    pub finishing: finishing::Limits,
     /// Where the policy is.
     pub policy: Policy,
     /// What is known of clients.

@@ -72,7 +72,7 @@ pub(super) enum Claimed {
     Unwanted,
     /// It goes on by its other identity of this number.
     Otherwise(usize),
-    /// Nothing is left under this identity, which is not today's.
+    /// Nothing is left under this identity, which is not today's; or nothing to be finished.
     Over,
 }
 
@@ -210,6 +210,12 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         }
         let owner = found.as_ref().map_or(Owner::Gone, |found| self.owner_of(found, ask.now));
         let verdict = judge(found.as_ref(), owner, ask);
+        if let Some(finishes) = &asked.finishes {
+            let stored = self.furthest(held.as_ref(), None, ask.now)?;
+            if !finishes.goes_on(stored.as_ref(), found.as_ref(), &verdict) {
+                return Ok(Looked::Done(Claimed::Over));
+            }
+        }
         if asked.begins_nothing()
             && found
                 .as_ref()
@@ -279,6 +285,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         remembered: Option<&Record>,
         ask: &Ask<'_>,
     ) -> Option<Holding> {
+        if asked.finishes.is_some() {
+            // What the ledger does not hold is not finished.
+            return None;
+        }
         let verdict = judge(remembered, Owner::Gone, ask);
         match verdict.then {
             Then::Send(send) if asked.begins_nothing() && begins(send.way) => None,
@@ -392,5 +402,6 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
 
 /// Whether the request may be sent while the ledger does not answer.
 fn derives(asked: &Asked) -> bool {
-    derives_without_ledger(&asked.rule, asked.identified.kind, asked.message.api)
+    asked.finishes.is_none()
+        && derives_without_ledger(&asked.rule, asked.identified.kind, asked.message.api)
 }

@@ -130,7 +130,7 @@ pub(super) async fn operation<L: Ledger, U: Upstream>(
             Claimed::Unwanted => return,
             // The asker goes on with that: this turn ends without an answer.
             Claimed::Otherwise(n) if asked.turn(n) => return,
-            Claimed::Over if asked.turn_to_today() => return,
+            Claimed::Over if asked.finishes.is_some() || asked.turn_to_today() => return,
             Claimed::Otherwise(_) | Claimed::Over => {
                 return table.tell(Arc::new(exchange.refused(&asked, &Refusal::StillInFlight)));
             }
@@ -270,7 +270,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             last_sent: done.last_sent,
             answered: self.clock.now(),
         };
-        self.log(asked, &done, telling, learnt.object.as_deref());
+        match &asked.finishes {
+            None => self.log(asked, &done, telling, learnt.object.as_deref()),
+            Some(_) => Self::log_finished(asked, &done, learnt.object.as_deref()),
+        }
         self.note_decline(asked, &mut holding, &learnt).await;
         let nothing_happened = learnt.conclusion == Conclusion::NotExecuted;
         if nothing_happened && matches!(holding.record.kind, Kind::Header | Kind::Fields) {
@@ -280,6 +283,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         seams::point(Point::BeforeAnswer);
         learnt.answered = self.clock.now();
         table.tell(Arc::new(self.told(asked, done, telling)));
+        self.finishing_learns(asked, learnt.conclusion);
         match learnt.conclusion {
             Conclusion::InDoubt { .. } if seams::mistake(Mistake::PutBackAfterBytes) => {
                 table.close();
@@ -293,15 +297,19 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             }
             Conclusion::InDoubt { .. } => {
                 let joined = table.close();
-                self.settle(asked, &holding, &learnt, false, &joined).await;
+                let left = self.settle(asked, &holding, &learnt, false, &joined).await;
+                self.left_in_doubt(asked, &left);
             }
             Conclusion::Succeeded | Conclusion::Declined { .. } => {
                 let delivery = table.delivery(&self.clock);
                 let (delivery, joined) = self.while_held(asked, &mut holding, delivery).await;
                 seams::point(Point::DeliveryKnown);
-                let early = seams::mistake(Mistake::DeliveredTooEarly);
+                let early = seams::mistake(Mistake::DeliveredTooEarly)
+                    || asked.finishes.is_some() && seams::mistake(Mistake::FinishedAsDelivered);
                 let delivered = delivery == Delivery::Yes || early;
-                self.metrics.delivery(delivered);
+                if delivered || asked.finishes.is_none() {
+                    self.metrics.delivery(delivered);
+                }
                 self.settle(asked, &holding, &learnt, delivered, &joined).await;
             }
         }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Guards, Write};
+use super::{Guards, Kept, Write};
 use crate::chance::Chance;
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::decide::digest::Secret;
 use crate::decide::policy::{Policy, Way};
+use crate::finishing::Finishing;
 use crate::forward::Forwarder;
 use crate::inflight::Inflight;
 use crate::metrics::Metrics;
@@ -99,6 +100,8 @@ pub struct Rooms<L, U> {
     pub bytes: InFlightBytes,
     /// Writes that the ledger did not take.
     pub unwritten: Unwritten<Write>,
+    /// What ended in doubt and is asked for again though nobody waits.
+    pub finishing: Finishing<Kept>,
     /// Calls that people should check.
     pub notes: Notes,
     /// Who looks on, and writes down.

@@ -77,6 +77,8 @@ pub(super) const KNOWN: &[&str] = &[
     "limits.head_bytes",
     "limits.waiters",
     "limits.operations",
+    "finishing.max_operations",
+    "finishing.max_bytes",
     "policy.path",
     "policy.refresh",
     "policy.bypass",

@@ -15,6 +15,7 @@ mod edits;
 mod edits_again;
 mod exchange;
 mod explain;
+mod finishing;
 mod fuzz;
 mod guards;
 mod harness;

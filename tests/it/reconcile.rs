@@ -23,6 +23,7 @@ use payonce::clock::Clock;
 use payonce::decide::policy::Policy;
 use payonce::decide::retry::{self, Budget};
 use payonce::exchange::{Config, Exchange, Guards, Policies, Rooms};
+use payonce::finishing::{self, Finishing};
 use payonce::forward::{Bounds, Forwarder};
 use payonce::inflight::Inflight;
 use payonce::ledger::memory::Memory;
@@ -169,6 +170,7 @@ async fn start<U: Upstream + Clone>(ledger: &Arc<Flaky>, provider: &U) -> Socket
         closing: shutdown.first.clone(),
         bytes,
         unwritten: Unwritten::default(),
+        finishing: Finishing::new(finishing::Limits::default(), metrics.clone()),
         notes: Notes::default(),
         observer: Observer::new(metrics.clone(), None),
         chance: Chance::System,
