@@ -24,6 +24,7 @@ fn entry(event: Event, verdict: Verdict, hash: &str, previous: Option<&str>) -> 
         host: None,
         pid: 7,
         payonce: "0.1.0".to_owned(),
+        word: None,
     }
 }
 
