@@ -189,18 +189,18 @@ mod tests {
         wanted.is(&facts(), |id| id == "req_1", NOW)
     }
 
-    fn some(text: &str) -> Option<String> {
-        Some(text.to_owned())
+    fn said(text: &str) -> String {
+        text.to_owned()
     }
 
     #[test]
     fn all_that_is_said_of_an_operation_must_hold() {
         let all = Wanted {
-            id: some("5F3A9C01"),
-            request_id: some("req_1"),
-            object_id: some("pi_1"),
-            caller: some("shop"),
-            rule: some("confirm"),
+            id: Some(said("5F3A9C01")),
+            request_id: Some(said("req_1")),
+            object_id: Some(said("pi_1")),
+            caller: Some(said("shop")),
+            rule: Some(said("confirm")),
             state: Some(State::InDoubt),
             older_ms: Some(600_000),
             open: true,
@@ -208,11 +208,11 @@ mod tests {
         };
         assert!(is(&Wanted::default()) && is(&all));
         for wrong in [
-            Wanted { id: some("5f3a9c02"), ..all.clone() },
-            Wanted { request_id: some("req_2"), ..all.clone() },
-            Wanted { object_id: some("pi"), ..all.clone() },
-            Wanted { caller: some("sho"), ..all.clone() },
-            Wanted { rule: some("charges"), ..all.clone() },
+            Wanted { id: Some(said("5f3a9c02")), ..all.clone() },
+            Wanted { request_id: Some(said("req_2")), ..all.clone() },
+            Wanted { object_id: Some(said("pi")), ..all.clone() },
+            Wanted { caller: Some(said("sho")), ..all.clone() },
+            Wanted { rule: Some(said("charges")), ..all.clone() },
             Wanted { state: Some(State::InFlight), ..all.clone() },
             Wanted { older_ms: Some(600_001), ..all.clone() },
         ] {
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn what_a_path_names_is_found_before_an_answer_named_it() {
         let facts = Facts { object: None, ..facts() };
-        let wanted = |id: &str| Wanted { object_id: some(id), ..Wanted::default() };
+        let wanted = |id: &str| Wanted { object_id: Some(said(id)), ..Wanted::default() };
         assert!(wanted("pi_1").is(&facts, |_| false, NOW));
         assert!(!wanted("pi_").is(&facts, |_| false, NOW));
     }
@@ -231,24 +231,24 @@ mod tests {
     #[test]
     fn a_question_that_makes_no_sense_is_refused() {
         for wrong in [
-            Wanted { id: some("5f3a9c0"), ..Wanted::default() },
-            Wanted { id: some("5f3a9c0x"), ..Wanted::default() },
+            Wanted { id: Some(said("5f3a9c0")), ..Wanted::default() },
+            Wanted { id: Some(said("5f3a9c0x")), ..Wanted::default() },
             Wanted { ids: vec!["5f3a9c01".to_owned()], ..Wanted::default() },
             Wanted { ids: vec![ID.to_owned(); 501], ..Wanted::default() },
-            Wanted { key: some(""), ..Wanted::default() },
-            Wanted { rule: some(&"x".repeat(256)), ..Wanted::default() },
+            Wanted { key: Some(said("")), ..Wanted::default() },
+            Wanted { rule: Some(said(&"x".repeat(256))), ..Wanted::default() },
             Wanted { limit: Some(0), ..Wanted::default() },
             Wanted { limit: Some(1001), ..Wanted::default() },
             Wanted { open: true, state: Some(State::Declined), ..Wanted::default() },
         ] {
             assert!(wrong.check().is_err(), "{wrong:?}");
         }
-        assert_eq!(Wanted { id: some(ID), ..Wanted::default() }.check(), Ok(()));
+        assert_eq!(Wanted { id: Some(said(ID)), ..Wanted::default() }.check(), Ok(()));
     }
 
     #[test]
     fn nobody_reads_a_key_off_a_printed_question() {
-        let wanted = Wanted { key: some("order-42"), ..Wanted::default() };
+        let wanted = Wanted { key: Some(said("order-42")), ..Wanted::default() };
         assert!(!format!("{wanted:?}").contains("order-42"));
     }
 }

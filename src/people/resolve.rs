@@ -119,7 +119,7 @@ impl<L: Ledger, U: Upstream> People<L, U> {
         }
         if done.done.is_empty() {
             let rule = Some(bulk.rule.clone());
-            self.recorded(Word { not_done, rule, ..word_on_none(said) }).await;
+            self.recorded(Word { rule, not_done, ..word_on_none(said) }).await;
         }
         warn!(
             rule = bulk.rule,

@@ -77,12 +77,11 @@ fn attempts(record: &Record) -> Vec<Moment> {
             request_id: about.request_id.clone(),
             ..moment(record.last_sent, "attempt", "sent".to_owned())
         }),
-        None => {}
         Some(known) if record.last_sent > known => {
             let text = "an exchange with the same key began; its attempts are not written down";
             all.push(moment(record.last_sent, "sent_again", text.to_owned()));
         }
-        Some(_) => {}
+        None | Some(_) => {}
     }
     all
 }
