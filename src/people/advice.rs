@@ -18,8 +18,9 @@ pub(super) fn of_record(record: &Record, now: Timestamp) -> String {
         Standing::Begun | Standing::InDoubt { saved_500: false } => in_doubt(record, safe, now),
         Standing::InDoubt { saved_500: true } => format!(
             "The outcome is unknown{}: Stripe keeps answering its key with a saved error 500, so \
-             that asking again brings no answer and moves no money; look {} and say what you found \
-             with `payonce ops resolve`.",
+             that asking again with that key brings no answer and moves no money (under a rule with \
+             indeterminate = \"next\", another client key is another payment); look {} and say what \
+             you found with `payonce ops resolve`.",
             money(&record.about),
             place(&record.about, &record.request, record.first_sent),
         ),
@@ -93,9 +94,14 @@ fn in_doubt(record: &Record, safe: Timestamp, now: Timestamp) -> String {
 
 fn known(record: &Record, settled: Settled, now: Timestamp) -> String {
     let old = record.beyond_retention(now);
+    let unanswerable = record.about.resolved.as_ref().is_some_and(|word| word.unanswerable);
     let text = match (settled.result, settled.delivered) {
         (Outcome::Succeeded, true) => {
             "It happened, and the application has the answer: there is nothing to do."
+        }
+        (Outcome::Succeeded, false) if unanswerable => {
+            "It happened, by a person's word, and Stripe has only an error 500 for its key: whoever \
+             asks again with the same request is told so, and no money moves."
         }
         (Outcome::Succeeded, false) if !old => {
             "It happened, and the application has not got the answer: the same request again brings \

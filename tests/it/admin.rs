@@ -392,6 +392,10 @@ async fn other_paths_and_methods_are_refused() {
         ("DELETE /ops/abc", 405),
         ("GET /ops/abc/resolve", 405),
         ("GET /ops/lookup", 405),
+        ("GET /ops/search", 405),
+        ("GET /ops/resolve", 405),
+        ("POST /ops/search", 400),
+        ("POST /ops/resolve", 400),
         ("GET /ops/a%2Fb", 400),
         ("GET /ops/", 400),
     ] {

@@ -14,10 +14,13 @@ mod look;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::running::{API_KEY, Answer, CHARGE, Ended, Running, TOKEN, fault, post, run};
+use super::redis_server::RedisServer;
+use super::running::{API_KEY, Answer, CHARGE, Ended, LONG, Running, TOKEN, fault, post, run};
 
 /// What `payonce ops …` says of the payonce with this admin port.
 fn ops(admin: SocketAddr, line: &[&str]) -> Ended {
@@ -47,6 +50,33 @@ fn ids(admin: SocketAddr, line: &[&str]) -> Vec<String> {
     all.map(|it| it["operation_id"].as_str().unwrap().to_owned()).collect()
 }
 
+/// Processes that share a Redis, and the sandbox behind them.
+struct Shared {
+    redis: RedisServer,
+    _sandbox: Running,
+    sandbox: SocketAddr,
+    pods: [Running; 2],
+}
+
+impl Shared {
+    fn start(more: &[(&str, &str)]) -> Self {
+        let redis = RedisServer::start(&[]);
+        let node = format!("unix://{}", redis.socket().display());
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let sandbox = Running::start(directory, &["sandbox", "--listen", "127.0.0.1:0"], &[]);
+        let api = sandbox.line("sandbox listens").split(' ').next_back().unwrap().to_owned();
+        let store = [
+            ("PAYONCE_STORE__KIND", "redis"),
+            ("PAYONCE_STORE__NODES", &*node),
+            ("PAYONCE_UPSTREAM__API", &*api),
+        ];
+        let env = [&store[..], more].concat();
+        let pods = [Running::serve(&[], &env), Running::serve(&[], &env)];
+        let address = api.trim_start_matches("http://").parse().unwrap();
+        Self { redis, _sandbox: sandbox, sandbox: address, pods }
+    }
+}
+
 /// With a key on standard input.
 fn with_key(admin: SocketAddr, line: &[&str], key: &str) -> String {
     let mut child = Command::new(env!("CARGO_BIN_EXE_payonce"))
@@ -68,12 +98,38 @@ fn with_key(admin: SocketAddr, line: &[&str], key: &str) -> String {
 /// A charge whose outcome is not known: it happened, and its answer was lost at each of the
 /// attempts.
 fn doubtful(payonce: &Running, attempts: usize, fields: &[(&str, &str)], body: &str) -> String {
+    doubtful_at(payonce.sandbox(), payonce, attempts, fields, body)
+}
+
+fn doubtful_at(
+    sandbox: SocketAddr,
+    payonce: &Running,
+    attempts: usize,
+    fields: &[(&str, &str)],
+    body: &str,
+) -> String {
     for _ in 0..attempts {
-        fault(payonce.sandbox(), &json!({ "kind": "reset_after_effect" }));
+        fault(sandbox, &json!({ "kind": "reset_after_effect" }));
     }
     let answer = post(payonce.proxy(), "/v1/charges", fields, body);
     answer.refused(504, "payonce_outcome_unknown", "");
-    id(&answer)
+    let id = id(&answer);
+    is_known_as(payonce.admin(), &id, "in_doubt");
+    id
+}
+
+/// Waits until an operation is in this state: what was learnt is written after the answer.
+fn is_known_as(admin: SocketAddr, id: &str, state: &str) {
+    soon(|| ids(admin, &["--id", id, "--state", state]) == [id]);
+}
+
+/// Waits for it, and fails if it does not come.
+#[track_caller]
+fn soon(mut is: impl FnMut() -> bool) {
+    let end = Instant::now() + LONG;
+    while !is() {
+        assert!(Instant::now() < end, "it does not come");
+    }
 }
 
 fn id(answer: &Answer) -> String {

@@ -98,16 +98,16 @@ pub struct OpsResolve {
     #[arg(long, value_name = "NAME", conflicts_with = "object")]
     pub rule: Option<String>,
     /// Of those, only what was last sent at least so long ago: 90s, 10m, 2h, 1d.
-    #[arg(long, value_name = "TIME", requires = "rule", value_parser = look::time)]
+    #[arg(long, value_name = "TIME", conflicts_with = "id", value_parser = look::time)]
     pub older: Option<Duration>,
     /// Of those, which: what is in doubt, or what is in flight and its process gone.
-    #[arg(long, value_name = "STATE", requires = "rule", default_value = "in_doubt")]
+    #[arg(long, value_name = "STATE", conflicts_with = "id", default_value = "in_doubt")]
     pub state: OpsOpen,
     /// Do it; otherwise it is only shown what would be resolved.
-    #[arg(long, requires = "rule")]
+    #[arg(long, conflicts_with = "id")]
     pub yes: bool,
     /// Do it if there are exactly so many.
-    #[arg(long, value_name = "NUMBER", requires = "rule", conflicts_with = "yes")]
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["id", "yes"])]
     pub expect: Option<usize>,
     /// What became of it at the provider.
     #[arg(long = "as", value_name = "OUTCOME")]

@@ -26,7 +26,7 @@ pub(super) async fn run(
     show(out, json, &raw, || text(&done))?;
     let left = done.busy.len() + done.changed.len() + done.failed.len();
     if left > 0 {
-        return Err(OpsFailure::Refused(format!("{left} operations were not resolved")));
+        return Err(OpsFailure::Refused(format!("{left} of them were not resolved")));
     }
     Ok(())
 }

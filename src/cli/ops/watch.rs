@@ -160,7 +160,10 @@ impl Change {
         }
         if let Some(id) = &self.operation_id {
             words.push(table::plain(id));
-            words.push("nothing of it is remembered: it was put back, or looked at".to_owned());
+            words.push(
+                "nothing of it is remembered: nothing was executed, or a person has looked"
+                    .to_owned(),
+            );
         }
         words.extend(self.why.as_deref().map(table::plain));
         words.join("  ").trim_end().to_owned()

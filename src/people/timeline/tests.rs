@@ -124,12 +124,20 @@ fn the_advice_says_what_each_state_means_for_the_money() {
     };
     let named = Record { kind: Kind::Fields, ..in_doubt.clone() };
     let saved = Record { standing: Standing::InDoubt { saved_500: true }, ..in_doubt.clone() };
+    let mut unanswerable = settled(Outcome::Succeeded, false);
+    unanswerable.about.resolved = Some(Resolved {
+        by: "ann".to_owned(),
+        why: "seen".to_owned(),
+        at: after(50),
+        unanswerable: true,
+    });
     let cases = [
         ("in doubt, by content", &in_doubt, after(60)),
         ("in doubt, by content, a day later", &in_doubt, day),
         ("in doubt, by name", &named, after(60)),
         ("in doubt, by name, a day later", &named, day),
         ("in doubt after a saved 500", &saved, after(60)),
+        ("succeeded by a person's word, after a saved 500", &unanswerable, after(60)),
         ("succeeded", &settled(Outcome::Succeeded, true), day),
         ("succeeded, answer lost", &settled(Outcome::Succeeded, false), after(60)),
         ("succeeded, answer lost, a day later", &settled(Outcome::Succeeded, false), day),

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::super::running::{CHARGE, Running, effects, post, run};
-use super::{doubtful, found, ids, ops, said};
+use super::super::running::{CHARGE, Running, effects, fault, post, run};
+use super::{Shared, doubtful, found, ids, ops, said, soon};
 
 const BY: [&str; 4] = ["--by", "ann", "--why", "Stripe incident 4711"];
 
@@ -107,6 +107,31 @@ fn where_the_audit_log_is_required_nobody_is_taken_at_their_word_without_it() {
     assert_eq!(ids(admin, &["--state", "in_doubt"]), [id.as_str()]);
     std::fs::remove_dir(&log).unwrap();
     assert!(said(admin, &bulk(&["--yes"])).contains("1 resolved"));
+}
+
+#[test]
+fn what_a_living_process_works_on_is_left_alone_until_its_lease_ends() {
+    let Shared { sandbox, pods: [one, two], .. } =
+        &Shared::start(&[("PAYONCE_STORE__LEASE", "2s")]);
+    fault(*sandbox, &json!({ "kind": "stall" }));
+    let proxy = one.proxy();
+    let client = std::thread::spawn(move || {
+        // The connection breaks off with its process.
+        std::panic::catch_unwind(|| post(proxy, "/v1/charges", &[], CHARGE)).is_err()
+    });
+    let admin = two.admin();
+    soon(|| !ids(admin, &["--state", "in_flight"]).is_empty());
+    let word = bulk(&["--state", "in_flight", "--yes"]);
+    // Others of its rule are not meant by the usual word either.
+    assert!(said(admin, &bulk(&["--yes"])).contains("0 resolved"));
+    let busy = ops(admin, &word);
+    busy.failed(1, &["1 of them were not resolved"]);
+    assert!(busy.out.contains("0 resolved, 1 being worked on"), "{}", busy.out);
+    assert_eq!(ids(admin, &["--state", "in_flight"]).len(), 1);
+    one.signal("KILL");
+    assert!(client.join().unwrap());
+    soon(|| ops(admin, &word).out.contains("1 resolved"));
+    assert!(ids(admin, &["--open"]).is_empty());
 }
 
 #[test]

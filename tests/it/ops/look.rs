@@ -5,9 +5,10 @@ use std::sync::Arc;
 use boon::{Compiler, Schemas};
 use serde_json::Value;
 
-use super::super::redis_server::RedisServer;
 use super::super::running::{CHARGE, Running, post};
-use super::{doubtful, found, id, ids, is_clean, ops, said, with_key};
+use super::{
+    Shared, doubtful, doubtful_at, found, id, ids, is_clean, is_known_as, ops, said, with_key,
+};
 
 const OTHER: &str = "amount=700&currency=eur&source=tok_visa";
 
@@ -25,13 +26,13 @@ fn the_story_of_an_operation_has_its_attempts_and_what_to_do_next() {
         " UTC  ",
         "claimed as occurrence 0",
         "whoever asked was told that the outcome is not known",
-        "in 22h    the horizon",
+        "the horizon: its key is sent again until then, and never after",
         "asked by    1 idempotency key",
     ] {
         assert!(text.contains(words), "no {words:?} in\n{text}");
     }
     is_clean(&text, &["order-42"]);
-    assert_eq!(said(admin, &["show", &id[..8]]), said(admin, &["show", &id]));
+    assert_eq!(found(admin, &["show", &id[..8]]), found(admin, &["show", &id]));
     let story = found(admin, &["show", &id[..12]])["timeline"].clone();
     assert_eq!(story[0]["what"], "claimed", "{story}");
     ops(admin, &["show", "00000000"]).failed(1, &["whole id"]);
@@ -40,6 +41,7 @@ fn the_story_of_an_operation_has_its_attempts_and_what_to_do_next() {
     let again = post(payonce.proxy(), "/v1/charges", &[("Idempotency-Key", "order-42")], CHARGE);
     assert_eq!(again.field("payonce-outcome"), Some("replayed"), "{again:?}");
     let request = again.field("request-id").unwrap();
+    is_known_as(admin, &id, "succeeded");
     let text = said(admin, &["show", &id]);
     assert!(text.contains(&format!("succeeded: answered 200 ({request})")), "{text}");
     assert!(text.contains("whoever asked was told that it succeeded"), "{text}");
@@ -57,6 +59,7 @@ fn operations_are_found_by_all_that_people_know_of_them() {
     );
     let (known, charge) = (id(&settled), settled.json()["id"].as_str().unwrap().to_owned());
     let request = settled.field("request-id").unwrap();
+    is_known_as(admin, &known, "succeeded");
     let open = doubtful(&payonce, 1, &[("Idempotency-Key", "order-2")], OTHER);
     let hour = ["--older", "1h"];
     for (line, expected) in [
@@ -93,23 +96,15 @@ fn operations_are_found_by_all_that_people_know_of_them() {
 
 #[test]
 fn any_payonce_of_a_redis_finds_what_another_handled() {
-    let redis = RedisServer::start(&[]);
-    let node = format!("unix://{}", redis.socket().display());
-    let env = [
-        ("PAYONCE_STORE__KIND", "redis"),
-        ("PAYONCE_STORE__NODES", &*node),
-        ("PAYONCE_RETRY__MAX_ATTEMPTS", "1"),
-    ];
-    let one = Running::serve(&["--sandbox"], &env);
-    let two = Running::serve(&["--sandbox"], &env);
+    let Shared { redis, sandbox, pods: [one, two], .. } =
+        &Shared::start(&[("PAYONCE_RETRY__MAX_ATTEMPTS", "1")]);
     let settled = post(one.proxy(), "/v1/charges", &[("Idempotency-Key", "order-1")], CHARGE);
     let (known, charge) = (id(&settled), settled.json()["id"].as_str().unwrap().to_owned());
-    let open = doubtful(&one, 1, &[("Idempotency-Key", "order-2")], OTHER);
+    let key = [("Idempotency-Key", "order-2")];
+    let open = doubtful_at(*sandbox, one, 1, &key, OTHER);
     let admin = two.admin();
     let request = settled.field("request-id").unwrap();
-    // The settling write goes on after the answer.
-    while ids(admin, &["--key", "order-1", "--state", "succeeded"]).is_empty() {}
-    while ids(admin, &["--state", "in_doubt"]).is_empty() {}
+    is_known_as(admin, &known, "succeeded");
     assert_eq!(ids(admin, &["--request-id", request]), [known.as_str()]);
     assert_eq!(ids(admin, &["--object", &charge]), [known.as_str()]);
     assert_eq!(ids(admin, &["--id", &known]), [known.as_str()]);
@@ -167,7 +162,8 @@ fn watch_ends_with_its_time_and_says_where_nobody_is_to_begin_with() {
 fn an_export_is_as_its_schema_says_and_holds_no_key() {
     let payonce = Running::serve(&["--sandbox"], &[("PAYONCE_RETRY__MAX_ATTEMPTS", "1")]);
     let (admin, proxy) = (payonce.admin(), payonce.proxy());
-    post(proxy, "/v1/charges", &[("Idempotency-Key", "order-1")], CHARGE);
+    let first = post(proxy, "/v1/charges", &[("Idempotency-Key", "order-1")], CHARGE);
+    is_known_as(admin, &id(&first), "succeeded");
     let open = doubtful(&payonce, 1, &[("Idempotency-Key", "order-2")], OTHER);
     // A call that has no record, only a note.
     let call = doubtful(&payonce, 1, &[], "amount=900&currency=usd");
