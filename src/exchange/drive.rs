@@ -256,7 +256,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             label: tell::label(holding.way, follows, &done),
             row: holding.row.as_str(),
             degraded: holding.version.is_none(),
-            before: before(holding.found.as_ref()),
+            before: before(&holding),
         };
         if matches!(follows, Follows::Forgotten | Follows::Older) {
             holding.record = change::forgotten(holding.record, &asked.identified.operation);
@@ -360,8 +360,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     }
 }
 
-fn before(found: Option<&Record>) -> Before {
-    match found.map(|found| found.settled().map(|settled| settled.result)) {
+fn before(holding: &Holding) -> Before {
+    match holding.found.as_ref().map(|found| found.settled().map(|settled| settled.result)) {
+        None if holding.version.is_none() => Before::Untold,
         None | Some(Some(Outcome::Declined)) => Before::Nothing,
         Some(None) => Before::Perhaps,
         Some(Some(Outcome::Succeeded)) => Before::Success,

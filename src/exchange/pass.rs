@@ -109,7 +109,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 Ok(response)
             }
             Err(SendError::NeverSent(_proof, cause)) => {
-                Err(Refusal::Unreachable { cause, sent: false })
+                Err(Refusal::Unreachable { cause, sent: false, alone: false })
             }
             Err(SendError::Unknown(cause)) => {
                 warn!(operation_id = %operation, rule = rule.name,

@@ -170,6 +170,8 @@ pub(super) struct Telling {
 pub(super) enum Before {
     /// Nothing of it can have been executed.
     Nothing,
+    /// Nobody could be asked: the ledger did not answer, and this process remembers nothing.
+    Untold,
     /// It may have been.
     Perhaps,
     /// It succeeded.
@@ -183,7 +185,7 @@ fn answer(done: Exchanged, before: Before, keyless_call: bool) -> Result<Answer,
     let last = done.answer.as_ref().map(|answer| answer.status.as_u16());
     let unknown = match before {
         Before::Success => Refusal::AnswerUnavailable,
-        Before::Nothing | Before::Perhaps => {
+        Before::Nothing | Before::Untold | Before::Perhaps => {
             Refusal::OutcomeUnknown { cause: done.cause, last, keyless_call }
         }
     };
@@ -197,7 +199,10 @@ fn answer(done: Exchanged, before: Before, keyless_call: bool) -> Result<Answer,
             return Ok(answer);
         }
         Conclusion::InDoubt { .. } => true,
-        Conclusion::NotExecuted => before != Before::Nothing,
+        Conclusion::NotExecuted => match before {
+            Before::Nothing | Before::Untold => false,
+            Before::Perhaps | Before::Success => true,
+        },
     };
     // (handed on unchanged, says that nothing happened)
     let (unchanged, nothing) = match done.meaning {
@@ -215,7 +220,9 @@ fn answer(done: Exchanged, before: Before, keyless_call: bool) -> Result<Answer,
     }
     let Some(mut answer) = done.answer else {
         return Err(match done.cause {
-            Some(cause) if !in_doubt => Refusal::Unreachable { cause, sent: done.sent },
+            Some(cause) if !in_doubt => {
+                Refusal::Unreachable { cause, sent: done.sent, alone: before == Before::Untold }
+            }
             Some(_) | None => unknown,
         });
     };
