@@ -7,7 +7,7 @@ use crate::decide::digest::{key_digest, object_digest, request_digest};
 use crate::decide::identity::Kind;
 use crate::decide::operation::change::{Learnt, advanced, settled};
 use crate::decide::operation::finding::digests;
-use crate::decide::operation::record::{MAX_TRAIL, Tried};
+use crate::decide::operation::record::{Claim, MAX_TRAIL, Record, Tried};
 use crate::decide::outcome::Conclusion;
 
 fn learnt(trail: Vec<Tried>, conclusion: Conclusion) -> Learnt {
@@ -55,7 +55,7 @@ fn a_success_at_the_first_attempt_leaves_no_trail_and_anything_else_a_short_one(
 #[test]
 fn a_record_is_found_by_its_key_and_by_stripes_ids_each_in_a_kind_of_its_own() {
     let same = "req_1".to_owned();
-    let mut is = record(Kind::Content);
+    let mut is = Record { claim: None, ..record(Kind::Content) };
     is.about.object = Some(same.clone());
     is.about.request_id = Some(same.clone());
     is.about.trail = vec![Tried { request_id: Some(same.clone()), ..tried(0, "declined") }];
@@ -72,4 +72,8 @@ fn a_record_is_found_by_its_key_and_by_stripes_ids_each_in_a_kind_of_its_own() {
     ] {
         assert!(all.contains(&digest), "{digest:?}");
     }
+    // What is claimed is found on the list of what is open.
+    let claim = Claim { owner: "one".to_owned(), token: "1".to_owned(), lease: NOW };
+    let claimed = Record { claim: Some(claim), ..is };
+    assert_eq!(digests(&claimed, Some(client)), [client, key_digest(claimed.key.as_str())]);
 }
