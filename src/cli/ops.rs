@@ -23,7 +23,7 @@ pub use args::{
     Ops, OpsAction, OpsExport, OpsFilter, OpsOpen, OpsOutcome, OpsResolve, OpsSearch, OpsShow,
     OpsWatch,
 };
-pub(super) use client::Client;
+pub(super) use client::{Client, exchange};
 
 /// Bytes of a key on standard input.
 const MOST_KEY: u64 = 1024;

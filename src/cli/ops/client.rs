@@ -115,7 +115,7 @@ impl Client {
 }
 
 /// One request and its answer on a connection of their own.
-async fn exchange(
+pub(crate) async fn exchange(
     address: SocketAddr,
     request: Request<Full<Bytes>>,
 ) -> Result<(StatusCode, Bytes), String> {
