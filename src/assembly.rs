@@ -301,6 +301,8 @@ impl Assembly {
         let aside = Tasks::new();
         let done = CancellationToken::new();
         let people = People::new(exchange.clone(), Arc::clone(&policy), shutdown.first.clone());
+        let log = parts::audit_log(&settings, &exchange.clock);
+        let people = people.recorded_in(log, settings.policy.audit_required);
         if let Some((listener, token)) = admin {
             let (people, done) = (people.clone(), done.clone());
             aside.spawn(async move {

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::chance::Chance;
 use crate::clock::{Clock, Timestamp};
 use crate::decide::key::IdempotencyKey;
+use crate::decide::operation::record::Tried;
 use crate::decide::outcome::{self, Conclusion, ErrorBody, Meaning, Signals, Tally};
 use crate::decide::path::Api;
 use crate::decide::retry::{self, Budget, Next, Situation, Why};
@@ -27,8 +28,10 @@ use crate::respond::{Answer, Held, full};
 use crate::seams::{self, Mistake, Point};
 use crate::upstream::{Body, BoxError, Cause, Host, SendError, Upstream, headers};
 
+mod trail;
 mod until;
 
+pub(crate) use trail::request_id;
 pub use until::{Lease, Until};
 
 /// `Idempotency-Key`.
@@ -104,6 +107,8 @@ pub struct Exchanged {
     pub last_sent: Timestamp,
     /// Why there was no other.
     pub why: Why,
+    /// All of them, for people.
+    pub trail: Vec<Tried>,
 }
 
 /// What bounds an exchange.
@@ -187,6 +192,7 @@ impl<U: Upstream> Forwarder<U> {
         let mut attempts = 0;
         let mut indeterminate = 0;
         let mut declined = None;
+        let mut trail = Vec::new();
         loop {
             attempts += 1;
             let began = self.clock.now();
@@ -200,6 +206,7 @@ impl<U: Upstream> Forwarder<U> {
             seams::point(Point::AnswerRead);
             let first = !tally.touched();
             tally.add(meaning);
+            trail.push(trail::tried(began, meaning, cause, answer.as_ref()));
             self.metrics.row(meaning.row().as_str());
             self.metrics.upstream_attempt(message.host.as_str(), meaning.as_str());
             match meaning {
@@ -245,6 +252,7 @@ impl<U: Upstream> Forwarder<U> {
                 attempts,
                 last_sent: began,
                 why,
+                trail,
             };
         }
     }

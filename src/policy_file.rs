@@ -202,7 +202,8 @@ impl PolicyFile {
         Ok(())
     }
 
-    fn shown(&self) -> &Path {
+    /// Where it comes from, for people.
+    pub(crate) fn shown(&self) -> &Path {
         self.path.as_deref().unwrap_or(Path::new(SHIPPED_AS))
     }
 

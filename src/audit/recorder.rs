@@ -140,6 +140,7 @@ fn entry(load: &Load<'_>, clock: &Clock) -> Entry {
         host: host(),
         pid: std::process::id(),
         payonce: env!("CARGO_PKG_VERSION").to_owned(),
+        word: None,
     };
     match load.found {
         Ok(Sound { policy, signed, warnings }) => Entry {
@@ -170,7 +171,7 @@ fn entry(load: &Load<'_>, clock: &Clock) -> Entry {
 }
 
 /// The machine's or pod's name, where the system tells it in a file.
-fn host() -> Option<String> {
+pub(super) fn host() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     Some(cut(name.trim())).filter(|name| !name.is_empty())
 }

@@ -14,7 +14,7 @@ use super::{Asked, Exchange};
 use crate::clock::Timestamp;
 use crate::decide::identity::Kind;
 use crate::decide::operation::change::{self, Follows, Learnt};
-use crate::decide::operation::record::{Outcome, Past, Record, Standing};
+use crate::decide::operation::record::{About, Outcome, Past, Record, Standing};
 use crate::decide::operation::table::Way;
 use crate::decide::operation::{Occurrence, Retention};
 use crate::decide::outcome::Conclusion;
@@ -58,7 +58,7 @@ pub(super) async fn call<L: Ledger, U: Upstream>(
         exchange.notes.add(Note {
             operation: asked.identified.operation,
             request: asked.request(),
-            about: asked.about.clone(),
+            about: About { trail: done.trail.clone(), ..asked.about.clone() },
             keyless: asked.client_key.is_none(),
             at: done.last_sent,
             attempts: done.attempts,
@@ -248,7 +248,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         &self,
         asked: &Asked,
         mut holding: Holding,
-        done: Exchanged,
+        mut done: Exchanged,
         follows: Follows,
         table: &Table,
     ) {
@@ -269,6 +269,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             request_id: tell::request_id_of(&done),
             last_sent: done.last_sent,
             answered: self.clock.now(),
+            trail: std::mem::take(&mut done.trail),
         };
         match &asked.finishes {
             None => self.log(asked, &done, telling, learnt.object.as_deref()),

@@ -12,7 +12,7 @@ use crate::decide::operation::record::About;
 use crate::decide::operation::table::Way;
 use crate::decide::outcome::{Conclusion, ErrorBody, Meaning};
 use crate::decide::retry::Why;
-use crate::forward::Exchanged;
+use crate::forward::{Exchanged, request_id};
 use crate::ledger::Ledger;
 use crate::refusal::Refusal;
 use crate::respond::{Answer, Held, Label, SHOULD_RETRY, Told};
@@ -304,7 +304,5 @@ pub(super) fn object(done: &Exchanged) -> Option<String> {
 
 /// Stripe's id of the answer.
 pub(super) fn request_id_of(done: &Exchanged) -> Option<String> {
-    const LONGEST: usize = 64;
-    let id = done.answer.as_ref()?.headers.get("request-id")?.to_str().ok()?;
-    Some(id.chars().take(LONGEST).collect())
+    request_id(done.answer.as_ref()?)
 }

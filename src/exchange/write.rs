@@ -13,9 +13,10 @@ use tracing::{error, info, warn};
 use super::claim::Holding;
 use super::{Asked, Exchange};
 use crate::clock::Timestamp;
-use crate::decide::digest::{OperationId, key_digest};
+use crate::decide::digest::OperationId;
 use crate::decide::operation::change::kept;
 use crate::decide::operation::codec::{decode, encode};
+use crate::decide::operation::finding::digests;
 use crate::decide::operation::record::Record;
 use crate::ledger::{Claimed, Entry, KeyDigest, Ledger, LedgerError, RecordId, Replaced, Version};
 use crate::seams::{self, Mistake, Point};
@@ -86,7 +87,7 @@ pub(super) fn entry(
         record: bytes,
         ttl: kept(record, operation, now),
         open: record.open(),
-        keys: client_key.into_iter().chain([key_digest(record.key.as_str())]).collect(),
+        keys: digests(record, client_key),
     })
 }
 

@@ -17,6 +17,7 @@ use crate::decide::digest::{ApiKeyDigest, OperationId, key_digest};
 use crate::decide::identity::Kind;
 use crate::decide::operation::change::{kept, witnessed};
 use crate::decide::operation::codec::{decode, encode};
+use crate::decide::operation::finding::digests;
 use crate::decide::operation::record::{self, Record};
 use crate::ledger::{Entry, Ledger, LedgerError, Replaced};
 use crate::upstream::Upstream;
@@ -130,7 +131,7 @@ impl<L: Ledger, U: Upstream> Gate<L, U> {
                 record: encode(&record).map_err(unreadable)?,
                 ttl: kept(&record, &OperationId(held.id.0), now),
                 open: record.open(),
-                keys: vec![digest],
+                keys: digests(&record, None),
             };
             match self.exchange.ledger.replace(held.id, held.version, entry).await? {
                 Replaced::Moved(_) => {}

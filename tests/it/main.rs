@@ -29,6 +29,7 @@ mod lifecycle;
 mod mistakes;
 mod observe;
 mod operation_fields;
+mod ops;
 mod pods;
 mod policy;
 mod policy_guide;
