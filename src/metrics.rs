@@ -5,6 +5,7 @@
 //! private.
 
 mod family;
+mod trace;
 mod webhook;
 
 use std::borrow::Cow;
@@ -58,6 +59,7 @@ struct Inner {
     in_flight: Gauge,
     findings: Counters<2>,
     records: Counters<1>,
+    spans: Counters<1>,
     webhooks: webhook::Counts,
     requests: Durations<2>,
 }
@@ -220,6 +222,12 @@ impl Metrics {
                 r,
                 "record_lines",
                 "Lines for the record of decisions, by what became of them",
+                ["result"],
+            ),
+            spans: Counters::register(
+                r,
+                "trace_spans",
+                "Spans of traces that were kept, by what became of them",
                 ["result"],
             ),
             in_flight: gauge(r, "operations_in_flight", "Critical operations in flight"),
@@ -510,7 +518,7 @@ fn class(status: StatusCode) -> &'static str {
 }
 
 /// A method by name, if it is one that anybody uses: a client may send any word.
-fn known(method: &Method) -> &'static str {
+pub(crate) fn known(method: &Method) -> &'static str {
     const KNOWN: [(Method, &str); 9] = [
         (Method::GET, "GET"),
         (Method::POST, "POST"),

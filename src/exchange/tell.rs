@@ -16,6 +16,7 @@ use crate::forward::Exchanged;
 use crate::ledger::Ledger;
 use crate::refusal::Refusal;
 use crate::respond::{Answer, Held, Label, SHOULD_RETRY, Told};
+use crate::trace;
 use crate::upstream::Upstream;
 
 impl<L: Ledger, U: Upstream> Exchange<L, U> {
@@ -79,6 +80,12 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             Conclusion::NotExecuted => "not_executed",
         };
         self.metrics.operation(&asked.rule.name, conclusion);
+        trace::note(|it| {
+            it.tell("payonce.operation_id", asked.identified.operation.to_string());
+            it.tell("payonce.row", row);
+            it.tell("payonce.state", conclusion);
+            it.tell_some("payonce.outcome", outcome);
+        });
         let About { amount, currency, caller, policy, .. } = &asked.about;
         info!(
             target: "payonce::operation",
@@ -114,6 +121,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let keyless_call = asked.identified.kind == Kind::Call && asked.client_key.is_none();
         let answer = answer(done, telling.before, keyless_call).unwrap_or_else(|refusal| {
             self.metrics.refusal(refusal.code());
+            trace::note(|it| it.tell("payonce.code", refusal.code()));
             refusal.answer(&self.request_id())
         });
         Told {
@@ -130,6 +138,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     /// What the askers are told instead.
     pub(super) fn refused(&self, asked: &Asked, refusal: &Refusal) -> Told {
         self.metrics.refusal(refusal.code());
+        trace::note(|it| {
+            it.tell("payonce.operation_id", asked.identified.operation.to_string());
+            it.tell("payonce.code", refusal.code());
+        });
         warn!(operation_id = %asked.identified.operation, code = refusal.code(),
             why = refusal.message(), policy_version = asked.about.policy, "refused");
         Told {

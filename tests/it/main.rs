@@ -50,5 +50,7 @@ mod server;
 mod serving;
 #[cfg(feature = "seams")]
 mod sim;
+#[cfg(feature = "otlp")]
+mod traces;
 mod upstream;
 mod webhook;
