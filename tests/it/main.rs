@@ -24,6 +24,7 @@ mod ledger_contract;
 mod ledger_embedded;
 mod ledger_redis;
 mod lifecycle;
+mod log_schema;
 #[cfg(feature = "seams")]
 mod mistakes;
 mod observe;
