@@ -247,7 +247,7 @@ impl Client {
 }
 
 /// One request and its answer on a connection of their own.
-async fn exchange(
+pub(super) async fn exchange(
     address: SocketAddr,
     request: Request<Full<Bytes>>,
 ) -> Result<(StatusCode, Bytes), String> {

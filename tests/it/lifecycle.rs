@@ -83,6 +83,11 @@ fn a_signal_lets_what_is_in_flight_be_answered() {
     payonce.signal("TERM");
     let ready = until(payonce.health(), "/readyz", |ready| ready.status == 503);
     assert!(ready.body.contains("closing"), "{ready:?}");
+    let port = payonce.health().to_string();
+    let probe = |line: &[&str]| run(line, &[("PAYONCE_LISTEN__HEALTH", &port)]);
+    let asked = probe(&["health"]);
+    assert!(asked.code == Some(1) && asked.out.contains("closing"), "{}{}", asked.out, asked.err);
+    assert_eq!(probe(&["health", "--live"]).code, Some(0));
     provider.go.send(()).unwrap();
     let answer = client.join().unwrap().unwrap();
     assert_eq!((answer.status, answer.field("payonce-outcome")), (200, Some("executed")));

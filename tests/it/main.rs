@@ -35,6 +35,7 @@ mod policy_guide;
 mod policy_schema;
 mod policy_trust;
 mod port;
+mod probe;
 mod proof;
 mod reconcile;
 mod redis_ledger;
