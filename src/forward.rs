@@ -26,6 +26,7 @@ use crate::metrics::Metrics;
 use crate::request::{InFlightBytes, Share, rejoin};
 use crate::respond::{Answer, Held, full};
 use crate::seams::{self, Mistake, Point};
+use crate::trace::{self, Open};
 use crate::upstream::{Body, BoxError, Cause, Host, SendError, Upstream, headers};
 
 mod trail;
@@ -199,9 +200,9 @@ impl<U: Upstream> Forwarder<U> {
             let Attempt { meaning, signals, mut answer, cause } =
                 if seams::mistake(Mistake::NewKeyPerRetry) && attempts > 1 {
                     let fresh = IdempotencyKey::minted(self.chance.bytes());
-                    self.attempt(message, &fresh, began).await
+                    self.attempt(message, &fresh, began, attempts).await
                 } else {
-                    self.attempt(message, key, began).await
+                    self.attempt(message, key, began, attempts).await
                 };
             seams::point(Point::AnswerRead);
             let first = !tally.touched();
@@ -282,14 +283,39 @@ impl<U: Upstream> Forwarder<U> {
         Ok(())
     }
 
-    async fn attempt(&self, message: &Message, key: &IdempotencyKey, began: Timestamp) -> Attempt {
+    /// The attempt `number`, as a span of its own.
+    async fn attempt(
+        &self,
+        message: &Message,
+        key: &IdempotencyKey,
+        began: Timestamp,
+        number: u32,
+    ) -> Attempt {
+        let span = trace::attempt(message.host, number);
+        let attempt = span.during(self.once(message, key, began, &span)).await;
+        span.attempted(attempt.cause);
+        attempt
+    }
+
+    async fn once(
+        &self,
+        message: &Message,
+        key: &IdempotencyKey,
+        began: Timestamp,
+        span: &Open,
+    ) -> Attempt {
         let left = self.limits.deadline.saturating_sub(began.since(message.arrived));
         let within = self.limits.attempt.min(left);
         seams::point(Point::BeforeSend);
-        let sent = self.upstream.send(message.host, message.request(key), within).await;
+        let mut request = message.request(key);
+        span.inject(request.headers_mut());
+        let sent = self.upstream.send(message.host, request, within).await;
         let left = within.saturating_sub(self.clock.now().since(began));
         match sent {
-            Ok(response) => self.read(response, message.api, left).await,
+            Ok(response) => {
+                span.head(&response);
+                self.read(response, message.api, left).await
+            }
             Err(SendError::NeverSent(_proof, cause)) => Attempt::failed(Meaning::NotSent, cause),
             Err(SendError::Unknown(cause)) => Attempt::failed(Meaning::Unknown, cause),
         }

@@ -28,7 +28,7 @@
 //!    in doubt.
 //! 7. [`settings`], [`policy_file`] with its [`audit`] log, [`credential`], [`assembly`] start it; [`ways`] tells
 //!    other processes how the policy recognises operations; [`admin`], [`people`], [`metrics`],
-//!    [`telemetry`], [`cli`] are for people; [`clock`] is where time comes from, [`chance`] where
+//!    [`telemetry`], [`trace`], [`cli`] are for people; [`clock`] is where time comes from, [`chance`] where
 //!    random numbers do.
 //! 8. [`sandbox`] simulates Stripe and is the oracle of the tests and of the [`demo`]: it shares no
 //!    code with [`decide`]. [`seams`] is where tests break payonce on purpose, in no release.
@@ -68,6 +68,7 @@ pub mod seams;
 pub mod server;
 pub mod settings;
 pub mod telemetry;
+pub mod trace;
 pub mod unwritten;
 pub mod upstream;
 pub mod ways;

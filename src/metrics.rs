@@ -6,6 +6,7 @@
 
 mod family;
 mod finish;
+mod trace;
 mod webhook;
 
 use std::borrow::Cow;
@@ -59,6 +60,7 @@ struct Inner {
     in_flight: Gauge,
     findings: Counters<2>,
     records: Counters<1>,
+    spans: Counters<1>,
     webhooks: webhook::Counts,
     finishing: finish::Counts,
     requests: Durations<2>,
@@ -222,6 +224,12 @@ impl Metrics {
                 r,
                 "record_lines",
                 "Lines for the record of decisions, by what became of them",
+                ["result"],
+            ),
+            spans: Counters::register(
+                r,
+                "trace_spans",
+                "Spans of traces that were kept, by what became of them",
                 ["result"],
             ),
             in_flight: gauge(r, "operations_in_flight", "Critical operations in flight"),
@@ -513,7 +521,7 @@ fn class(status: StatusCode) -> &'static str {
 }
 
 /// A method by name, if it is one that anybody uses: a client may send any word.
-fn known(method: &Method) -> &'static str {
+pub(crate) fn known(method: &Method) -> &'static str {
     const KNOWN: [(Method, &str); 9] = [
         (Method::GET, "GET"),
         (Method::POST, "POST"),

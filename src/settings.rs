@@ -16,6 +16,7 @@ mod problem;
 mod reader;
 mod secret;
 mod store;
+mod traces;
 mod units;
 mod webhook;
 
@@ -72,6 +73,8 @@ pub struct Settings {
     pub webhook: Webhook,
     /// What is logged and how.
     pub log: Log,
+    /// Where traces go.
+    pub tracing: Tracing,
     /// How payonce ends.
     pub shutdown: Shutdown,
     /// What is allowed but should be said aloud at start, each with its setting.
@@ -379,6 +382,17 @@ pub enum LogLevel {
     Debug,
     /// And everything else.
     Trace,
+}
+
+/// Where traces go.
+#[derive(Clone, Debug)]
+pub struct Tracing {
+    /// The collector's URL for traces; `None`: nothing is exported. Only where payonce can export.
+    pub collector: Option<Forward>,
+    /// The share of the traces that begin here that are kept, 0 to 1.
+    pub sample_ratio: f64,
+    /// Whether the provider is told the id of each attempt.
+    pub propagate: bool,
 }
 
 /// How payonce ends.

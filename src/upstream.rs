@@ -95,6 +95,16 @@ pub enum SendError {
     Unknown(Cause),
 }
 
+impl SendError {
+    /// What went wrong.
+    #[must_use]
+    pub const fn cause(&self) -> Cause {
+        match self {
+            Self::NeverSent(_, cause) | Self::Unknown(cause) => *cause,
+        }
+    }
+}
+
 /// What went wrong, for logs and messages: no secret, no body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
@@ -118,6 +128,25 @@ pub enum Cause {
     Protocol,
     /// The body that was to be sent broke off.
     RequestBody,
+}
+
+impl Cause {
+    /// The name in metrics and traces.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Tls => "tls",
+            Self::Proxy => "proxy",
+            Self::Busy => "busy",
+            Self::Closed => "closed",
+            Self::AnswerTimeout => "answer_timeout",
+            Self::Protocol => "protocol",
+            Self::RequestBody => "request_body",
+        }
+    }
 }
 
 impl fmt::Display for Cause {

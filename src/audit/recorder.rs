@@ -89,8 +89,8 @@ fn name(before: &Policy, after: &Policy, found: Option<&Reidentified>) {
         return;
     }
     warn!(
-        policy = after.version(),
-        before = before.version(),
+        policy_version = after.version(),
+        policy_version_before = before.version(),
         open = found.map(|found| found.open),
         concerned,
         "the new policy recognises requests otherwise. What is open is found by its older identity \
@@ -112,7 +112,7 @@ fn said(why: &NotWritten, required: bool) -> Result<(), String> {
     if required {
         return Err(format!("policy.audit_log: {why} (policy.audit_required is true)"));
     }
-    error!("policy.audit_log: {why}; the load of the policy is not recorded");
+    error!(error = %why, "the load of the policy is not recorded in policy.audit_log");
     Ok(())
 }
 

@@ -351,7 +351,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         match failed {
             LedgerError::Damaged(what) => {
                 self.metrics.ledger_error("damaged");
-                error!(operation_id = %operation, %what, "the store's record cannot be read; nothing was sent");
+                error!(operation_id = %operation, error = %what, "the store's record cannot be read; nothing was sent");
                 return Claimed::Refused(Refusal::StoreUnreadable);
             }
             LedgerError::Unavailable(what) => self.store_is_down(asked, what),
@@ -396,7 +396,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
 
     fn store_is_down(&self, asked: &Asked, what: &str) {
         self.metrics.ledger_error("unavailable");
-        warn!(operation_id = %asked.identified.operation, %what, "the store did not answer");
+        warn!(operation_id = %asked.identified.operation, error = %what, "the store did not answer");
     }
 }
 

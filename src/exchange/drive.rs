@@ -231,7 +231,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             }
             Err(failed) => {
                 self.metrics.degraded("store");
-                warn!(operation_id = %asked.identified.operation, %failed,
+                warn!(operation_id = %asked.identified.operation, error = %failed,
                     "the store did not take the next occurrence; its derived key keeps it safe");
                 holding.version = None;
             }

@@ -21,6 +21,7 @@ use crate::observer::Observer;
 use crate::recent::Recent;
 use crate::request::InFlightBytes;
 use crate::server::Tasks;
+use crate::trace::Tracer;
 use crate::unwritten::Unwritten;
 
 /// Where the policy in force comes from.
@@ -114,6 +115,8 @@ pub struct Rooms<L, U> {
     pub clients: Clients,
     /// The counters.
     pub metrics: Metrics,
+    /// Where spans come from.
+    pub tracer: Tracer,
     /// The settings.
     pub config: Config,
 }

@@ -59,7 +59,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             Ok(None) => {}
             Err(failed) => {
                 self.metrics.ledger_error("unavailable");
-                warn!(operation_id = %asked.identified.operation, %failed, "the store did not take \
+                warn!(operation_id = %asked.identified.operation, error = %failed, "the store did not take \
                     a decline before it was told");
             }
         }
@@ -101,7 +101,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             // The next who asks is told the same.
             Err(failed) => {
                 self.metrics.ledger_error("unavailable");
-                warn!(operation_id = %asked.identified.operation, %failed, "the store did not take \
+                warn!(operation_id = %asked.identified.operation, error = %failed, "the store did not take \
                     that a person's word was told");
             }
         }

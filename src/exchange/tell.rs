@@ -16,6 +16,7 @@ use crate::forward::{Exchanged, request_id};
 use crate::ledger::Ledger;
 use crate::refusal::Refusal;
 use crate::respond::{Answer, Held, Label, SHOULD_RETRY, Told};
+use crate::trace;
 use crate::upstream::Upstream;
 
 impl<L: Ledger, U: Upstream> Exchange<L, U> {
@@ -76,6 +77,12 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let outcome = is_known(done.conclusion).then_some(label.as_str());
         let conclusion = conclusion(done.conclusion);
         self.metrics.operation(&asked.rule.name, conclusion);
+        trace::note(|it| {
+            it.tell("payonce.operation_id", asked.identified.operation.to_string());
+            it.tell("payonce.row", row);
+            it.tell("payonce.state", conclusion);
+            it.tell_some("payonce.outcome", outcome);
+        });
         let About { amount, currency, caller, policy, .. } = &asked.about;
         info!(
             target: "payonce::operation",
@@ -132,6 +139,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             if asked.finishes.is_none() {
                 self.metrics.refusal(refusal.code());
             }
+            trace::note(|it| it.tell("payonce.code", refusal.code()));
             refusal.answer(&self.request_id())
         });
         Told {
@@ -147,6 +155,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
 
     /// What the askers are told instead.
     pub(super) fn refused(&self, asked: &Asked, refusal: &Refusal) -> Told {
+        trace::note(|it| {
+            it.tell("payonce.operation_id", asked.identified.operation.to_string());
+            it.tell("payonce.code", refusal.code());
+        });
         // Where nobody asks, nobody is refused.
         if asked.finishes.is_none() {
             self.metrics.refusal(refusal.code());

@@ -58,6 +58,7 @@ pub(super) fn read(r: &mut Reader) -> Settings {
         admin: admin(r, listen.admin, &store.path),
         webhook: webhook::webhook(r),
         log: log(r),
+        tracing: super::traces::read(r),
         shutdown: Shutdown { drain: r.duration("shutdown.drain", Duration::ZERO..=HOUR) },
         warnings: Vec::new(),
         listen,

@@ -111,6 +111,9 @@ pub(super) const KNOWN: &[&str] = &[
     "webhook.endpoints",
     "log.format",
     "log.level",
+    "tracing.otlp_endpoint",
+    "tracing.sample_ratio",
+    "tracing.propagate",
     "shutdown.drain",
 ];
 

@@ -37,6 +37,7 @@ use payonce::request::InFlightBytes;
 use payonce::sandbox::{self, Effect, Fault, Sandbox, Seen};
 use payonce::server::{Limits, Local, Server, ServerConfig, Shutdown, Summary, Tasks};
 use payonce::settings::Settings;
+use payonce::trace::Tracer;
 use payonce::unwritten::Unwritten;
 use payonce::upstream::{self, Direct, Origin, Origins};
 use payonce::ways::{InForce, Ways};
@@ -305,6 +306,7 @@ impl<L: Ledger> World<L> {
             clock: clock.clone(),
             clients: Clients::shipped(metrics.clone()).unwrap(),
             metrics: metrics.clone(),
+            tracer: Tracer::default(),
             config: exchange::Config {
                 provider: "provider.test".to_owned(),
                 secret: settings.secret.as_ref().map(|it| Secret::configured(it.expose())),

@@ -149,7 +149,7 @@ fn the_start_up_lines_say_what_listens_the_store_the_policy_and_what_to_worry_ab
     payonce.line("health and metrics listen");
     assert!(payonce.line("store is embedded").contains("here.redb"));
     let policy: Value = serde_json::from_str(&payonce.line("policy is in force")).unwrap();
-    assert_eq!(policy["version"].as_str().map(str::len), Some(12), "{policy}");
+    assert_eq!(policy["policy_version"].as_str().map(str::len), Some(12), "{policy}");
     assert_eq!((&policy["file"], &policy["mode"]), (&json!("(shipped)"), &json!("enforce")));
     assert!(payonce.line("bypass").contains("WARN"));
 }

@@ -25,6 +25,7 @@ mod ledger_contract;
 mod ledger_embedded;
 mod ledger_redis;
 mod lifecycle;
+mod log_schema;
 #[cfg(feature = "seams")]
 mod mistakes;
 mod observe;
@@ -53,5 +54,7 @@ mod server;
 mod serving;
 #[cfg(feature = "seams")]
 mod sim;
+#[cfg(feature = "otlp")]
+mod traces;
 mod upstream;
 mod webhook;

@@ -36,6 +36,7 @@ use payonce::observer::Observer;
 use payonce::recent::Recent;
 use payonce::request::InFlightBytes;
 use payonce::server::{Address, Limits, Listen, Local, Server, ServerConfig, Shutdown, Tasks};
+use payonce::trace::Tracer;
 use payonce::unwritten::Unwritten;
 use payonce::upstream::{Body, Direct, Host, Origin, Origins, SendError, Upstream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -177,6 +178,7 @@ async fn start<U: Upstream + Clone>(ledger: &Arc<Flaky>, provider: &U) -> Socket
         clock: clock.clone(),
         clients: Clients::shipped(metrics.clone()).unwrap(),
         metrics,
+        tracer: Tracer::default(),
         config: Config {
             provider: "p".to_owned(),
             secret: None,

@@ -21,6 +21,7 @@ use payonce::recent::Recent;
 use payonce::request::InFlightBytes;
 use payonce::sandbox::Unplugged;
 use payonce::server::Tasks;
+use payonce::trace::Tracer;
 use payonce::unwritten::Unwritten;
 use payonce::ways::{InForce, Ways};
 use sha2::{Digest, Sha256};
@@ -347,6 +348,7 @@ impl Pods {
             chance,
             clients: Clients::shipped(metrics.clone()).unwrap(),
             metrics,
+            tracer: Tracer::default(),
             config: exchange::Config {
                 provider: "provider.test".to_owned(),
                 other_secrets: Vec::new(),
