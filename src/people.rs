@@ -9,9 +9,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::admin::judge::{self, Around, Judgement, Question, Recognition};
-use crate::admin::{
-    Detail, Operations, OpsError, Resolution, Resolved, State, Summary,
-};
+use crate::admin::{Detail, Operations, OpsError, Resolution, Resolved, State, Summary};
 use crate::clients::list::List;
 use crate::clock::Timestamp;
 use crate::decide::digest::{OperationId, key_digest};

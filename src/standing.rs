@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Health, Readiness};
 use crate::clock::{Clock, Timestamp};
-use crate::decide::policy::{Class, IdentityRule, Mode, Policy, Rule, StoreDown};
+use crate::decide::policy::{Class, Mode, Policy, Rule, StoreDown};
 use crate::exchange::Exchange;
 use crate::ledger::{Ledger, RecordId};
 use crate::policy_file::PolicyFile;
@@ -141,8 +141,8 @@ impl<L: Ledger, U: Upstream> Serving<L, U> {
             detail("credential_refused", why);
         }
         for endpoint in self.gate.iter().flat_map(|gate| &gate.endpoints) {
-            let stale = "degraded: its secret files cannot be used; those read before are";
-            let state = if endpoint.secrets.stale() { stale } else { "ok" };
+            let bad = "degraded: its secret files cannot be used; those read before are";
+            let state = if endpoint.secrets.stale() { bad } else { "ok" };
             detail(&format!("webhook {}", endpoint.name), state.to_owned());
         }
         if self.exchange.config.bypass {
@@ -152,16 +152,14 @@ impl<L: Ledger, U: Upstream> Serving<L, U> {
     }
 }
 
-/// Whether nothing critical can be served without the store, and there is something critical.
+/// Whether every critical rule of the file refuses without the store, and there is one. What no rule
+/// names goes on as single calls, which need no store; nobody wrote payonce a policy for those.
 fn refuses_all(policy: &Policy) -> bool {
     let enforced =
         |rule: &&Arc<Rule>| rule.class == Class::Critical && policy.mode_of(rule) == Mode::Enforce;
-    // A single call has no record, and what no rule names is such a call.
-    let refused = |rule: &Arc<Rule>| {
-        rule.store_down == StoreDown::Refuse && !matches!(rule.identity, IdentityRule::Call)
-    };
+    let refused = |rule: &Arc<Rule>| rule.store_down == StoreDown::Refuse;
     let mut critical = policy.rules().iter().filter(enforced).peekable();
-    policy.default_writes() != Class::Critical && critical.peek().is_some() && critical.all(refused)
+    critical.peek().is_some() && critical.all(refused)
 }
 
 #[cfg(test)]
@@ -175,7 +173,7 @@ mod tests {
     fn rule(name: &str, more: &str) -> String {
         format!(
             "[[rule]]\nname = \"{name}\"\nmatch = [\"POST /v1/{name}\"]\nclass = \"critical\"\n\
-             identity = \"header\"\n{more}\n"
+             {more}\n"
         )
     }
 

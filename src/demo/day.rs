@@ -258,6 +258,8 @@ fn settings(sandbox: SocketAddr) -> io::Result<Settings> {
         ("PAYONCE_STORE__KIND", "memory"),
         ("PAYONCE_STORE__MAX_RECORDS", "1000000"),
         ("PAYONCE_STORE__SINGLE_INSTANCE", "true"),
+        // Nobody reads it, and the day is short.
+        ("PAYONCE_METRICS__SURVEY_INTERVAL", "10m"),
         ("PAYONCE_UPSTREAM__PROVIDER_HOST", "demo"),
         ("PAYONCE_UPSTREAM__API", &origin),
         ("PAYONCE_UPSTREAM__FILES", &origin),

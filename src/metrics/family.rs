@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
@@ -45,7 +48,7 @@ impl<const N: usize> Counters<N> {
         names: [&'static str; N],
     ) -> Self {
         let family: Family<_, _, fn() -> Counter> = Family::new_with_constructor(Counter::default);
-        registry.register(name, help, family.clone());
+        registry.register(name, help, Named(family.clone()));
         Self { names, family, series: Arc::default() }
     }
 
@@ -79,7 +82,7 @@ impl<const N: usize> Durations<N> {
         buckets: fn() -> Histogram,
     ) -> Self {
         let family = Family::new_with_constructor(buckets);
-        registry.register_with_unit(name, help, Unit::Seconds, family.clone());
+        registry.register_with_unit(name, help, Unit::Seconds, Named(family.clone()));
         Self { names, family, series: Arc::default() }
     }
 
@@ -108,6 +111,20 @@ impl<const N: usize, M: Clone, C: MetricConstructor<M>> Bounded<N, M, C> {
     }
 }
 
+/// A family whose name, type and meaning are on the page from the start, before its first series.
+#[derive(Debug)]
+struct Named<F>(F);
+
+impl<F: EncodeMetric> EncodeMetric for Named<F> {
+    fn encode(&self, encoder: MetricEncoder<'_>) -> fmt::Result {
+        self.0.encode(encoder)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        self.0.metric_type()
+    }
+}
+
 /// Numbers by `N` labels that are all found out at once, so that a series goes when what it told of
 /// is gone.
 pub(super) struct Levels<const N: usize> {
@@ -125,9 +142,10 @@ impl<const N: usize> Levels<N> {
         names: [&'static str; N],
     ) -> Self {
         let family = Family::default();
+        let all = Named(family.clone());
         match unit {
-            Some(unit) => registry.register_with_unit(name, help, unit, family.clone()),
-            None => registry.register(name, help, family.clone()),
+            Some(unit) => registry.register_with_unit(name, help, unit, all),
+            None => registry.register(name, help, all),
         }
         Self { names, family, shown: Mutex::default() }
     }
@@ -150,7 +168,6 @@ impl<const N: usize> Levels<N> {
 
     fn labels(&self, values: &[String; N]) -> Labels<N> {
         let mut values = values.iter();
-        self.names
-            .map(|name| (name, Cow::Owned(values.next().map(String::clone).unwrap_or_default())))
+        self.names.map(|name| (name, Cow::Owned(values.next().cloned().unwrap_or_default())))
     }
 }

@@ -27,7 +27,8 @@ impl Counts {
         let at = "When the policy in force was taken";
         let refused = "Changed policies that were not taken";
         let audit_failed = "Loads of the policy that the audit log did not take";
-        let guard = "What guards found in API keys and own keys, by rule, finding and what was done";
+        let guard =
+            "What guards found in API keys and own keys, by rule, finding and what was done";
         let credential = "Changes of the file that holds the API key, by what came of them";
         let loaded = Level::default();
         let name = "policy_last_reload_success_timestamp";

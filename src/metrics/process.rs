@@ -127,7 +127,8 @@ mod tests {
             "process_cpu_seconds_total ",
         ] {
             let value = out.lines().find_map(|line| line.strip_prefix(name));
-            let value: f64 = value.unwrap_or_else(|| panic!("no {name} in\n{out}")).parse().unwrap();
+            let value: f64 =
+                value.unwrap_or_else(|| panic!("no {name} in\n{out}")).parse().unwrap();
             assert!(value.is_finite() && value >= 0.0, "{name}{value}");
         }
     }

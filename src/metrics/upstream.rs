@@ -24,12 +24,7 @@ impl Counts {
             all,
             "http_client_request_duration",
             "From sending a request upstream to its answer's head, or to what came instead",
-            [
-                "http_request_method",
-                "server_address",
-                "http_response_status_code",
-                "error_type",
-            ],
+            ["http_request_method", "server_address", "http_response_status_code", "error_type"],
             request_buckets,
         );
         let r = all.sub_registry_with_prefix("payonce");

@@ -18,12 +18,14 @@ mod explain;
 mod fuzz;
 mod guards;
 mod harness;
+mod health;
 #[cfg(feature = "seams")]
 mod kill;
 mod ledger_contract;
 mod ledger_embedded;
 mod ledger_redis;
 mod lifecycle;
+mod metrics;
 #[cfg(feature = "seams")]
 mod mistakes;
 mod observe;
