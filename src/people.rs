@@ -1,4 +1,4 @@
-//! What the engineer on call sees and says: the ledger's open operations, and this process's health.
+//! What the engineer on call sees and says of the ledger's open operations.
 //!
 //! A person can end an operation whose outcome payonce does not know; nobody but Stripe moves
 //! money, so there is nothing else to do here.
@@ -7,15 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use tokio_util::sync::CancellationToken;
 
 use self::told::{detail, noted, read, record_id, summary};
 use crate::admin::bulk::{Bulk, Bulked};
 use crate::admin::judge::{self, Around, Judgement, Question, Recognition};
 use crate::admin::search::{Found, Wanted};
-use crate::admin::{
-    Detail, Health, Operations, OpsError, Readiness, Resolution, Resolved, Summary,
-};
+use crate::admin::{Detail, Operations, OpsError, Resolution, Resolved, Summary};
 use crate::audit::AuditLog;
 use crate::clients::list::List;
 use crate::clock::Timestamp;
@@ -25,7 +22,7 @@ use crate::decide::operation::Retention;
 use crate::decide::operation::record::Record;
 use crate::decide::operation::table::Ask;
 use crate::exchange::{Exchange, LookedUp};
-use crate::ledger::{Held, Ledger, RecordId};
+use crate::ledger::{Held, Ledger};
 use crate::notes::Note;
 use crate::policy_file::PolicyFile;
 use crate::upstream::Upstream;
@@ -36,11 +33,10 @@ mod search;
 mod timeline;
 mod told;
 
-/// Answers people and probes.
+/// Answers people.
 pub struct People<L, U> {
     exchange: Exchange<L, U>,
     policy: Arc<PolicyFile>,
-    closing: CancellationToken,
     journal: Option<Journal>,
 }
 
@@ -56,7 +52,6 @@ impl<L, U> Clone for People<L, U> {
         Self {
             exchange: self.exchange.clone(),
             policy: Arc::clone(&self.policy),
-            closing: self.closing.clone(),
             journal: self.journal.clone(),
         }
     }
@@ -64,12 +59,8 @@ impl<L, U> Clone for People<L, U> {
 
 impl<L: Ledger, U: Upstream> People<L, U> {
     /// Of this exchange.
-    pub const fn new(
-        exchange: Exchange<L, U>,
-        policy: Arc<PolicyFile>,
-        closing: CancellationToken,
-    ) -> Self {
-        Self { exchange, policy, closing, journal: None }
+    pub const fn new(exchange: Exchange<L, U>, policy: Arc<PolicyFile>) -> Self {
+        Self { exchange, policy, journal: None }
     }
 
     /// Writes what people say of operations into `log`, if there is one; `required`: or does not
@@ -175,38 +166,6 @@ impl<L: Ledger, U: Upstream> Operations for People<L, U> {
 
     async fn resolve_all(&self, said: &Bulk) -> Result<Bulked, OpsError> {
         self.end_all(said).await
-    }
-}
-
-impl<L: Ledger, U: Upstream> Health for People<L, U> {
-    async fn ready(&self) -> Readiness {
-        let status = self.policy.status();
-        let detail = |name: &str, value: String| (name.to_owned(), value);
-        let mut details = vec![detail("policy", format!("version {}", status.version))];
-        if let Some(refused) = &status.refused {
-            let version = refused.error.version().unwrap_or("unread");
-            let why = refused.error.summary();
-            let said = format!("version {version} at {}: {why}", refused.at.rfc3339());
-            details.push(detail("policy_refused", said));
-        }
-        let store = match self.exchange.ledger.get(RecordId([0; 32])).await {
-            Ok(_) => "ok".to_owned(),
-            Err(_failed) => "degraded: it does not answer".to_owned(),
-        };
-        details.push(detail("store", store));
-        let credential = self.exchange.guards.credential().status();
-        if let Some(refused) = &credential.refused {
-            let why = format!("the file is bad since {}: {}", refused.at.rfc3339(), refused.why);
-            details.push(detail("credential_refused", why));
-        }
-        if self.exchange.config.bypass {
-            details.push(detail("bypass", "on: nothing new is protected".to_owned()));
-        }
-        let closing = self.closing.is_cancelled();
-        if closing {
-            details.push(detail("closing", "payonce is shutting down".to_owned()));
-        }
-        Readiness { ready: !closing, details }
     }
 }
 

@@ -19,6 +19,7 @@ mod finishing;
 mod fuzz;
 mod guards;
 mod harness;
+mod health;
 #[cfg(feature = "seams")]
 mod kill;
 mod ledger_contract;
@@ -26,6 +27,7 @@ mod ledger_embedded;
 mod ledger_redis;
 mod lifecycle;
 mod log_schema;
+mod metrics;
 #[cfg(feature = "seams")]
 mod mistakes;
 mod observe;

@@ -145,6 +145,7 @@ fn later(conclusion: Conclusion, delivered: bool) -> Record {
         attempts: 1,
         object: None,
         request_id: None,
+        trail: Vec::new(),
         last_sent: at,
         answered: at,
     };
