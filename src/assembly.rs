@@ -31,15 +31,19 @@ use crate::request::InFlightBytes;
 use crate::seams::{self, Point};
 use crate::server::{Local, Server, Shutdown, Summary, Tasks};
 use crate::settings::{Settings, StoreKind, Token};
+use crate::standing::Serving;
+use crate::survey;
 use crate::unwritten::Unwritten;
 use crate::upstream::Direct;
 use crate::ways::{InForce, Ways};
 
 mod error;
+mod health;
 mod parts;
 mod webhook;
 
 pub use error::StartError;
+use health::HealthPort;
 pub use parts::acceptable;
 pub(crate) use parts::exchange_config;
 use parts::{
@@ -55,7 +59,7 @@ pub struct Assembly {
     policy: Arc<PolicyFile>,
     ways: Arc<Ways<Arc<AnyLedger>>>,
     admin: Option<(TcpListener, crate::settings::Secret)>,
-    health: Option<TcpListener>,
+    health: HealthPort,
     webhooks: Option<Webhooks>,
     settings: Settings,
     shutdown: Shutdown,
@@ -91,6 +95,8 @@ impl Assembly {
         // The store comes first: a second process fails on it before it touches anything else.
         let ledger = Arc::new(open_ledger(&settings, &clock, &metrics).await?);
         audit(&policy, &settings, &ledger, &metrics, &clock).await?;
+        // Before the start waits for anything: a platform's probes see a start, not a closed port.
+        let health = HealthPort::open(settings.listen.health, &metrics).await?;
         let notice = settings.store.lease;
         let ways = Ways::new(Arc::clone(&ledger), clock.clone(), metrics.clone(), notice);
         let ways = Arc::new(ways);
@@ -110,10 +116,6 @@ impl Assembly {
                 })?;
                 Some((listener, token))
             }
-        };
-        let health = match settings.listen.health {
-            None => None,
-            Some(address) => Some(listen("listen.health", address).await?),
         };
         let observer = Observer::new(metrics.clone(), recorder(&settings, &metrics)?);
         let bytes = InFlightBytes::new(settings.limits.bytes_in_flight);
@@ -142,7 +144,7 @@ impl Assembly {
         };
         let exchange = Exchange::new(rooms);
         let webhooks = webhook::webhooks(&settings, &exchange, &clock).await?;
-        metrics.policy_info(&policy.status().version);
+        health::policy(&metrics, &policy.status());
         metrics.expect_rows(table::Row::ALL.map(table::Row::as_str));
         metrics.expect_rows(outcome::Row::ALL.map(outcome::Row::as_str));
         seams::point(Point::Started);
@@ -177,7 +179,7 @@ impl Assembly {
     /// Where the health port is.
     #[must_use]
     pub fn health_addr(&self) -> Option<std::net::SocketAddr> {
-        self.health.as_ref().and_then(|listener| listener.local_addr().ok())
+        self.health.address
     }
 
     /// Where Stripe's webhooks arrive.
@@ -214,9 +216,6 @@ impl Assembly {
         }
         if let Some(address) = self.admin_addr() {
             info!(%address, "admin listens (payonce ops)");
-        }
-        if let Some(address) = self.health_addr() {
-            info!(%address, "health and metrics listen");
         }
         if let Some(address) = self.webhook_addr() {
             let endpoints = self.settings.webhook.endpoints.len();
@@ -296,19 +295,13 @@ impl Assembly {
         } = self;
         // These end with the process, not with the requests: the admin port and the probes answer
         // while payonce drains.
-        let aside = Tasks::new();
-        let done = CancellationToken::new();
-        let people = People::new(exchange.clone(), Arc::clone(&policy), shutdown.first.clone());
+        let HealthPort { standing, aside, done, .. } = health;
+        let done = done.disarm();
         if let Some((listener, token)) = admin {
-            let (people, done) = (people.clone(), done.clone());
+            let people = People::new(exchange.clone(), Arc::clone(&policy));
+            let done = done.clone();
             aside.spawn(async move {
                 admin::serve(listener, people, token, done.cancelled_owned()).await;
-            });
-        }
-        if let Some(listener) = health {
-            let (metrics, done) = (metrics.clone(), done.clone());
-            aside.spawn(async move {
-                admin::health::serve(listener, people, metrics, done.cancelled_owned()).await;
             });
         }
         let stop = done.clone();
@@ -319,6 +312,15 @@ impl Assembly {
         aside.spawn(async move { credential.watch(refresh, stop).await });
         let (writer, stop) = (exchange.clone(), done.clone());
         aside.spawn(async move { writer.write_what_is_left(stop).await });
+        let every = settings.metrics.survey_interval;
+        aside.spawn(survey::watch(exchange.clone(), every, shutdown.first.clone()));
+        standing.serves(Serving {
+            exchange: exchange.clone(),
+            policy,
+            gate: webhooks.as_ref().map(|webhooks| webhooks.gate.clone()),
+            listening: health::listening(&settings.listen, webhooks.is_some()),
+            closing: shutdown.first.clone(),
+        });
         let gate = webhooks.map(|webhooks| {
             let (gate, done) = (webhooks.gate.clone(), done.clone());
             aside.spawn(async move { gate.refresh(done).await });
@@ -370,7 +372,7 @@ fn watch_policy(
                 changed = status.changed() => if changed.is_err() { return },
             }
             let now = status.borrow_and_update().clone();
-            metrics.policy_info(&now.version);
+            health::policy(&metrics, &now);
             if now.refused.is_some() {
                 metrics.policy_refused();
             }

@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 use crate::request::{InFlightBytes, Share, rejoin};
 use crate::respond::{Answer, Held, full};
 use crate::seams::{self, Mistake, Point};
-use crate::upstream::{Body, BoxError, Cause, Host, SendError, Upstream, headers};
+use crate::upstream::{Body, BoxError, Cause, Host, Measured, SendError, Upstream, headers};
 
 mod until;
 
@@ -122,7 +122,7 @@ pub struct Bounds {
 /// Sends, within limits.
 #[derive(Debug)]
 pub struct Forwarder<U> {
-    upstream: U,
+    upstream: Measured<U>,
     clock: Clock,
     chance: Chance,
     limits: retry::Limits,
@@ -153,17 +153,23 @@ impl<U: Upstream> Forwarder<U> {
     ) -> Self {
         let Bounds { retry: limits, answer_bytes, bytes, budget } = bounds;
         let budget = Mutex::new(budget);
+        let upstream = Measured::new(upstream, clock.clone(), metrics.clone());
         Self { upstream, clock, chance, limits, answer_bytes, bytes, budget, closing, metrics }
     }
 
     /// The way to the provider, for what is not critical.
-    pub const fn upstream(&self) -> &U {
+    pub const fn upstream(&self) -> &Measured<U> {
         &self.upstream
     }
 
     /// The limits on one exchange.
     pub const fn limits(&self) -> &retry::Limits {
         &self.limits
+    }
+
+    /// How much of the retry budget is left, from 0 to 1.
+    pub fn budget_left(&self) -> f64 {
+        self.budget().left(self.clock.now())
     }
 
     /// Sends `message` with `key` until there is an outcome or a reason to stop.
@@ -251,6 +257,7 @@ impl<U: Upstream> Forwarder<U> {
             Next::Resend(pause) => pause,
         };
         if !self.budget().withdraw(self.clock.now()) {
+            self.metrics.limit_reached("retry.budget");
             return Err(Why::Budget);
         }
         tokio::select! {

@@ -27,8 +27,9 @@
 //! 6. [`webhook`] is the other direction: only Stripe's events, each once, and they close what is
 //!    in doubt.
 //! 7. [`settings`], [`policy_file`] with its [`audit`] log, [`credential`], [`assembly`] start it; [`ways`] tells
-//!    other processes how the policy recognises operations; [`admin`], [`people`], [`metrics`],
-//!    [`telemetry`], [`cli`] are for people; [`clock`] is where time comes from, [`chance`] where
+//!    other processes how the policy recognises operations; [`admin`], [`people`],
+//!    [`standing`], [`metrics`] with the [`survey`] of what is open, [`telemetry`], [`cli`] are for
+//!    people and platforms; [`clock`] is where time comes from, [`chance`] where
 //!    random numbers do.
 //! 8. [`sandbox`] simulates Stripe and is the oracle of the tests and of the [`demo`]: it shares no
 //!    code with [`decide`]. [`seams`] is where tests break payonce on purpose, in no release.
@@ -66,6 +67,8 @@ pub mod sandbox;
 pub mod seams;
 pub mod server;
 pub mod settings;
+pub mod standing;
+pub mod survey;
 pub mod telemetry;
 pub mod unwritten;
 pub mod upstream;

@@ -1,4 +1,4 @@
-//! What the engineer on call sees and says: the ledger's open operations, and this process's health.
+//! What the engineer on call sees and says of the ledger's open operations.
 //!
 //! A person can end an operation whose outcome payonce does not know; nobody but Stripe moves
 //! money, so there is nothing else to do here.
@@ -7,11 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use tokio_util::sync::CancellationToken;
 
 use crate::admin::judge::{self, Around, Judgement, Question, Recognition};
 use crate::admin::{
-    Detail, Health, Operations, OpsError, Readiness, Resolution, Resolved, State, Summary,
+    Detail, Operations, OpsError, Resolution, Resolved, State, Summary,
 };
 use crate::clients::list::List;
 use crate::clock::Timestamp;
@@ -28,31 +27,22 @@ use crate::notes::Note;
 use crate::policy_file::PolicyFile;
 use crate::upstream::Upstream;
 
-/// Answers people and probes.
+/// Answers people.
 pub struct People<L, U> {
     exchange: Exchange<L, U>,
     policy: Arc<PolicyFile>,
-    closing: CancellationToken,
 }
 
 impl<L, U> Clone for People<L, U> {
     fn clone(&self) -> Self {
-        Self {
-            exchange: self.exchange.clone(),
-            policy: Arc::clone(&self.policy),
-            closing: self.closing.clone(),
-        }
+        Self { exchange: self.exchange.clone(), policy: Arc::clone(&self.policy) }
     }
 }
 
 impl<L: Ledger, U: Upstream> People<L, U> {
     /// Of this exchange.
-    pub const fn new(
-        exchange: Exchange<L, U>,
-        policy: Arc<PolicyFile>,
-        closing: CancellationToken,
-    ) -> Self {
-        Self { exchange, policy, closing }
+    pub const fn new(exchange: Exchange<L, U>, policy: Arc<PolicyFile>) -> Self {
+        Self { exchange, policy }
     }
 
     async fn found(&self, id: &str) -> Result<Option<(Held, Record)>, OpsError> {
@@ -193,38 +183,6 @@ impl<L: Ledger, U: Upstream> Operations for People<L, U> {
             return Ok(Resolved::NotOpen(Box::new(detail(held.id, &record))));
         }
         self.write(&held, record, resolution, who, why).await
-    }
-}
-
-impl<L: Ledger, U: Upstream> Health for People<L, U> {
-    async fn ready(&self) -> Readiness {
-        let status = self.policy.status();
-        let detail = |name: &str, value: String| (name.to_owned(), value);
-        let mut details = vec![detail("policy", format!("version {}", status.version))];
-        if let Some(refused) = &status.refused {
-            let version = refused.error.version().unwrap_or("unread");
-            let why = refused.error.summary();
-            let said = format!("version {version} at {}: {why}", refused.at.rfc3339());
-            details.push(detail("policy_refused", said));
-        }
-        let store = match self.exchange.ledger.get(RecordId([0; 32])).await {
-            Ok(_) => "ok".to_owned(),
-            Err(_failed) => "degraded: it does not answer".to_owned(),
-        };
-        details.push(detail("store", store));
-        let credential = self.exchange.guards.credential().status();
-        if let Some(refused) = &credential.refused {
-            let why = format!("the file is bad since {}: {}", refused.at.rfc3339(), refused.why);
-            details.push(detail("credential_refused", why));
-        }
-        if self.exchange.config.bypass {
-            details.push(detail("bypass", "on: nothing new is protected".to_owned()));
-        }
-        let closing = self.closing.is_cancelled();
-        if closing {
-            details.push(detail("closing", "payonce is shutting down".to_owned()));
-        }
-        Readiness { ready: !closing, details }
     }
 }
 

@@ -10,6 +10,7 @@ mod clients;
 mod credential;
 mod files;
 mod layers;
+mod metrics;
 mod other_secrets;
 mod policy;
 mod problem;
@@ -67,6 +68,8 @@ pub struct Settings {
     pub admin: Admin,
     /// What stands before the application's webhooks.
     pub webhook: Webhook,
+    /// What is measured.
+    pub metrics: Metrics,
     /// What is logged and how.
     pub log: Log,
     /// How payonce ends.
@@ -341,6 +344,13 @@ pub struct WebhookEndpoint {
     pub account: Option<String>,
     /// That account's API keys.
     pub api_keys: Vec<ApiKeyDigest>,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Metrics {
+    /// How often the store is asked what is open.
+    pub survey_interval: Duration,
 }
 
 /// What is logged and how.

@@ -235,8 +235,7 @@ impl Payonce {
     fn desk(&self, sandbox: &Arc<Sandbox>, clock: &Clock) -> io::Result<Desk> {
         let accept = assembly::acceptable(&self.settings);
         let policy = policy_file::shipped(clock.clone(), &accept).map_err(io::Error::other)?;
-        let closing = self.shutdown.first.clone();
-        let people = People::new(self.exchange.clone(), Arc::new(policy), closing);
+        let people = People::new(self.exchange.clone(), Arc::new(policy));
         Ok(Desk::new(people, Arc::clone(sandbox)))
     }
 

@@ -160,7 +160,6 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             None => self.ledger.get(asked.record()).await?,
             Some(candidate) => {
                 let entry = Self::entry(asked, &candidate.record, ask.now)?;
-                let began = self.clock.now();
                 seams::point(Point::BeforeClaim);
                 let claimed = self.ledger.claim(&[asked.record()], entry).await;
                 seams::point(Point::Claimed);
@@ -170,7 +169,6 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                     }
                     found => found?,
                 };
-                self.metrics.ledger_round_trip("claim", self.clock.now().since(began));
                 match found {
                     Found::Fresh(version) => {
                         if candidate.found.is_some() {

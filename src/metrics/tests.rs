@@ -1,6 +1,11 @@
 //! What is counted shows under its name and labels.
 
+use std::collections::BTreeMap;
+
+use http::StatusCode;
+
 use super::*;
+use crate::decide::agent::Sdk;
 
 fn has(metrics: &Metrics, line: &str) {
     let text = metrics.encode();
@@ -74,9 +79,11 @@ fn a_gauge_counts_what_lives() {
 #[test]
 fn only_the_policy_in_force_is_shown() {
     let metrics = Metrics::new();
-    metrics.policy_info("aaaa");
-    metrics.policy_info("bbbb");
-    has(&metrics, "payonce_policy{version=\"bbbb\"} 1");
+    metrics.policy_in_force("aaaa", Timestamp::from_millis(1_000), true);
+    metrics.policy_in_force("bbbb", Timestamp::from_millis(2_500), false);
+    has(&metrics, "payonce_policy_info{version=\"bbbb\"} 1.0");
+    has(&metrics, "payonce_policy_last_reload_successful 0");
+    has(&metrics, "payonce_policy_last_reload_success_timestamp_seconds 2.5");
     assert!(!metrics.encode().contains("aaaa"));
 }
 

@@ -52,6 +52,7 @@ pub(super) fn read(r: &mut Reader) -> Settings {
         credential: credential::read(r),
         admin: admin(r, listen.admin, &store.path),
         webhook: webhook::webhook(r),
+        metrics: super::metrics::read(r),
         log: log(r),
         shutdown: Shutdown { drain: r.duration("shutdown.drain", Duration::ZERO..=HOUR) },
         warnings: Vec::new(),

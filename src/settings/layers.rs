@@ -107,6 +107,7 @@ pub(super) const KNOWN: &[&str] = &[
     "webhook.source_ranges_file",
     "webhook.ca_file",
     "webhook.endpoints",
+    "metrics.survey_interval",
     "log.format",
     "log.level",
     "shutdown.drain",

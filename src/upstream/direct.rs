@@ -157,6 +157,10 @@ impl Upstream for Direct {
         // Each time the request itself came back.
         Err(SendError::NeverSent(NeverSent::proven(), Cause::Closed))
     }
+
+    fn address(&self, host: Host) -> &str {
+        self.pool(host).connector().origin().host()
+    }
 }
 
 /// What became of a request that was offered to a connection.

@@ -121,6 +121,10 @@ impl Operations for Fake {
 }
 
 impl Health for Fake {
+    fn started(&self) -> bool {
+        true
+    }
+
     async fn ready(&self) -> Readiness {
         let store = if self.down { "down" } else { "ok" };
         Readiness { ready: !self.down, details: vec![("store".into(), store.into())] }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use payonce::chance::Chance;
 use payonce::clock::{Clock, Timestamp};
 use payonce::ledger::{
-    AnyLedger, Claimed, Entry, Held, KeyDigest, Ledger, MAX_RECORD_BYTES, RecordId, Replaced,
+    AnyLedger, Claimed, Entry, Held, KeyDigest, Kind, Ledger, MAX_RECORD_BYTES, RecordId, Replaced,
     Version, embedded::Embedded, embedded::Limits, memory::Memory, redis::Redis,
 };
 use payonce::metrics::Metrics;
@@ -420,22 +420,25 @@ all! { count! }
 all! { in_turn! }
 
 fn memory(clock: Clock) -> Ready<(AnyLedger, ())> {
-    ready((AnyLedger::Memory(Memory::new(clock, 1000)), ()))
+    let kind = Kind::Memory(Memory::new(clock.clone(), 1000));
+    ready((AnyLedger::new(kind, clock, Metrics::new()), ()))
 }
 
 fn embedded(clock: Clock) -> Ready<(AnyLedger, TempDir)> {
     let directory = tempfile::tempdir().unwrap();
     // A disk is not faster on a fast clock: half a real minute.
     let limits = Limits { timeout: Duration::from_secs(30) * SPEED, ..Limits::default() };
-    let ledger = Embedded::open(&directory.path().join("ledger.redb"), clock, limits).unwrap();
-    ready((AnyLedger::Embedded(ledger), directory))
+    let path = directory.path().join("ledger.redb");
+    let kind = Kind::Embedded(Embedded::open(&path, clock.clone(), limits).unwrap());
+    ready((AnyLedger::new(kind, clock, Metrics::new()), directory))
 }
 
 async fn redis(clock: Clock) -> (AnyLedger, RedisServer) {
     let server = RedisServer::start(&[]);
     let config = server.config(SPEED);
-    let ledger = Redis::open(config, clock, Chance::System, Metrics::new()).await.unwrap();
-    (AnyLedger::Redis(ledger), server)
+    let metrics = Metrics::new();
+    let ledger = Redis::open(config, clock.clone(), Chance::System, metrics.clone()).await.unwrap();
+    (AnyLedger::new(Kind::Redis(ledger), clock, metrics), server)
 }
 
 contract! {

@@ -207,7 +207,7 @@ fn probes_and_metrics_are_answered() {
     assert_eq!(get(health, "/livez").body, "alive\n");
     let ready = get(health, "/readyz");
     assert!(ready.status == 200 && ready.body.starts_with("ready\n"), "{ready:?}");
-    assert!(ready.body.contains("policy: version ") && ready.body.contains("store: ok"));
+    assert!(ready.body.contains("policy: version ") && ready.body.contains("store: degraded: it answers"));
     let all = get(health, "/metrics").body;
     assert!(all.contains("rule=\"charges\"") && all.contains("\"A1\""), "{all}");
     assert!(all.trim_end().ends_with("# EOF"), "{all}");
