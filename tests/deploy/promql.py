@@ -1,5 +1,6 @@
 """What alerts and panels ask for, taken from their files; and which series an expression names."""
 
+import functools
 import json
 import re
 
@@ -26,6 +27,7 @@ SELECTOR = re.compile(
 )
 
 
+@functools.cache
 def rules() -> list[dict]:
     """All rules, in order."""
     groups = yaml.safe_load(ALERTS.read_text())["groups"]
@@ -37,6 +39,7 @@ def alerts() -> dict[str, dict]:
     return {rule["alert"]: rule for rule in rules() if "alert" in rule}
 
 
+@functools.cache
 def panels() -> list[dict]:
     """The dashboard's panels that show something."""
     return [each for each in json.loads(DASHBOARD.read_text())["panels"] if each["type"] != "row"]

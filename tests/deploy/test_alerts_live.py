@@ -2,12 +2,12 @@
 
 import re
 import subprocess
+import urllib.request
 
 import pytest
 
 from conftest import ROOT
-from processes import get
-from promql import alerts, asked_by, filled, panels, rules, selectors
+from promql import alerts, asked_by, panels, rules, selectors
 from scene import Day
 
 # What the day brought about, and no more than that. Those that wait (`for`) do not fire so soon.
@@ -61,6 +61,33 @@ def test_every_rule_is_evaluated_without_an_error(day):
     evaluated = [rule for group in groups for rule in group["rules"]]
     assert len(evaluated) == len(rules())
     assert [r["name"] for r in evaluated if r["health"] != "ok" or r.get("lastError")] == []
+
+
+def shown(day) -> set[str]:
+    """The names of all metrics, and of what makes up a histogram its own."""
+    names = day.prometheus.api("label/__name__/values")
+    return {*names, *[re.sub("_(bucket|count|sum)$", "", name) for name in names]}
+
+
+def test_what_payonce_shows_is_what_promtool_calls_good(day):
+    for pod in [day.a, day.b, day.c]:
+        request = urllib.request.Request(
+            f"http://{pod.target()}/metrics", headers={"Accept": "text/plain"}
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            text = answer.read()
+        checked = subprocess.run(
+            ["promtool", "check", "metrics"], input=text, capture_output=True, timeout=60, check=False
+        )
+        assert (checked.returncode, checked.stderr + checked.stdout) == (0, b"")
+
+
+def test_every_metric_that_the_runbook_and_the_panels_name_exists(day):
+    texts = [(ROOT / "deploy/runbook.md").read_text(), *[panel["description"] for panel in panels()]]
+    codes = set(re.findall(r'"(payonce_\w+)"', (ROOT / "src/refusal.rs").read_text()))
+    named = {name for text in texts for name in re.findall(r"\b(?:payonce|process|http)_[a-z_]+", text)}
+    missing = {name for name in named - codes - shown(day) if name not in NOT_THERE}
+    assert missing == set()
 
 
 def test_the_day_raises_the_alerts_that_it_should_and_no_others(day):
