@@ -19,6 +19,7 @@ use crate::decide::operation::table;
 use crate::decide::outcome;
 use crate::decide::policy::{Policy, Recording};
 use crate::exchange::{Exchange, Guards, Rooms};
+use crate::finishing::Finishing;
 use crate::inflight::Inflight;
 use crate::ledger::{AnyLedger, Ledger};
 use crate::metrics::Metrics;
@@ -31,20 +32,26 @@ use crate::request::InFlightBytes;
 use crate::seams::{self, Point};
 use crate::server::{Local, Server, Shutdown, Summary, Tasks};
 use crate::settings::{Settings, StoreKind, Token};
+use crate::standing::Serving;
+use crate::survey;
 use crate::unwritten::Unwritten;
 use crate::upstream::Direct;
 use crate::ways::{InForce, Ways};
 
 mod error;
+mod health;
 mod parts;
+mod traces;
 mod webhook;
 
 pub use error::StartError;
+use health::HealthPort;
 pub use parts::acceptable;
 pub(crate) use parts::exchange_config;
 use parts::{
     audit, audited_policy, forwarder, open_ledger, recorder, server_config, upstream_config,
 };
+use traces::Exporting;
 use webhook::Webhooks;
 
 /// A payonce that is built and bound, and serves nothing yet.
@@ -55,8 +62,9 @@ pub struct Assembly {
     policy: Arc<PolicyFile>,
     ways: Arc<Ways<Arc<AnyLedger>>>,
     admin: Option<(TcpListener, crate::settings::Secret)>,
-    health: Option<TcpListener>,
+    health: HealthPort,
     webhooks: Option<Webhooks>,
+    exporting: Exporting,
     settings: Settings,
     shutdown: Shutdown,
     tasks: Tasks,
@@ -87,10 +95,15 @@ impl Assembly {
         let shutdown = Shutdown::new();
         let metrics = Metrics::new();
         let tasks = Tasks::new();
-        let upstream = Direct::new(&upstream_config(&settings)?, clock.clone())?;
+        let toward = upstream_config(&settings)?;
+        let places = toward.origins.clone();
+        let (tracer, exporting) = traces::tracer(&settings, places, &clock, &metrics)?;
+        let upstream = Direct::new(&toward, clock.clone())?;
         // The store comes first: a second process fails on it before it touches anything else.
         let ledger = Arc::new(open_ledger(&settings, &clock, &metrics).await?);
         audit(&policy, &settings, &ledger, &metrics, &clock).await?;
+        // Before the start waits for anything: a platform's probes see a start, not a closed port.
+        let health = HealthPort::open(settings.listen.health, &metrics).await?;
         let notice = settings.store.lease;
         let ways = Ways::new(Arc::clone(&ledger), clock.clone(), metrics.clone(), notice);
         let ways = Arc::new(ways);
@@ -111,10 +124,6 @@ impl Assembly {
                 Some((listener, token))
             }
         };
-        let health = match settings.listen.health {
-            None => None,
-            Some(address) => Some(listen("listen.health", address).await?),
-        };
         let observer = Observer::new(metrics.clone(), recorder(&settings, &metrics)?);
         let bytes = InFlightBytes::new(settings.limits.bytes_in_flight);
         let rooms = Rooms {
@@ -132,17 +141,19 @@ impl Assembly {
             closing: shutdown.first.clone(),
             bytes,
             unwritten: Unwritten::default(),
+            finishing: Finishing::new(settings.finishing, metrics.clone()),
             notes: Notes::default(),
             observer,
             clock: clock.clone(),
             chance: Chance::System,
             clients: Clients::new(settings.clients.releases.clone(), metrics.clone()),
             metrics: metrics.clone(),
+            tracer,
             config: exchange_config(&settings),
         };
         let exchange = Exchange::new(rooms);
         let webhooks = webhook::webhooks(&settings, &exchange, &clock).await?;
-        metrics.policy_info(&policy.status().version);
+        health::policy(&metrics, &policy.status());
         metrics.expect_rows(table::Row::ALL.map(table::Row::as_str));
         metrics.expect_rows(outcome::Row::ALL.map(outcome::Row::as_str));
         seams::point(Point::Started);
@@ -155,6 +166,7 @@ impl Assembly {
             admin,
             health,
             webhooks,
+            exporting,
             settings,
             shutdown,
             tasks,
@@ -177,7 +189,7 @@ impl Assembly {
     /// Where the health port is.
     #[must_use]
     pub fn health_addr(&self) -> Option<std::net::SocketAddr> {
-        self.health.as_ref().and_then(|listener| listener.local_addr().ok())
+        self.health.address
     }
 
     /// Where Stripe's webhooks arrive.
@@ -215,16 +227,13 @@ impl Assembly {
         if let Some(address) = self.admin_addr() {
             info!(%address, "admin listens (payonce ops)");
         }
-        if let Some(address) = self.health_addr() {
-            info!(%address, "health and metrics listen");
-        }
         if let Some(address) = self.webhook_addr() {
             let endpoints = self.settings.webhook.endpoints.len();
             info!(%address, endpoints, "webhooks listen");
         }
         match self.settings.store.kind {
             StoreKind::Embedded => {
-                info!(path = %self.settings.store.path.display(), "store is embedded");
+                info!(file = %self.settings.store.path.display(), "store is embedded");
             }
             StoreKind::Memory => info!("store is memory"),
             StoreKind::Redis => {
@@ -240,7 +249,7 @@ impl Assembly {
             }
         }
         info!(
-            version = status.version,
+            policy_version = status.version,
             mode = %self.policy.current().mode(),
             rules = status.rules,
             sha256 = self.policy.current().hash(),
@@ -249,6 +258,7 @@ impl Assembly {
             "policy is in force"
         );
         self.announce_record();
+        self.announce_traces();
         if self.settings.credential.key.is_some() {
             let file = self.settings.credential.path.as_deref().map(Path::display);
             let file = file.map_or_else(|| "(environment)".to_owned(), |path| path.to_string());
@@ -263,11 +273,18 @@ impl Assembly {
         }
     }
 
+    /// Says where traces go, if anywhere.
+    fn announce_traces(&self) {
+        let Some(collector) = &self.settings.tracing.collector else { return };
+        let ratio = self.settings.tracing.sample_ratio;
+        info!(%collector, sample_ratio = ratio, "traces are exported");
+    }
+
     /// Says whether decisions are written down, and what is missing if they are half wanted.
     fn announce_record(&self) {
         let wanted = self.policy.current().recording() == Recording::Decisions;
         match (&self.settings.record.path, wanted) {
-            (Some(path), true) => info!(path = %path.display(), "decisions are recorded"),
+            (Some(path), true) => info!(file = %path.display(), "decisions are recorded"),
             (Some(_), false) => {
                 info!("record.path is set, and nothing is recorded: the policy does not say so");
             }
@@ -289,26 +306,24 @@ impl Assembly {
             admin,
             health,
             webhooks,
+            mut exporting,
             settings,
             shutdown,
             tasks,
             metrics,
         } = self;
+        exporting.start(&shutdown, settings.shutdown.drain);
         // These end with the process, not with the requests: the admin port and the probes answer
         // while payonce drains.
-        let aside = Tasks::new();
-        let done = CancellationToken::new();
-        let people = People::new(exchange.clone(), Arc::clone(&policy), shutdown.first.clone());
+        let HealthPort { standing, aside, done, .. } = health;
+        let done = done.disarm();
+        let people = People::new(exchange.clone(), Arc::clone(&policy));
+        let log = parts::audit_log(&settings, &exchange.clock);
+        let people = people.recorded_in(log, settings.policy.audit_required);
         if let Some((listener, token)) = admin {
-            let (people, done) = (people.clone(), done.clone());
+            let done = done.clone();
             aside.spawn(async move {
                 admin::serve(listener, people, token, done.cancelled_owned()).await;
-            });
-        }
-        if let Some(listener) = health {
-            let (metrics, done) = (metrics.clone(), done.clone());
-            aside.spawn(async move {
-                admin::health::serve(listener, people, metrics, done.cancelled_owned()).await;
             });
         }
         let stop = done.clone();
@@ -319,6 +334,17 @@ impl Assembly {
         aside.spawn(async move { credential.watch(refresh, stop).await });
         let (writer, stop) = (exchange.clone(), done.clone());
         aside.spawn(async move { writer.write_what_is_left(stop).await });
+        let finisher = exchange.clone();
+        aside.spawn(async move { finisher.finish_what_is_held().await });
+        let every = settings.metrics.survey_interval;
+        aside.spawn(survey::watch(exchange.clone(), every, shutdown.first.clone()));
+        standing.serves(Serving {
+            exchange: exchange.clone(),
+            policy,
+            gate: webhooks.as_ref().map(|webhooks| webhooks.gate.clone()),
+            listening: health::listening(&settings.listen, webhooks.is_some()),
+            closing: shutdown.first.clone(),
+        });
         let gate = webhooks.map(|webhooks| {
             let (gate, done) = (webhooks.gate.clone(), done.clone());
             aside.spawn(async move { gate.refresh(done).await });
@@ -349,6 +375,7 @@ impl Assembly {
         if let Err(error) = ledger.close().await {
             warn!(%error, "the store did not close; what was answered is written");
         }
+        exporting.finish().await;
         summary
     }
 }
@@ -370,7 +397,7 @@ fn watch_policy(
                 changed = status.changed() => if changed.is_err() { return },
             }
             let now = status.borrow_and_update().clone();
-            metrics.policy_info(&now.version);
+            health::policy(&metrics, &now);
             if now.refused.is_some() {
                 metrics.policy_refused();
             }

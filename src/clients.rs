@@ -19,7 +19,7 @@ use http::{HeaderValue, Method};
 use crate::clock::Timestamp;
 use crate::decide::agent::{BadTable, Released, Releases};
 use crate::decide::policy::Asker;
-use crate::metrics::{Count, Metrics};
+use crate::metrics::{Count, Major, Metrics};
 
 pub mod known;
 pub mod list;
@@ -35,6 +35,9 @@ const MOST_HEADS: usize = 1024;
 
 /// Between two log lines about one client.
 const SILENCE: Duration = Duration::from_hours(1);
+
+/// How many major versions after the newest of the table are taken for real: SDKs have two a year.
+const MAJORS_TO_COME: u32 = 16;
 
 const CLIENT_USER_AGENT: HeaderName = HeaderName::from_static("x-stripe-client-user-agent");
 const CALLER: HeaderName = HeaderName::from_static("payonce-caller");
@@ -162,7 +165,7 @@ impl Clients {
             (Some(sdk), Some(version)) => self.0.releases.released(sdk, version),
             (Some(_), None) | (None, _) => Released::Unknown,
         };
-        let count = self.0.metrics.sdk(profile.sdk, profile.version);
+        let count = self.0.metrics.sdk(profile.sdk, self.major(&profile));
         let client = Arc::new(Client { profile, caller, released, tally, count });
         if room {
             seen.listed.push(Arc::clone(&client));
@@ -170,6 +173,20 @@ impl Clients {
             self.0.metrics.limit_reached("clients");
         }
         client
+    }
+
+    /// The major version to count it under. A client may claim any number, and the table is only as
+    /// new as its last refresh.
+    fn major(&self, profile: &Profile) -> Major {
+        let (Some(sdk), Some(version)) = (profile.sdk, profile.version) else {
+            return Major::Unknown;
+        };
+        let newest = self.0.releases.newest(sdk).map_or(0, |(newest, _)| newest.major());
+        if version.major() <= newest.saturating_add(MAJORS_TO_COME) {
+            Major::Known(version.major())
+        } else {
+            Major::Other
+        }
     }
 }
 

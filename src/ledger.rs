@@ -16,7 +16,7 @@ pub mod memory;
 pub mod redis;
 mod value;
 
-pub use any::AnyLedger;
+pub use any::{AnyLedger, Kind};
 
 /// The largest record that a ledger takes, in bytes. Far above what the codec writes: it bounds
 /// what a batch of writes holds in memory.

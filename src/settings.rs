@@ -10,12 +10,14 @@ mod clients;
 mod credential;
 mod files;
 mod layers;
+mod metrics;
 mod other_secrets;
 mod policy;
 mod problem;
 mod reader;
 mod secret;
 mod store;
+mod traces;
 mod units;
 mod webhook;
 
@@ -28,6 +30,7 @@ use secrecy::SecretString;
 
 use crate::decide::agent::Releases;
 use crate::decide::digest::ApiKeyDigest;
+use crate::finishing;
 use crate::ledger::redis::{Login, Node, Topology};
 use crate::policy_file::signature::TrustedKeys;
 use crate::webhook::application::Forward;
@@ -51,6 +54,8 @@ pub struct Settings {
     pub retry: Retry,
     /// What bounds memory and waiting.
     pub limits: Limits,
+    /// What bounds what is held to be finished.
+    pub finishing: finishing::Limits,
     /// Where the policy is.
     pub policy: Policy,
     /// What is known of clients.
@@ -67,8 +72,12 @@ pub struct Settings {
     pub admin: Admin,
     /// What stands before the application's webhooks.
     pub webhook: Webhook,
+    /// What is measured.
+    pub metrics: Metrics,
     /// What is logged and how.
     pub log: Log,
+    /// Where traces go.
+    pub tracing: Tracing,
     /// How payonce ends.
     pub shutdown: Shutdown,
     /// What is allowed but should be said aloud at start, each with its setting.
@@ -343,6 +352,13 @@ pub struct WebhookEndpoint {
     pub api_keys: Vec<ApiKeyDigest>,
 }
 
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Metrics {
+    /// How often the store is asked what is open.
+    pub survey_interval: Duration,
+}
+
 /// What is logged and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Log {
@@ -376,6 +392,17 @@ pub enum LogLevel {
     Debug,
     /// And everything else.
     Trace,
+}
+
+/// Where traces go.
+#[derive(Clone, Debug)]
+pub struct Tracing {
+    /// The collector's URL for traces; `None`: nothing is exported. Only where payonce can export.
+    pub collector: Option<Forward>,
+    /// The share of the traces that begin here that are kept, 0 to 1.
+    pub sample_ratio: f64,
+    /// Whether the provider is told the id of each attempt.
+    pub propagate: bool,
 }
 
 /// How payonce ends.

@@ -9,6 +9,7 @@ mod connect;
 pub mod direct;
 mod head;
 pub mod headers;
+mod measured;
 pub mod origin;
 mod pool;
 pub mod proxy;
@@ -27,6 +28,7 @@ use http_body_util::{BodyExt, Empty};
 
 pub use config::{BuildError, Config, Origins};
 pub use direct::Direct;
+pub use measured::Measured;
 pub use origin::Origin;
 pub use proxy::EgressProxy;
 
@@ -95,6 +97,16 @@ pub enum SendError {
     Unknown(Cause),
 }
 
+impl SendError {
+    /// What went wrong.
+    #[must_use]
+    pub const fn cause(&self) -> Cause {
+        match self {
+            Self::NeverSent(_, cause) | Self::Unknown(cause) => *cause,
+        }
+    }
+}
+
 /// What went wrong, for logs and messages: no secret, no body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
@@ -118,6 +130,25 @@ pub enum Cause {
     Protocol,
     /// The body that was to be sent broke off.
     RequestBody,
+}
+
+impl Cause {
+    /// The name in metrics and traces.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Tls => "tls",
+            Self::Proxy => "proxy",
+            Self::Busy => "busy",
+            Self::Closed => "closed",
+            Self::AnswerTimeout => "answer_timeout",
+            Self::Protocol => "protocol",
+            Self::RequestBody => "request_body",
+        }
+    }
 }
 
 impl fmt::Display for Cause {
@@ -147,4 +178,9 @@ pub trait Upstream: Send + Sync + 'static {
         request: Request<Body>,
         within: Duration,
     ) -> impl Future<Output = Result<Response<Body>, SendError>> + Send;
+
+    /// The host's name or address in metrics; an upstream without a network has none but ours.
+    fn address(&self, host: Host) -> &str {
+        host.as_str()
+    }
 }

@@ -11,10 +11,10 @@ use crate::decide::digest::Secret;
 use crate::decide::retry;
 use crate::exchange::{Config, OtherSecret};
 use crate::forward::{Bounds, Forwarder};
-use crate::ledger::AnyLedger;
 use crate::ledger::embedded::{self, Embedded};
 use crate::ledger::memory::Memory;
 use crate::ledger::redis::{self, Redis};
+use crate::ledger::{AnyLedger, Kind};
 use crate::metrics::Metrics;
 use crate::policy_file::{self, LoadError, PolicyFile};
 use crate::recording;
@@ -108,22 +108,23 @@ pub(super) async fn open_ledger(
     metrics: &Metrics,
 ) -> Result<AnyLedger, StartError> {
     let store = &settings.store;
-    Ok(match store.kind {
-        StoreKind::Memory => AnyLedger::Memory(Memory::new(clock.clone(), store.max_records)),
+    let kind = match store.kind {
+        StoreKind::Memory => Kind::Memory(Memory::new(clock.clone(), store.max_records)),
         StoreKind::Embedded => {
             let limits = embedded::Limits {
                 timeout: store.timeout,
                 cache_bytes: store.cache,
                 ..embedded::Limits::default()
             };
-            AnyLedger::Embedded(Embedded::open(&store.path, clock.clone(), limits)?)
+            Kind::Embedded(Embedded::open(&store.path, clock.clone(), limits)?)
         }
         StoreKind::Redis => {
             let config = redis_config(store);
             let opened = Redis::open(config, clock.clone(), Chance::System, metrics.clone());
-            AnyLedger::Redis(opened.await?)
+            Kind::Redis(opened.await?)
         }
-    })
+    };
+    Ok(AnyLedger::new(kind, clock.clone(), metrics.clone()))
 }
 
 fn redis_config(store: &Store) -> redis::Config {

@@ -190,16 +190,25 @@ impl Budget {
         self.tokens = (self.tokens + self.ratio).min(Self::MOST);
     }
 
+    /// How much is left of all that may be saved up, from 0 to 1.
+    #[must_use]
+    pub fn left(&self, now: Timestamp) -> f64 {
+        self.tokens_at(now) / Self::MOST
+    }
+
     /// Asks for one retry.
     pub fn withdraw(&mut self, now: Timestamp) -> bool {
-        self.tokens =
-            self.per_second.mul_add(now.since(self.at).as_secs_f64(), self.tokens).min(Self::MOST);
+        self.tokens = self.tokens_at(now);
         self.at = now;
         let granted = self.tokens >= 1.0;
         if granted {
             self.tokens -= 1.0;
         }
         granted
+    }
+
+    fn tokens_at(&self, now: Timestamp) -> f64 {
+        self.per_second.mul_add(now.since(self.at).as_secs_f64(), self.tokens).min(Self::MOST)
     }
 }
 

@@ -235,8 +235,7 @@ impl Payonce {
     fn desk(&self, sandbox: &Arc<Sandbox>, clock: &Clock) -> io::Result<Desk> {
         let accept = assembly::acceptable(&self.settings);
         let policy = policy_file::shipped(clock.clone(), &accept).map_err(io::Error::other)?;
-        let closing = self.shutdown.first.clone();
-        let people = People::new(self.exchange.clone(), Arc::new(policy), closing);
+        let people = People::new(self.exchange.clone(), Arc::new(policy));
         Ok(Desk::new(people, Arc::clone(sandbox)))
     }
 
@@ -259,6 +258,8 @@ fn settings(sandbox: SocketAddr) -> io::Result<Settings> {
         ("PAYONCE_STORE__KIND", "memory"),
         ("PAYONCE_STORE__MAX_RECORDS", "1000000"),
         ("PAYONCE_STORE__SINGLE_INSTANCE", "true"),
+        // Nobody reads it, and the day is short.
+        ("PAYONCE_METRICS__SURVEY_INTERVAL", "10m"),
         ("PAYONCE_UPSTREAM__PROVIDER_HOST", "demo"),
         ("PAYONCE_UPSTREAM__API", &origin),
         ("PAYONCE_UPSTREAM__FILES", &origin),

@@ -77,6 +77,8 @@ pub(super) const KNOWN: &[&str] = &[
     "limits.head_bytes",
     "limits.waiters",
     "limits.operations",
+    "finishing.max_operations",
+    "finishing.max_bytes",
     "policy.path",
     "policy.refresh",
     "policy.bypass",
@@ -107,8 +109,12 @@ pub(super) const KNOWN: &[&str] = &[
     "webhook.source_ranges_file",
     "webhook.ca_file",
     "webhook.endpoints",
+    "metrics.survey_interval",
     "log.format",
     "log.level",
+    "tracing.otlp_endpoint",
+    "tracing.sample_ratio",
+    "tracing.propagate",
     "shutdown.drain",
 ];
 

@@ -166,6 +166,10 @@ impl Upstream for Direct {
         // Each time the request itself came back.
         Err(SendError::NeverSent(NeverSent::proven(), Cause::Closed))
     }
+
+    fn address(&self, host: Host) -> &str {
+        self.pool(host).connector().origin().host()
+    }
 }
 
 /// What `sending` comes to. Where the connection ends first, `let_go` drops its senders: a request

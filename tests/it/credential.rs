@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use payonce::admin::Health;
 use payonce::decide::digest::ApiKeyDigest;
-use payonce::people::People;
 use payonce::policy_file::PolicyFile;
+use payonce::standing::{Serving, Standing};
 use tokio_util::sync::CancellationToken;
 
 use crate::exchange::stub::{Stub, success};
@@ -74,7 +74,10 @@ async fn readiness(world: &World) -> Vec<(String, String)> {
         payonce::decide::policy::Policy::parse("version = 1").unwrap(),
         world.clock.clone(),
     ));
-    People::new(exchange, policy, CancellationToken::new()).ready().await.details
+    let standing = Standing::default();
+    let closing = CancellationToken::new();
+    standing.serves(Serving { exchange, policy, gate: None, listening: Vec::new(), closing });
+    standing.ready().await.details
 }
 
 #[tokio::test]

@@ -88,6 +88,8 @@ fn a_signal_lets_what_is_in_flight_be_answered() {
     let asked = probe(&["health"]);
     assert!(asked.code == Some(1) && asked.out.contains("closing"), "{}{}", asked.out, asked.err);
     assert_eq!(probe(&["health", "--live"]).code, Some(0));
+    assert_eq!(get(payonce.health(), "/livez").status, 200, "it drains, and lives");
+    assert_eq!(get(payonce.health(), "/startupz").status, 200, "it did start");
     provider.go.send(()).unwrap();
     let answer = client.join().unwrap().unwrap();
     assert_eq!((answer.status, answer.field("payonce-outcome")), (200, Some("executed")));
@@ -149,7 +151,7 @@ fn the_start_up_lines_say_what_listens_the_store_the_policy_and_what_to_worry_ab
     payonce.line("health and metrics listen");
     assert!(payonce.line("store is embedded").contains("here.redb"));
     let policy: Value = serde_json::from_str(&payonce.line("policy is in force")).unwrap();
-    assert_eq!(policy["version"].as_str().map(str::len), Some(12), "{policy}");
+    assert_eq!(policy["policy_version"].as_str().map(str::len), Some(12), "{policy}");
     assert_eq!((&policy["file"], &policy["mode"]), (&json!("(shipped)"), &json!("enforce")));
     assert!(payonce.line("bypass").contains("WARN"));
 }
@@ -212,7 +214,10 @@ fn probes_and_metrics_are_answered() {
     assert_eq!(get(health, "/livez").body, "alive\n");
     let ready = get(health, "/readyz");
     assert!(ready.status == 200 && ready.body.starts_with("ready\n"), "{ready:?}");
-    assert!(ready.body.contains("policy: version ") && ready.body.contains("store: ok"));
+    assert!(
+        ready.body.contains("policy: version ")
+            && ready.body.contains("store: degraded: it answers")
+    );
     let all = get(health, "/metrics").body;
     assert!(all.contains("rule=\"charges\"") && all.contains("\"A1\""), "{all}");
     assert!(all.trim_end().ends_with("# EOF"), "{all}");

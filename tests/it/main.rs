@@ -15,19 +15,24 @@ mod edits;
 mod edits_again;
 mod exchange;
 mod explain;
+mod finishing;
 mod fuzz;
 mod guards;
 mod harness;
+mod health;
 #[cfg(feature = "seams")]
 mod kill;
 mod ledger_contract;
 mod ledger_embedded;
 mod ledger_redis;
 mod lifecycle;
+mod log_schema;
+mod metrics;
 #[cfg(feature = "seams")]
 mod mistakes;
 mod observe;
 mod operation_fields;
+mod ops;
 mod pods;
 mod policy;
 mod policy_guide;
@@ -51,5 +56,7 @@ mod server;
 mod serving;
 #[cfg(feature = "seams")]
 mod sim;
+#[cfg(feature = "otlp")]
+mod traces;
 mod upstream;
 mod webhook;

@@ -136,5 +136,5 @@ fn the_version_shows_in_answers_refusals_logs_and_metrics() {
         assert!(line.contains(&format!("\"policy_version\":\"{version}\"")), "{line}");
     }
     let page = get(payonce.health(), "/metrics").body;
-    assert!(page.contains(&format!("payonce_policy{{version=\"{version}\"}} 1")), "{page}");
+    assert!(page.contains(&format!("payonce_policy_info{{version=\"{version}\"}} 1")), "{page}");
 }

@@ -23,6 +23,7 @@ use payonce::clock::Clock;
 use payonce::decide::policy::Policy;
 use payonce::decide::retry::{self, Budget};
 use payonce::exchange::{Config, Exchange, Guards, Policies, Rooms};
+use payonce::finishing::{self, Finishing};
 use payonce::forward::{Bounds, Forwarder};
 use payonce::inflight::Inflight;
 use payonce::ledger::memory::Memory;
@@ -35,6 +36,7 @@ use payonce::observer::Observer;
 use payonce::recent::Recent;
 use payonce::request::InFlightBytes;
 use payonce::server::{Address, Limits, Listen, Local, Server, ServerConfig, Shutdown, Tasks};
+use payonce::trace::Tracer;
 use payonce::unwritten::Unwritten;
 use payonce::upstream::{Body, Direct, Host, Origin, Origins, SendError, Upstream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -169,12 +171,14 @@ async fn start<U: Upstream + Clone>(ledger: &Arc<Flaky>, provider: &U) -> Socket
         closing: shutdown.first.clone(),
         bytes,
         unwritten: Unwritten::default(),
+        finishing: Finishing::new(finishing::Limits::default(), metrics.clone()),
         notes: Notes::default(),
         observer: Observer::new(metrics.clone(), None),
         chance: Chance::System,
         clock: clock.clone(),
         clients: Clients::shipped(metrics.clone()).unwrap(),
         metrics,
+        tracer: Tracer::default(),
         config: Config {
             provider: "p".to_owned(),
             secret: None,

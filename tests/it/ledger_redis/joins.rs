@@ -36,12 +36,14 @@ impl Pair {
     /// returns what both are answered.
     async fn both(&self, post: &Post) -> [crate::harness::Reply; 2] {
         self.hold_answers();
+        // Announcing a policy takes calls too.
+        let before = self.other.count(CLAIMS);
         let mut first = self.one.client().await;
         first.send(post).await;
         self.one.until_seen(1).await;
         let mut second = self.other.client().await;
         second.send(post).await;
-        until("the second finds the first's claim", || self.other.count(CLAIMS) >= 1).await;
+        until("the second finds the first's claim", || self.other.count(CLAIMS) > before).await;
         self.provider.heal();
         let first = async {
             let reply = first.reply().await;

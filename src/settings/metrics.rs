@@ -1,0 +1,12 @@
+//! The settings of what is measured.
+
+use std::time::Duration;
+
+use super::Metrics;
+use super::reader::Reader;
+
+/// Reads them.
+pub(super) fn read(r: &mut Reader) -> Metrics {
+    let bounds = Duration::from_secs(5)..=Duration::from_mins(10);
+    Metrics { survey_interval: r.duration("metrics.survey_interval", bounds) }
+}

@@ -1,0 +1,235 @@
+//! A hundred thousand requests that differ in everything a client can choose.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use payonce::chance::Chance;
+use payonce::clients::Clients;
+use payonce::clock::Clock;
+use payonce::decide::policy::Policy;
+use payonce::decide::retry::{self, Budget};
+use payonce::exchange::{Config, Exchange, Guards, Policies, Rooms};
+use payonce::finishing::{self, Finishing};
+use payonce::forward::{Bounds, Forwarder};
+use payonce::inflight::Inflight;
+use payonce::ledger::memory::Memory;
+use payonce::ledger::{AnyLedger, Kind};
+use payonce::metrics::Metrics;
+use payonce::notes::Notes;
+use payonce::observer::Observer;
+use payonce::recent::Recent;
+use payonce::request::InFlightBytes;
+use payonce::server::{Address, Limits, Listen, Local, Server, ServerConfig, Shutdown, Tasks};
+use payonce::survey::survey;
+use payonce::trace::Tracer;
+use payonce::unwritten::Unwritten;
+use payonce::upstream::{Body, Host, SendError, Upstream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Series on the whole page, whatever was sent. A payonce of the shipped policy has about 450.
+const MOST_SERIES: usize = 1_500;
+
+/// Stands in everything that a client chooses.
+const MARK: &str = "zebra";
+
+const POLICY: &str = r#"
+version = 1
+[[rule]]
+name = "charges"
+match = ["POST /v1/charges"]
+class = "critical"
+identity = "content"
+distinguishes = ["source"]
+[[rule]]
+name = "payouts"
+match = ["POST /v1/payouts/**"]
+class = "refuse"
+[[client]]
+name = "old"
+sdk = "python"
+older_than = "90 days"
+action = "report"
+"#;
+
+/// A provider that says yes at once.
+struct Yes;
+
+impl Upstream for Yes {
+    async fn send(
+        &self,
+        _host: Host,
+        _request: Request<Body>,
+        _within: Duration,
+    ) -> Result<Response<Body>, SendError> {
+        let body = Full::new(Bytes::from_static(b"{\"id\":\"ch_1\"}"));
+        Ok(Response::new(body.map_err(|never| match never {}).boxed_unsync()))
+    }
+}
+
+struct Fixed(Arc<Policy>);
+
+impl Policies for Fixed {
+    fn current(&self) -> Arc<Policy> {
+        Arc::clone(&self.0)
+    }
+}
+
+type Payonce = Exchange<Arc<AnyLedger>, Yes>;
+
+fn exchange(tasks: &Tasks, shutdown: &Shutdown) -> Payonce {
+    let (clock, metrics) = (Clock::System, Metrics::new());
+    let limits = retry::Limits {
+        deadline: Duration::from_secs(70),
+        attempt: Duration::from_secs(40),
+        attempts: 2,
+        backoff: Duration::from_millis(1),
+        backoff_max: Duration::from_millis(2),
+    };
+    let budget = Budget::new(1.0, 1.0, clock.now());
+    let bytes = InFlightBytes::new(1 << 24);
+    let memory = Kind::Memory(Memory::new(clock.clone(), 1_000_000));
+    Exchange::new(Rooms {
+        ledger: Arc::new(AnyLedger::new(memory, clock.clone(), metrics.clone())),
+        forwarder: Forwarder::new(
+            Yes,
+            clock.clone(),
+            Chance::System,
+            Bounds { retry: limits, answer_bytes: 65_536, bytes: bytes.clone(), budget },
+            shutdown.first.clone(),
+            metrics.clone(),
+        ),
+        policies: Box::new(Fixed(Arc::new(Policy::parse(POLICY).unwrap()))),
+        guards: Guards::default(),
+        recent: Recent::default(),
+        inflight: Inflight::new(1_000, 100),
+        tasks: tasks.clone(),
+        closing: shutdown.first.clone(),
+        bytes,
+        unwritten: Unwritten::default(),
+        finishing: Finishing::new(finishing::Limits::default(), metrics.clone()),
+        notes: Notes::default(),
+        observer: Observer::new(metrics.clone(), None),
+        chance: Chance::System,
+        clock,
+        clients: Clients::shipped(metrics.clone()).unwrap(),
+        tracer: Tracer::default(),
+        metrics,
+        config: Config {
+            provider: "p".to_owned(),
+            secret: None,
+            other_secrets: Vec::new(),
+            owner: hex::encode(rand::random::<[u8; 8]>()),
+            lease: Duration::from_secs(15),
+            body_bytes: 65_536,
+            bypass: false,
+            caller: None,
+        },
+    })
+}
+
+/// The n-th request: its method, path, SDK, versions, application, caller, operation, key, account
+/// and body are its own.
+fn request(n: usize, out: &mut String) {
+    let method = match n % 5 {
+        0 => "GET".to_owned(),
+        2 => "DELETE".to_owned(),
+        3 => format!("{}{n}", MARK.to_uppercase()),
+        _ => "POST".to_owned(),
+    };
+    let path = match n % 50 {
+        4 => "/v1/charges".to_owned(),
+        9 => format!("/v1/payouts/{MARK}{n}"),
+        _ if n.is_multiple_of(3) => format!("/v2/core/{MARK}{n}/charges?{MARK}={n}"),
+        _ => format!("/v1/{MARK}-{n}/rule%20{n}/other"),
+    };
+    let sdk = ["PythonBindings", "NodeBindings", "GoBindings", "ZebraBindings"][n % 4];
+    let client = format!(
+        "{{\"lang\":\"{MARK}{n}\",\"lang_version\":\"{n}.1\",\"publisher\":\"{MARK}\",\
+         \"application\":{{\"name\":\"{MARK}-{n}\",\"version\":\"{n}\"}}}}"
+    );
+    let body = format!("amount={n}&currency=usd&source=tok_{MARK}_{n}&customer=cus_{n}");
+    write!(
+        out,
+        "{method} {path} HTTP/1.1\r\nHost: {MARK}-{n}.test\r\nAuthorization: Bearer sk_{MARK}_{}\r\n\
+         User-Agent: Stripe/v1 {sdk}/{n}.{}.0 {MARK}-{n}/1.0\r\n\
+         X-Stripe-Client-User-Agent: {client}\r\nPayonce-Caller: {MARK}-{n}\r\n\
+         Payonce-Operation: {MARK}-{n}\r\nStripe-Account: acct_{MARK}{n}\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+        n % 1_000,
+        n % 7,
+        body.len()
+    )
+    .unwrap();
+}
+
+/// Sends its share of all requests on one connection, many at once, and reads all answers.
+async fn ask(address: SocketAddr, from: usize, to: usize) {
+    const AT_ONCE: usize = 100;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let (mut out, mut answers, mut buffer) = (String::new(), 0, vec![0; 1 << 16]);
+    for first in (from..to).step_by(AT_ONCE) {
+        let last = (first + AT_ONCE).min(to);
+        out.clear();
+        (first..last).for_each(|n| request(n, &mut out));
+        stream.write_all(out.as_bytes()).await.unwrap();
+        let mut tail = Vec::new();
+        while answers < last - from {
+            let read = stream.read(&mut buffer).await.unwrap();
+            assert!(read > 0, "the connection closed after {answers} answers");
+            tail.extend_from_slice(&buffer[..read]);
+            answers += tail.windows(9).filter(|it| *it == b"HTTP/1.1 ").count();
+            // What may be the beginning of the next one is looked at again.
+            let keep = tail.len().min(8);
+            tail.drain(..tail.len() - keep);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_thousand_different_requests_make_no_more_series_than_a_few_and_show_nowhere() {
+    let requests = std::env::var("PAYONCE_METRICS_REQUESTS");
+    let requests: usize = requests.map_or(100_000, |text| text.parse().unwrap());
+    let (tasks, shutdown) = (Tasks::new(), Shutdown::new());
+    let exchange = exchange(&tasks, &shutdown);
+    let at = Address::Tcp("127.0.0.1:0".parse().unwrap());
+    let config = ServerConfig {
+        listen: vec![Listen { setting: "test", at }],
+        limits: Limits::default(),
+        drain: Duration::from_secs(20),
+    };
+    let server = Server::bind(config, Clock::System).await.unwrap();
+    let Local::Tcp(address) = server.local().remove(0) else { panic!("not TCP") };
+    let run = tokio::spawn(server.run(exchange.clone(), tasks, shutdown.clone()));
+    let share = requests.div_ceil(8);
+    let clients: Vec<_> = (0..8)
+        .map(|it| (it * share, ((it + 1) * share).min(requests)))
+        .map(|(from, to)| tokio::spawn(ask(address, from, to)))
+        .collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+    shutdown.first.cancel();
+    run.await.unwrap();
+    survey(&exchange).await;
+
+    let page = exchange.metrics.encode();
+    let counted = |name: &str| -> f64 {
+        let lines = page.lines().filter_map(|line| line.strip_prefix(name));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    };
+    let seen = counted("http_server_request_duration_seconds_count{");
+    assert!((seen - f64::from(u32::try_from(requests).unwrap())).abs() < 0.5, "{seen}");
+    assert!(counted("payonce_operations_total{rule=\"charges\"") > 0.0, "some were critical");
+    assert!(counted("payonce_refusals_total{") > 0.0, "some were refused");
+    let series = page.lines().filter(|line| !line.starts_with('#')).count();
+    assert!(series < MOST_SERIES, "{series} series");
+    assert!(!page.to_lowercase().contains(MARK), "a client's text is on the page");
+    // Not one label had to be folded: none of them is a client's to choose.
+    assert!(!page.contains("metric_series"), "{page}");
+}
