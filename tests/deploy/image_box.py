@@ -57,7 +57,6 @@ class Image:
 def image():
     """Builds the image, and unpacks it where runc can start it."""
     assert os.geteuid() == 0, "containers are made by root: run tests/run --deploy as root"
-    atexit.register(remove_all)
     said = build()
     print(said)
     target = re.search(r"^image: target ([^:]+): ", said, re.M)[1]
@@ -84,9 +83,12 @@ def build(name=NAME, image_format="docker"):
 
 def remove_all():
     """Leaves nothing behind: neither containers nor storage."""
-    if SCRATCH.exists():
+    if (SCRATCH / "storage").exists():
         subprocess.run([*BUILDAH, "rm", "--all"], capture_output=True, timeout=LONG, check=False)
-        shutil.rmtree(SCRATCH, ignore_errors=True)
+    shutil.rmtree(SCRATCH, ignore_errors=True)
+
+
+atexit.register(remove_all)
 
 
 class Box:
