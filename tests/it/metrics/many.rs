@@ -134,7 +134,6 @@ fn exchange(tasks: &Tasks, shutdown: &Shutdown) -> Payonce {
 fn request(n: usize, out: &mut String) {
     let method = match n % 5 {
         0 => "GET".to_owned(),
-        1 => "POST".to_owned(),
         2 => "DELETE".to_owned(),
         3 => format!("{}{n}", MARK.to_uppercase()),
         _ => "POST".to_owned(),
