@@ -1,16 +1,18 @@
 //! For people and platforms: the admin port and the health port.
 //!
-//! The admin port serves `payonce ops`: it lists what is open and takes a person's word for an
-//! outcome. It listens on loopback, asks for a bearer token ([`token`]) and takes only requests for
+//! The admin port serves `payonce ops`: it lists what is open, finds operations and takes a person's
+//! word for an outcome. It listens on loopback, asks for a bearer token ([`token`]) and takes only requests for
 //! a loopback host, so that a page in a browser on the same machine cannot reach it by a name of
 //! its own (DNS rebinding). The health port answers probes and scrapes, read-only. What both say is
 //! decided elsewhere, behind [`Operations`] and [`Health`].
 
+pub mod bulk;
 pub mod health;
 mod http1;
 pub mod judge;
 pub mod operations;
 mod routes;
+pub mod search;
 pub mod token;
 
 use std::future::Future;
@@ -24,8 +26,9 @@ use tokio::net::TcpListener;
 use crate::settings::Secret;
 pub use health::{Health, Readiness};
 pub use http1::Answer;
-pub use operations::{Detail, Operations, OpsError, Resolution, Resolved, State, Summary};
-pub(crate) use routes::{List, Outcome, Resolve};
+pub use operations::{Detail, Moment, Operations, OpsError, Resolution, Resolved, State, Summary};
+pub use routes::Outcome;
+pub(crate) use routes::{List, Resolve};
 
 /// Connections to the admin port at a time.
 const MOST_CONNECTIONS: usize = 16;

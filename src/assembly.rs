@@ -19,6 +19,7 @@ use crate::decide::operation::table;
 use crate::decide::outcome;
 use crate::decide::policy::{Policy, Recording};
 use crate::exchange::{Exchange, Guards, Rooms};
+use crate::finishing::Finishing;
 use crate::inflight::Inflight;
 use crate::ledger::{AnyLedger, Ledger};
 use crate::metrics::Metrics;
@@ -40,6 +41,7 @@ use crate::ways::{InForce, Ways};
 mod error;
 mod health;
 mod parts;
+mod traces;
 mod webhook;
 
 pub use error::StartError;
@@ -49,6 +51,7 @@ pub(crate) use parts::exchange_config;
 use parts::{
     audit, audited_policy, forwarder, open_ledger, recorder, server_config, upstream_config,
 };
+use traces::Exporting;
 use webhook::Webhooks;
 
 /// A payonce that is built and bound, and serves nothing yet.
@@ -61,6 +64,7 @@ pub struct Assembly {
     admin: Option<(TcpListener, crate::settings::Secret)>,
     health: HealthPort,
     webhooks: Option<Webhooks>,
+    exporting: Exporting,
     settings: Settings,
     shutdown: Shutdown,
     tasks: Tasks,
@@ -91,7 +95,10 @@ impl Assembly {
         let shutdown = Shutdown::new();
         let metrics = Metrics::new();
         let tasks = Tasks::new();
-        let upstream = Direct::new(&upstream_config(&settings)?, clock.clone())?;
+        let toward = upstream_config(&settings)?;
+        let places = toward.origins.clone();
+        let (tracer, exporting) = traces::tracer(&settings, places, &clock, &metrics)?;
+        let upstream = Direct::new(&toward, clock.clone())?;
         // The store comes first: a second process fails on it before it touches anything else.
         let ledger = Arc::new(open_ledger(&settings, &clock, &metrics).await?);
         audit(&policy, &settings, &ledger, &metrics, &clock).await?;
@@ -134,12 +141,14 @@ impl Assembly {
             closing: shutdown.first.clone(),
             bytes,
             unwritten: Unwritten::default(),
+            finishing: Finishing::new(settings.finishing, metrics.clone()),
             notes: Notes::default(),
             observer,
             clock: clock.clone(),
             chance: Chance::System,
             clients: Clients::new(settings.clients.releases.clone(), metrics.clone()),
             metrics: metrics.clone(),
+            tracer,
             config: exchange_config(&settings),
         };
         let exchange = Exchange::new(rooms);
@@ -157,6 +166,7 @@ impl Assembly {
             admin,
             health,
             webhooks,
+            exporting,
             settings,
             shutdown,
             tasks,
@@ -223,7 +233,7 @@ impl Assembly {
         }
         match self.settings.store.kind {
             StoreKind::Embedded => {
-                info!(path = %self.settings.store.path.display(), "store is embedded");
+                info!(file = %self.settings.store.path.display(), "store is embedded");
             }
             StoreKind::Memory => info!("store is memory"),
             StoreKind::Redis => {
@@ -239,7 +249,7 @@ impl Assembly {
             }
         }
         info!(
-            version = status.version,
+            policy_version = status.version,
             mode = %self.policy.current().mode(),
             rules = status.rules,
             sha256 = self.policy.current().hash(),
@@ -248,6 +258,7 @@ impl Assembly {
             "policy is in force"
         );
         self.announce_record();
+        self.announce_traces();
         if self.settings.credential.key.is_some() {
             let file = self.settings.credential.path.as_deref().map(Path::display);
             let file = file.map_or_else(|| "(environment)".to_owned(), |path| path.to_string());
@@ -262,11 +273,18 @@ impl Assembly {
         }
     }
 
+    /// Says where traces go, if anywhere.
+    fn announce_traces(&self) {
+        let Some(collector) = &self.settings.tracing.collector else { return };
+        let ratio = self.settings.tracing.sample_ratio;
+        info!(%collector, sample_ratio = ratio, "traces are exported");
+    }
+
     /// Says whether decisions are written down, and what is missing if they are half wanted.
     fn announce_record(&self) {
         let wanted = self.policy.current().recording() == Recording::Decisions;
         match (&self.settings.record.path, wanted) {
-            (Some(path), true) => info!(path = %path.display(), "decisions are recorded"),
+            (Some(path), true) => info!(file = %path.display(), "decisions are recorded"),
             (Some(_), false) => {
                 info!("record.path is set, and nothing is recorded: the policy does not say so");
             }
@@ -288,17 +306,21 @@ impl Assembly {
             admin,
             health,
             webhooks,
+            mut exporting,
             settings,
             shutdown,
             tasks,
             metrics,
         } = self;
+        exporting.start(&shutdown, settings.shutdown.drain);
         // These end with the process, not with the requests: the admin port and the probes answer
         // while payonce drains.
         let HealthPort { standing, aside, done, .. } = health;
         let done = done.disarm();
+        let people = People::new(exchange.clone(), Arc::clone(&policy));
+        let log = parts::audit_log(&settings, &exchange.clock);
+        let people = people.recorded_in(log, settings.policy.audit_required);
         if let Some((listener, token)) = admin {
-            let people = People::new(exchange.clone(), Arc::clone(&policy));
             let done = done.clone();
             aside.spawn(async move {
                 admin::serve(listener, people, token, done.cancelled_owned()).await;
@@ -312,6 +334,8 @@ impl Assembly {
         aside.spawn(async move { credential.watch(refresh, stop).await });
         let (writer, stop) = (exchange.clone(), done.clone());
         aside.spawn(async move { writer.write_what_is_left(stop).await });
+        let finisher = exchange.clone();
+        aside.spawn(async move { finisher.finish_what_is_held().await });
         let every = settings.metrics.survey_interval;
         aside.spawn(survey::watch(exchange.clone(), every, shutdown.first.clone()));
         standing.serves(Serving {
@@ -351,6 +375,7 @@ impl Assembly {
         if let Err(error) = ledger.close().await {
             warn!(%error, "the store did not close; what was answered is written");
         }
+        exporting.finish().await;
         summary
     }
 }

@@ -1,5 +1,6 @@
 //! The audit log of policy loads: which policy was in force when, by whom it was signed, and what
-//! was refused. One JSON line for every load, whether taken or not.
+//! was refused. One JSON line for every load, whether taken or not; and for each word of a person on
+//! operations, one before it is written into their records and one after.
 //!
 //! The file is only ever appended to, one write and one `fsync` a line, under a lock that all
 //! payonces of a machine share. Each line bears the SHA-256 of the line before, whoever wrote that,
@@ -16,15 +17,17 @@ use tracing::info;
 
 use crate::clock::Clock;
 
-pub use self::entry::{Entry, Event, Reidentified, RuleCount, Verdict};
+pub use self::entry::{Entry, Event, Reidentified, RuleCount, Verdict, Word};
 pub use self::recorder::Recorder;
 pub(crate) use self::recorder::refused_at_start;
+pub(crate) use self::word::{MOST_OPERATIONS, entry_of};
 
 pub mod chain;
 mod changes;
 mod entry;
 mod recorder;
 mod reidentified;
+mod word;
 
 /// Between two tries for the lock.
 const BETWEEN: Duration = Duration::from_millis(10);

@@ -4,6 +4,7 @@
 pub mod check;
 pub mod clients;
 pub mod explain;
+pub mod health;
 pub mod keygen;
 pub mod ops;
 mod page;
@@ -80,6 +81,9 @@ pub enum Command {
     /// See which SDKs a running payonce was asked by, how old they are and what they do wrong.
     #[command(after_help = Clients::EXAMPLES)]
     Clients(Clients),
+    /// Ask a running payonce whether it is ready, or alive: for probes.
+    #[command(after_help = health::Health::EXAMPLES)]
+    Health(health::Health),
     /// Make and check the signatures of Stripe's webhooks.
     #[command(after_help = webhook::Webhook::EXAMPLES)]
     Webhook(webhook::Webhook),

@@ -178,10 +178,9 @@ impl Credential {
                     Ok(started) => watcher = Some(started),
                     Err(why) if !said => {
                         said = true;
-                        let directory = directory_of(path);
                         tracing::warn!(
-                            ?directory,
-                            %why,
+                            directory = %directory_of(path).display(),
+                            error = %why,
                             "the credential's directory cannot be watched; a timer finds its changes"
                         );
                     }
@@ -288,7 +287,10 @@ impl Credential {
     }
 
     fn refuse(&self, why: Why) -> Reloaded {
-        tracing::error!("the credential's file is not taken, the API key stays as it was: {why}");
+        tracing::error!(
+            error = %why,
+            "the credential's file is not taken, the API key stays as it was"
+        );
         self.metrics.credential("refused");
         let at = self.clock.now();
         self.status.send_modify(|status| status.refused = Some(Refused { at, why }));

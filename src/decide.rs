@@ -10,6 +10,7 @@
 pub mod agent;
 pub mod canonical;
 pub mod digest;
+pub mod finish;
 pub mod guard;
 pub mod identity;
 pub mod key;

@@ -26,9 +26,10 @@ use crate::inflight::{Entered, NoSeat, Seat, Standing, Table};
 use crate::ledger::{Ledger, RecordId};
 use crate::refusal::Refusal;
 use crate::request::Head;
-use crate::respond::{Held, OPERATION_ID, POLICY, Told};
+use crate::respond::{Held, OPERATION_ID, OUTCOME, POLICY, Told};
 use crate::seams::{self, Point};
 use crate::server::{Connection, Serve};
+use crate::trace;
 use crate::upstream::{Body, Upstream};
 
 mod asked;
@@ -37,6 +38,7 @@ mod claim;
 mod client;
 mod credentials;
 mod drive;
+mod finishing;
 mod guard;
 mod look;
 mod other;
@@ -52,6 +54,7 @@ use asked::Unbuffered;
 pub use asked::{Asked, Other};
 pub use client::WARNING;
 pub(crate) use credentials::{Credentials, api_key};
+pub use finishing::Kept;
 pub use guard::Guards;
 pub(crate) use guard::found_in;
 pub(crate) use look::{Identity as LookedUp, Seen};
@@ -84,24 +87,14 @@ impl<L, U> std::ops::Deref for Exchange<L, U> {
 
 impl<L: Ledger, U: Upstream> Serve for Exchange<L, U> {
     async fn call(&self, request: Request<Body>, conn: Connection) -> Response<Body> {
-        let arrived = self.clock.now();
-        let _in_flight = self.metrics.in_flight();
-        let method = request.method().clone();
-        let (parts, body) = request.into_parts();
-        if let Some(catch_up) = self.policies.catch_up() {
-            catch_up.await;
+        let span = self.tracer.request(request.method(), request.headers());
+        span.version(request.version());
+        let response = span.during(self.answer(request, conn)).await;
+        for (key, field) in [("payonce.operation_id", OPERATION_ID), ("payonce.outcome", OUTCOME)] {
+            let said = || response.headers().get(field)?.to_str().ok().map(str::to_owned);
+            span.note(|it| it.tell_some(key, said()));
         }
-        let policy = self.policies.current();
-        let mut beside = Beside::default();
-        let handled = Box::pin(self.handle(parts, body, &conn, &policy, arrived, &mut beside));
-        let handled = handled.await.map_err(|refusal| {
-            beside.witness.refused(&refusal);
-            self.refuse(&refusal, &policy)
-        });
-        let mut response = judged_by(&policy, handled);
-        beside.warning.attach(response.headers_mut());
-        let response = beside.witness.answered(response, &conn, &self.tasks);
-        self.metrics.request(&method, response.status(), self.clock.now().since(arrived));
+        span.answered(response.status());
         response
     }
 }
@@ -128,6 +121,28 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         Self(Arc::new(rooms))
     }
 
+    async fn answer(&self, request: Request<Body>, conn: Connection) -> Response<Body> {
+        let arrived = self.clock.now();
+        let _in_flight = self.metrics.in_flight();
+        let method = request.method().clone();
+        let (parts, body) = request.into_parts();
+        if let Some(catch_up) = self.policies.catch_up() {
+            catch_up.await;
+        }
+        let policy = self.policies.current();
+        let mut beside = Beside::default();
+        let handled = Box::pin(self.handle(parts, body, &conn, &policy, arrived, &mut beside));
+        let handled = handled.await.map_err(|refusal| {
+            beside.witness.refused(&refusal);
+            self.refuse(&refusal, &policy)
+        });
+        let mut response = judged_by(&policy, handled);
+        beside.warning.attach(response.headers_mut());
+        let response = beside.witness.answered(response, &conn, &self.tasks);
+        self.metrics.request(&method, response.status(), self.clock.now().since(arrived));
+        response
+    }
+
     async fn handle(
         &self,
         parts: Parts,
@@ -139,6 +154,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     ) -> Result<Response<Body>, Refusal> {
         let mut head = Head::check(parts)?;
         let rule = Arc::clone(policy.judge(&head.method, &head.target));
+        trace::about(&head.method, &head.target, &rule.name);
         self.client(&head.method, &head.headers, policy, &mut beside.warning)?;
         let acts = !self.config.bypass && policy.mode_of(&rule) == Mode::Enforce;
         let credentials = self.admit(&mut head, policy, &rule, acts)?;
@@ -224,7 +240,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     ) -> Result<Option<Response<Body>>, Refusal> {
         let turn = self.inflight.alone();
         let seat = sit(turn.table(), &asked)?;
-        self.tasks.spawn(drive::call(self.clone(), turn, asked));
+        self.tasks.spawn(trace::carried(drive::call(self.clone(), turn, asked)));
         Ok(self.take_answer(seat, conn, false).await)
     }
 
@@ -241,7 +257,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 Entered::Full => return Err(self.busy("operations in flight")),
                 Entered::Turn(turn) => {
                     let seat = sit(turn.table(), &asked)?;
-                    self.tasks.spawn(drive::operation(self.clone(), turn, Arc::clone(&asked)));
+                    let task = drive::operation(self.clone(), turn, Arc::clone(&asked));
+                    self.tasks.spawn(trace::carried(task));
                     return Ok(self.take_answer(seat, conn, false).await);
                 }
                 Entered::Busy(table) => {
@@ -289,7 +306,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             Then::ReplayEarlier(past) => {
                 let turn = self.inflight.alone();
                 let seat = sit(turn.table(), asked)?;
-                self.tasks.spawn(drive::earlier(self.clone(), turn, Arc::clone(asked), past));
+                let task = drive::earlier(self.clone(), turn, Arc::clone(asked), past);
+                self.tasks.spawn(trace::carried(task));
                 let answer = self.take_answer(seat, conn, false).await;
                 return answer.map(Visit::Answered).ok_or_else(|| unanswered(asked));
             }
@@ -352,6 +370,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
 
     fn refuse(&self, refusal: &Refusal, policy: &Policy) -> Response<Body> {
         self.metrics.refusal(refusal.code());
+        trace::note(|it| it.tell("payonce.code", refusal.code()));
         let answer = refusal.answer(&self.request_id());
         let status = answer.status.as_u16();
         let (code, why, policy) = (refusal.code(), refusal.message(), policy.version());

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::chance::Chance;
 use crate::clock::{Clock, Timestamp};
 use crate::decide::key::IdempotencyKey;
+use crate::decide::operation::record::Tried;
 use crate::decide::outcome::{self, Conclusion, ErrorBody, Meaning, Signals, Tally};
 use crate::decide::path::Api;
 use crate::decide::retry::{self, Budget, Next, Situation, Why};
@@ -25,10 +26,13 @@ use crate::metrics::Metrics;
 use crate::request::{InFlightBytes, Share, rejoin};
 use crate::respond::{Answer, Held, full};
 use crate::seams::{self, Mistake, Point};
+use crate::trace::{self, Open};
 use crate::upstream::{Body, BoxError, Cause, Host, Measured, SendError, Upstream, headers};
 
+mod trail;
 mod until;
 
+pub(crate) use trail::request_id;
 pub use until::{Lease, Until};
 
 /// `Idempotency-Key`.
@@ -104,6 +108,8 @@ pub struct Exchanged {
     pub last_sent: Timestamp,
     /// Why there was no other.
     pub why: Why,
+    /// All of them, for people.
+    pub trail: Vec<Tried>,
 }
 
 /// What bounds an exchange.
@@ -167,6 +173,11 @@ impl<U: Upstream> Forwarder<U> {
         &self.limits
     }
 
+    /// Asks the retry budget for an attempt that nobody waits for.
+    pub fn may_spend(&self) -> bool {
+        self.budget().withdraw(self.clock.now())
+    }
+
     /// How much of the retry budget is left, from 0 to 1.
     pub fn budget_left(&self) -> f64 {
         self.budget().left(self.clock.now())
@@ -188,19 +199,21 @@ impl<U: Upstream> Forwarder<U> {
         let mut attempts = 0;
         let mut indeterminate = 0;
         let mut declined = None;
+        let mut trail = Vec::new();
         loop {
             attempts += 1;
             let began = self.clock.now();
             let Attempt { meaning, signals, mut answer, cause } =
                 if seams::mistake(Mistake::NewKeyPerRetry) && attempts > 1 {
                     let fresh = IdempotencyKey::minted(self.chance.bytes());
-                    self.attempt(message, &fresh, began).await
+                    self.attempt(message, &fresh, began, attempts).await
                 } else {
-                    self.attempt(message, key, began).await
+                    self.attempt(message, key, began, attempts).await
                 };
             seams::point(Point::AnswerRead);
             let first = !tally.touched();
             tally.add(meaning);
+            trail.push(trail::tried(began, meaning, cause, answer.as_ref()));
             self.metrics.row(meaning.row().as_str());
             self.metrics.upstream_attempt(message.host.as_str(), meaning.as_str());
             match meaning {
@@ -246,6 +259,7 @@ impl<U: Upstream> Forwarder<U> {
                 attempts,
                 last_sent: began,
                 why,
+                trail,
             };
         }
     }
@@ -276,14 +290,39 @@ impl<U: Upstream> Forwarder<U> {
         Ok(())
     }
 
-    async fn attempt(&self, message: &Message, key: &IdempotencyKey, began: Timestamp) -> Attempt {
+    /// The attempt `number`, as a span of its own.
+    async fn attempt(
+        &self,
+        message: &Message,
+        key: &IdempotencyKey,
+        began: Timestamp,
+        number: u32,
+    ) -> Attempt {
+        let span = trace::attempt(message.host, number);
+        let attempt = span.during(self.once(message, key, began, &span)).await;
+        span.attempted(attempt.cause);
+        attempt
+    }
+
+    async fn once(
+        &self,
+        message: &Message,
+        key: &IdempotencyKey,
+        began: Timestamp,
+        span: &Open,
+    ) -> Attempt {
         let left = self.limits.deadline.saturating_sub(began.since(message.arrived));
         let within = self.limits.attempt.min(left);
         seams::point(Point::BeforeSend);
-        let sent = self.upstream.send(message.host, message.request(key), within).await;
+        let mut request = message.request(key);
+        span.inject(request.headers_mut());
+        let sent = self.upstream.send(message.host, request, within).await;
         let left = within.saturating_sub(self.clock.now().since(began));
         match sent {
-            Ok(response) => self.read(response, message.api, left).await,
+            Ok(response) => {
+                span.head(&response);
+                self.read(response, message.api, left).await
+            }
             Err(SendError::NeverSent(_proof, cause)) => Attempt::failed(Meaning::NotSent, cause),
             Err(SendError::Unknown(cause)) => Attempt::failed(Meaning::Unknown, cause),
         }

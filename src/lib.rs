@@ -17,7 +17,7 @@
 //! 2. [`decide`] is everything that decides, pure: no clock, no I/O, no `async`.
 //! 3. [`ledger`] remembers operations by compare and swap; [`inflight`] knows who works on what in
 //!    this process, [`recent`] and [`notes`] what it remembers by itself, [`unwritten`] what the
-//!    ledger did not take yet.
+//!    ledger did not take yet, [`finishing`] what it asks again though nobody waits.
 //! 4. [`forward`] makes the attempts of one exchange; [`upstream`] holds the connections and the
 //!    evidence of what left; [`passthrough`] hands on what is not critical.
 //!    [`observer`] counts what would have been done where payonce only looks on, and [`recording`]
@@ -27,8 +27,8 @@
 //! 6. [`webhook`] is the other direction: only Stripe's events, each once, and they close what is
 //!    in doubt.
 //! 7. [`settings`], [`policy_file`] with its [`audit`] log, [`credential`], [`assembly`] start it; [`ways`] tells
-//!    other processes how the policy recognises operations; [`admin`], [`people`],
-//!    [`standing`], [`metrics`] with the [`survey`] of what is open, [`telemetry`], [`cli`] are for
+//!    other processes how the policy recognises operations; [`admin`], [`people`], [`standing`],
+//!    [`metrics`] with the [`survey`] of what is open, [`telemetry`], [`trace`], [`cli`] are for
 //!    people and platforms; [`clock`] is where time comes from, [`chance`] where
 //!    random numbers do.
 //! 8. [`sandbox`] simulates Stripe and is the oracle of the tests and of the [`demo`]: it shares no
@@ -49,6 +49,7 @@ pub mod decide;
 pub mod delivery;
 pub mod demo;
 pub mod exchange;
+pub mod finishing;
 pub mod forward;
 pub mod inflight;
 pub mod ledger;
@@ -70,6 +71,7 @@ pub mod settings;
 pub mod standing;
 pub mod survey;
 pub mod telemetry;
+pub mod trace;
 pub mod unwritten;
 pub mod upstream;
 pub mod ways;

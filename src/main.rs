@@ -70,6 +70,18 @@ async fn run(command: Command) -> Exit {
             Ok(settings) => told(cli::ops::run(&args, &settings, &mut io::stdout()).await),
             Err(exit) => exit,
         },
+        Command::Health(args) => match load(args.settings.as_deref()) {
+            Ok(settings) => match cli::health::run(&args, &settings, &mut io::stdout()).await {
+                Ok(true) => Exit::Done,
+                // The answer says what it is not ready for.
+                Ok(false) => Exit::Failed,
+                Err(failure) => {
+                    eprintln!("{failure}");
+                    failure.exit()
+                }
+            },
+            Err(exit) => exit,
+        },
         Command::Webhook(args) => cli::webhook::run(&args, &mut io::stdout()),
     }
 }

@@ -10,11 +10,13 @@
 mod clients;
 mod exposition;
 mod family;
+mod finish;
 mod open;
 mod operations;
 mod policy;
 mod process;
 mod store;
+mod trace;
 mod upstream;
 mod webhook;
 
@@ -51,6 +53,8 @@ struct Inner {
     store: store::Counts,
     policy: policy::Counts,
     webhooks: webhook::Counts,
+    finishing: finish::Counts,
+    traces: trace::Counts,
 }
 
 impl Metrics {
@@ -72,6 +76,8 @@ impl Metrics {
             store: store::Counts::register(r),
             policy: policy::Counts::register(r),
             webhooks: webhook::Counts::register(r),
+            finishing: finish::Counts::register(r),
+            traces: trace::Counts::register(r),
             registry: all,
         };
         Self(Arc::new(inner))
@@ -138,7 +144,7 @@ fn request_buckets() -> Histogram {
 }
 
 /// A method by name, if it is one that anybody uses: a client may send any word.
-fn known(method: &Method) -> &'static str {
+pub(crate) fn known(method: &Method) -> &'static str {
     const KNOWN: [(Method, &str); 9] = [
         (Method::GET, "GET"),
         (Method::POST, "POST"),

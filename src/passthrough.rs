@@ -11,6 +11,7 @@ use http_body::Body as _;
 
 use crate::chance::Chance;
 use crate::clock::Clock;
+use crate::trace;
 use crate::upstream::{Body, Cause, Host, SendError, Upstream, empty_body, headers};
 
 /// Most times that one request is tried.
@@ -39,7 +40,7 @@ pub async fn forward<U: Upstream>(
     loop {
         let left = until.since(clock.now());
         let spare = again.permits_any().then(|| copy(&next));
-        let error = match upstream.send(host, next, left).await {
+        let error = match attempt(upstream, host, next, left, tries).await {
             Ok(answer) => return Ok(toward_client(answer)),
             Err(error) => error,
         };
@@ -52,6 +53,28 @@ pub async fn forward<U: Upstream>(
         clock.sleep(pause).await;
         tries += 1;
     }
+}
+
+/// Sends once, the `number`th time, and tells it as a span of its own: until the answer's head, for
+/// what follows streams.
+pub(crate) async fn attempt<U: Upstream>(
+    upstream: &U,
+    host: Host,
+    mut request: Request<Body>,
+    within: Duration,
+    number: u32,
+) -> Result<Response<Body>, SendError> {
+    let span = trace::attempt(host, number);
+    span.inject(request.headers_mut());
+    let sent = span.during(upstream.send(host, request, within)).await;
+    match &sent {
+        Ok(answer) => {
+            span.head(answer);
+            span.attempted(None);
+        }
+        Err(error) => span.attempted(Some(error.cause())),
+    }
+    sent
 }
 
 /// After which failures a request may be tried again.

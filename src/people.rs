@@ -8,39 +8,67 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use self::told::{detail, noted, read, record_id, summary};
+use crate::admin::bulk::{Bulk, Bulked};
 use crate::admin::judge::{self, Around, Judgement, Question, Recognition};
-use crate::admin::{Detail, Operations, OpsError, Resolution, Resolved, State, Summary};
+use crate::admin::search::{Found, Wanted};
+use crate::admin::{Detail, Operations, OpsError, Resolution, Resolved, Summary};
+use crate::audit::AuditLog;
 use crate::clients::list::List;
 use crate::clock::Timestamp;
 use crate::decide::digest::{OperationId, key_digest};
 use crate::decide::identity::Kind;
 use crate::decide::operation::Retention;
-use crate::decide::operation::change::{self, kept};
-use crate::decide::operation::codec::{decode, encode};
-use crate::decide::operation::record::{self, Outcome, Record, Standing};
+use crate::decide::operation::record::Record;
 use crate::decide::operation::table::Ask;
 use crate::exchange::{Exchange, LookedUp};
-use crate::ledger::{Entry, Held, Ledger, RecordId, Replaced};
+use crate::ledger::{Held, Ledger};
 use crate::notes::Note;
 use crate::policy_file::PolicyFile;
 use crate::upstream::Upstream;
+
+mod advice;
+mod resolve;
+mod search;
+mod timeline;
+mod told;
 
 /// Answers people.
 pub struct People<L, U> {
     exchange: Exchange<L, U>,
     policy: Arc<PolicyFile>,
+    journal: Option<Journal>,
+}
+
+/// Where a person's word is written down besides the records.
+#[derive(Clone, Debug)]
+struct Journal {
+    log: AuditLog,
+    required: bool,
 }
 
 impl<L, U> Clone for People<L, U> {
     fn clone(&self) -> Self {
-        Self { exchange: self.exchange.clone(), policy: Arc::clone(&self.policy) }
+        Self {
+            exchange: self.exchange.clone(),
+            policy: Arc::clone(&self.policy),
+            journal: self.journal.clone(),
+        }
     }
 }
 
 impl<L: Ledger, U: Upstream> People<L, U> {
     /// Of this exchange.
     pub const fn new(exchange: Exchange<L, U>, policy: Arc<PolicyFile>) -> Self {
-        Self { exchange, policy }
+        Self { exchange, policy, journal: None }
+    }
+
+    /// Writes what people say of operations into `log`, if there is one; `required`: or does not
+    /// take their word.
+    #[must_use]
+    pub fn recorded_in(mut self, log: Option<AuditLog>, required: bool) -> Self {
+        self.journal = log.map(|log| Journal { log, required });
+        self
     }
 
     async fn found(&self, id: &str) -> Result<Option<(Held, Record)>, OpsError> {
@@ -53,44 +81,6 @@ impl<L: Ledger, U: Upstream> People<L, U> {
 
     fn note(&self, id: &str) -> Option<Note> {
         self.exchange.notes.all().into_iter().find(|note| note.operation.to_string() == id)
-    }
-
-    async fn write(
-        &self,
-        held: &Held,
-        record: Record,
-        resolution: &Resolution,
-        who: &str,
-        why: &str,
-    ) -> Result<Resolved, OpsError> {
-        let now = self.exchange.clock.now();
-        let resolution = match resolution {
-            Resolution::Succeeded { object_id } => change::Resolution::Succeeded(object_id.clone()),
-            Resolution::Declined => change::Resolution::Declined,
-        };
-        let word = record::Resolved {
-            by: who.to_owned(),
-            why: why.to_owned(),
-            at: now,
-            unanswerable: false,
-        };
-        let record = change::resolved(record, resolution, word);
-        let entry = Entry {
-            record: encode(&record).map_err(|why| OpsError::Damaged(why.to_string()))?,
-            ttl: kept(&record, &OperationId(held.id.0), now),
-            open: false,
-            keys: vec![key_digest(record.key.as_str())],
-        };
-        match self.exchange.ledger.replace(held.id, held.version, entry).await? {
-            Replaced::Done(_) => {
-                self.exchange.recent.wrote(held.id, record.clone(), now);
-                Ok(Resolved::Done(Box::new(detail(held.id, &record))))
-            }
-            Replaced::Moved(Some(moved)) => {
-                Ok(Resolved::Busy(Box::new(detail(moved.id, &read(&moved)?))))
-            }
-            Replaced::Moved(None) => Ok(Resolved::NotFound),
-        }
     }
 }
 
@@ -109,14 +99,18 @@ impl<L: Ledger, U: Upstream> Operations for People<L, U> {
 
     async fn show(&self, id: &str) -> Result<Option<Detail>, OpsError> {
         if let Some((held, record)) = self.found(id).await? {
-            return Ok(Some(detail(held.id, &record)));
+            return Ok(Some(detail(held.id, &record, self.exchange.clock.now())));
         }
         Ok(self.note(id).map(|note| noted(&note)))
     }
 
+    async fn search(&self, wanted: &Wanted) -> Result<Found, OpsError> {
+        self.look_for(wanted).await
+    }
+
     async fn by_key(&self, key: &SecretString) -> Result<Option<Detail>, OpsError> {
         match self.exchange.ledger.by_key(key_digest(key.expose_secret())).await? {
-            Some(held) => Ok(Some(detail(held.id, &read(&held)?))),
+            Some(held) => Ok(Some(detail(held.id, &read(&held)?, self.exchange.clock.now()))),
             None => Ok(None),
         }
     }
@@ -155,7 +149,7 @@ impl<L: Ledger, U: Upstream> Operations for People<L, U> {
             recalled: sent.is_some(),
             policy_version: policy.version().to_owned(),
             mode: if bypass { "bypass" } else { policy.mode().as_str() }.to_owned(),
-            found: seen.record.as_ref().map(|record| detail(seen.id, record)),
+            found: seen.record.as_ref().map(|record| detail(seen.id, record, now)),
         };
         Ok(Some(Judgement::of(&seen, around)))
     }
@@ -167,20 +161,11 @@ impl<L: Ledger, U: Upstream> Operations for People<L, U> {
         who: &str,
         why: &str,
     ) -> Result<Resolved, OpsError> {
-        let Some((held, record)) = self.found(id).await? else {
-            let Some(note) = self.note(id) else { return Ok(Resolved::NotFound) };
-            self.exchange.notes.remove(note.operation);
-            let resolved = Some(format!("{who}: {why}"));
-            let done = Detail { resolved, advice: None, ..noted(&note) };
-            return Ok(Resolved::Done(Box::new(done)));
-        };
-        if self.exchange.is_worked_on(held.id, &record) {
-            return Ok(Resolved::Busy(Box::new(detail(held.id, &record))));
-        }
-        if !record.unresolved() {
-            return Ok(Resolved::NotOpen(Box::new(detail(held.id, &record))));
-        }
-        self.write(&held, record, resolution, who, why).await
+        self.end(id, resolution, who, why).await
+    }
+
+    async fn resolve_all(&self, said: &Bulk) -> Result<Bulked, OpsError> {
+        self.end_all(said).await
     }
 }
 
@@ -204,124 +189,4 @@ fn looked_up<'a>(
         now,
     };
     Some(LookedUp { id, ask, same_rule: identity.same_rule })
-}
-
-/// A record id as the answer header and the log show it.
-fn record_id(text: &str) -> Option<RecordId> {
-    let mut id = [0; 32];
-    hex::decode_to_slice(text, &mut id).ok()?;
-    Some(RecordId(id))
-}
-
-fn read(held: &Held) -> Result<Record, OpsError> {
-    decode(&held.record).map_err(|why| OpsError::Damaged(format!("{}: {why}", held.id)))
-}
-
-const fn state(record: &Record) -> State {
-    match record.standing {
-        Standing::Settled(settled) if record.claim.is_none() => match settled.result {
-            Outcome::Succeeded => State::Succeeded,
-            Outcome::Declined => State::Declined,
-        },
-        Standing::InDoubt { .. } if record.claim.is_none() => State::InDoubt,
-        Standing::Begun | Standing::InDoubt { .. } | Standing::Settled(_) => State::InFlight,
-    }
-}
-
-fn summary(id: RecordId, record: &Record) -> Summary {
-    // What is sent under a claim is counted when it is settled.
-    let attempts = record.attempts.saturating_add(u32::from(record.claim.is_some()));
-    summary_of(id.to_string(), &record.about, state(record), record.first_sent, attempts)
-}
-
-fn summary_of(
-    operation_id: String,
-    about: &record::About,
-    state: State,
-    since: crate::clock::Timestamp,
-    attempts: u32,
-) -> Summary {
-    Summary {
-        operation_id,
-        rule: about.rule.clone(),
-        state,
-        since,
-        attempts,
-        amount: about.amount.as_ref().and_then(|amount| amount.parse().ok()),
-        currency: about.currency.as_ref().map(|currency| currency.to_ascii_lowercase()),
-        object_id: about.object.clone(),
-        request_id: about.request_id.clone(),
-        caller: about.caller.clone(),
-        policy_version: about.policy.clone(),
-    }
-}
-
-fn detail(id: RecordId, record: &Record) -> Detail {
-    let state = state(record);
-    let delivery =
-        record.settled().map(|settled| if settled.delivered { "yes" } else { "lost" }.to_owned());
-    Detail {
-        summary: summary(id, record),
-        identity: record.kind.as_str().to_owned(),
-        request: Some(record.request.clone()),
-        occurrence: u64::from(record.occurrence.n),
-        epoch: record.occurrence.epoch,
-        first_sent: Some(record.first_sent),
-        last_sent: Some(record.last_sent),
-        safe_until: Some(record.first_sent.plus(Retention::of(record.api).safe)),
-        lease_until: record.claim.as_ref().map(|claim| claim.lease),
-        delivery,
-        advice: advice(state, record.kind).map(str::to_owned),
-        resolved: record.about.resolved.as_ref().map(|word| format!("{}: {}", word.by, word.why)),
-        api_key: record.about.api_key.map(|hint| hint.to_string()),
-        event: record.about.event.as_ref().map(|event| format!("{} ({})", event.id, event.kind)),
-    }
-}
-
-const fn advice(state: State, kind: Kind) -> Option<&'static str> {
-    match (state, kind) {
-        (State::InFlight, _) => Some(
-            "Wait: it is being worked on, and has perhaps been sent. If its process is gone, the same \
-             request again takes it over with the same key.",
-        ),
-        (State::InDoubt, Kind::Content) => Some(
-            "The same request again is safe as long as its key is: it sends the same one. After that \
-             it counts as a new operation; look it up at Stripe before.",
-        ),
-        (State::InDoubt, Kind::Header | Kind::Fields | Kind::OwnKey | Kind::Call) => Some(
-            "The same request again is safe as long as its key is: it sends the same one. After that \
-             it is refused until you look it up at Stripe and say what you found with \
-             `payonce ops resolve`.",
-        ),
-        (State::Succeeded | State::Declined, _) => None,
-    }
-}
-
-fn noted(note: &Note) -> Detail {
-    let id = note.operation.to_string();
-    Detail {
-        summary: summary_of(id, &note.about, State::InDoubt, note.at, note.attempts),
-        identity: Kind::Call.as_str().to_owned(),
-        request: Some(note.request.clone()),
-        occurrence: 0,
-        epoch: 0,
-        first_sent: None,
-        last_sent: Some(note.at),
-        safe_until: None,
-        lease_until: None,
-        delivery: None,
-        advice: Some(
-            if note.keyless {
-                "A single call without a key: the same request again may be another payment. Look \
-                 it up at Stripe, then resolve this note."
-            } else {
-                "A single call: the same request with the same key is safe while Stripe knows the \
-                 key (24 hours). Look it up at Stripe, then resolve this note."
-            }
-            .to_owned(),
-        ),
-        resolved: None,
-        api_key: note.about.api_key.map(|hint| hint.to_string()),
-        event: None,
-    }
 }

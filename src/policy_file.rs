@@ -202,7 +202,8 @@ impl PolicyFile {
         Ok(())
     }
 
-    fn shown(&self) -> &Path {
+    /// Where it comes from, for people.
+    pub(crate) fn shown(&self) -> &Path {
         self.path.as_deref().unwrap_or(Path::new(SHIPPED_AS))
     }
 
@@ -292,9 +293,9 @@ impl PolicyFile {
         let Sound { policy, signed, warnings } = sound;
         let (version, rules) = (policy.version().to_owned(), policy.rules().len());
         tracing::info!(
-            policy = version,
+            policy_version = version,
             sha256 = policy.hash(),
-            before = self.status.borrow().version,
+            policy_version_before = self.status.borrow().version,
             rules,
             signed_by = signed.as_ref().map(|signed| tracing::field::display(&signed.by)),
             "the new policy is in force"
@@ -322,16 +323,17 @@ impl PolicyFile {
             return Reloaded::Unchanged;
         }
         let version = &self.status.borrow().version;
-        tracing::info!(policy = version, "the policy file holds the policy in force again");
+        tracing::info!(policy_version = version, "the policy file holds the policy in force again");
         Reloaded::Mended
     }
 
     fn refuse(&self, error: LoadError) -> Reloaded {
         let in_force = self.status.borrow().version.clone();
         tracing::error!(
-            policy = in_force,
-            refused = error.version(),
-            "the new policy is refused, the old one stays: {error}"
+            policy_version = in_force,
+            policy_version_refused = error.version(),
+            %error,
+            "the new policy is refused, the old one stays"
         );
         let at = self.clock.now();
         self.status.send_modify(|status| status.refused = Some(Refused { at, error }));

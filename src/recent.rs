@@ -84,6 +84,18 @@ impl Recent {
         lock(&self.operations).get(&id, now).cloned()
     }
 
+    /// The ids of at most `most` operations whose record is such, in no order: for people.
+    #[must_use]
+    pub fn operations_where(
+        &self,
+        most: usize,
+        is: impl Fn(RecordId, &Record) -> bool,
+    ) -> Vec<RecordId> {
+        let operations = lock(&self.operations);
+        let all = operations.entries.iter();
+        all.filter(|(id, entry)| is(**id, &entry.value)).map(|(id, _)| *id).take(most).collect()
+    }
+
     /// Remembers the record of an operation.
     pub fn wrote(&self, id: RecordId, record: Record, now: Timestamp) {
         lock(&self.operations).insert(id, record, now);

@@ -111,7 +111,7 @@ impl Writer {
                 self.metrics.record_lines("failed", lines);
                 // Once for as long as it lasts: a full disk must not fill the log.
                 if !self.failing {
-                    warn!(path = %self.output.path.display(), %error,
+                    warn!(file = %self.output.path.display(), %error,
                         "decisions are not recorded; requests are not affected");
                 }
                 self.failing = true;

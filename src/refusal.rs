@@ -108,6 +108,8 @@ pub enum Refusal {
         cause: Cause,
         /// An earlier attempt was sent, and answered with that nothing was executed.
         sent: bool,
+        /// The store did not answer, so that nobody knows of earlier requests for the operation.
+        alone: bool,
     },
     /// Stripe's rate limit, said in a form that no SDK reads.
     RateLimited,
@@ -366,7 +368,7 @@ impl Refusal {
             | Self::StoreDown
             | Self::StoreUnreadable
             | Self::StoreForgets
-            | Self::Unreachable { sent: false, .. }
+            | Self::Unreachable { sent: false, alone: false, .. }
             | Self::Internal
             | Self::PassFailed { never_sent: true, .. } => NOTHING,
             Self::Conflict { .. } => {
@@ -378,7 +380,11 @@ impl Refusal {
                  `payonce ops resolve`."
             }
             Self::AlreadyDone { .. } => "Nothing was sent to Stripe; it happened once.",
-            Self::Unreachable { sent: true, .. } => "Nothing was executed by Stripe.",
+            Self::Unreachable { alone: true, .. } => {
+                "This request moved no money. Whether an earlier one for the same operation was sent is \
+                 unknown, for the store does not answer; the same request again is safe."
+            }
+            Self::Unreachable { sent: true, alone: false, .. } => "Nothing was executed by Stripe.",
             Self::RateLimited => {
                 "Nothing was executed; the same request again, a little later, is safe."
             }
@@ -409,7 +415,7 @@ mod tests {
             Refusal::Busy("connections"),
             Refusal::Conflict { fields: vec!["amount".to_owned()] },
             Refusal::OutcomeUnknown { cause: None, last: Some(500), keyless_call: true },
-            Refusal::Unreachable { cause: Cause::Tls, sent: false },
+            Refusal::Unreachable { cause: Cause::Tls, sent: false, alone: false },
         ] {
             let answer = refusal.answer("req_1");
             let Held::Whole(body) = &answer.body else { panic!("held whole") };
@@ -437,6 +443,15 @@ mod tests {
         let body: serde_json::Value = serde_json::from_slice(body).unwrap();
         assert_eq!(body["error"]["type"], "idempotency_error");
         assert!(body["error"]["message"].as_str().unwrap().contains("amount"));
+    }
+
+    #[test]
+    fn nothing_was_sent_is_said_of_one_request_alone_while_the_store_is_silent() {
+        let money = |alone| {
+            Refusal::Unreachable { cause: Cause::Connect, sent: false, alone }.for_the_money()
+        };
+        assert_eq!(money(false), "Nothing was sent to Stripe.");
+        assert!(!money(true).contains("Nothing was sent"), "{}", money(true));
     }
 
     #[test]

@@ -178,8 +178,8 @@ impl Sandbox {
         faults.truncate(plan::FAULTS);
         let mut inner = self.shared.lock();
         inner.plan.clear();
-        if let Err(problem) = inner.plan.add(faults) {
-            tracing::error!(problem, "the faults were not set");
+        if let Err(error) = inner.plan.add(faults) {
+            tracing::error!(error, "the faults were not set");
         }
     }
 

@@ -142,6 +142,10 @@ named! {
         FormerForgotten "former_forgotten"
         /// A policy that recognises otherwise is in force before the other processes know it.
         EditUnannounced "edit_unannounced"
+        /// Finishing goes on with whatever stands.
+        FinishesAnything "finishes_anything"
+        /// What finishing brought counts as delivered.
+        FinishedAsDelivered "finished_as_delivered"
     }
 }
 

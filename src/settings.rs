@@ -17,6 +17,7 @@ mod problem;
 mod reader;
 mod secret;
 mod store;
+mod traces;
 mod units;
 mod webhook;
 
@@ -29,6 +30,7 @@ use secrecy::SecretString;
 
 use crate::decide::agent::Releases;
 use crate::decide::digest::ApiKeyDigest;
+use crate::finishing;
 use crate::ledger::redis::{Login, Node, Topology};
 use crate::policy_file::signature::TrustedKeys;
 use crate::webhook::application::Forward;
@@ -52,6 +54,8 @@ pub struct Settings {
     pub retry: Retry,
     /// What bounds memory and waiting.
     pub limits: Limits,
+    /// What bounds what is held to be finished.
+    pub finishing: finishing::Limits,
     /// Where the policy is.
     pub policy: Policy,
     /// What is known of clients.
@@ -72,6 +76,8 @@ pub struct Settings {
     pub metrics: Metrics,
     /// What is logged and how.
     pub log: Log,
+    /// Where traces go.
+    pub tracing: Tracing,
     /// How payonce ends.
     pub shutdown: Shutdown,
     /// What is allowed but should be said aloud at start, each with its setting.
@@ -386,6 +392,17 @@ pub enum LogLevel {
     Debug,
     /// And everything else.
     Trace,
+}
+
+/// Where traces go.
+#[derive(Clone, Debug)]
+pub struct Tracing {
+    /// The collector's URL for traces; `None`: nothing is exported. Only where payonce can export.
+    pub collector: Option<Forward>,
+    /// The share of the traces that begin here that are kept, 0 to 1.
+    pub sample_ratio: f64,
+    /// Whether the provider is told the id of each attempt.
+    pub propagate: bool,
 }
 
 /// How payonce ends.

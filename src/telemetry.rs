@@ -1,26 +1,10 @@
 //! Logs: events to standard error, for people or for machines. Not in here: what is logged, which
 //! stands where it happens, and counters ([`metrics`](crate::metrics)).
 //!
-//! One line tells each critical operation, at level `info`, when its answer was handed on. Its
-//! fields, the same in both formats and in every other event that has them:
-//!
-//! | field | meaning |
-//! |---|---|
-//! | `operation_id` | as in `Payonce-Operation-Id`; what people search for |
-//! | `request` | method and path, without the query |
-//! | `rule`, `policy_version` | what the request fell under |
-//! | `identity` | `header`, `fields`, `own_key`, `content` or `call` |
-//! | `row` | the row of the table that decided (DESIGN §4) |
-//! | `outcome` | as in `Payonce-Outcome`; absent without an outcome |
-//! | `state` | `succeeded`, `declined`, `in_doubt` or `not_executed` |
-//! | `attempts`, `status` | how often it was sent, and what was answered |
-//! | `stopped`, `cause` | why it was sent no more; what went wrong last |
-//! | `amount`, `currency`, `caller` | as the request said, cut short |
-//! | `object_id`, `request_id` | Stripe's |
-//! | `degraded` | why safety was less than usual |
-//! | `finding`, `done`, `times` | what a guard found, what was done, how often since its last line |
-//! | `duration_ms` | from the request's head to the answer's |
-//! | `finding`, `would`, `before` | where payonce only observes: what came to light, what it would have done, what was known |
+//! One line tells each critical operation, at level `info`, when its answer was handed on. Which lines
+//! there are and what their fields mean stands in `config/log.schema.json`, for people in
+//! `deploy/logs.md`; a test holds every line of the source against it. A line of a request says its
+//! `trace_id` and `span_id` ([`trace`](crate::trace)).
 //!
 //! Never a field: a key, a body or a part of one, an `Authorization`, a client's address beyond
 //! loopback or network.
@@ -34,6 +18,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry, fmt};
+
+mod traced;
 
 use crate::settings::{Log, LogFormat, LogLevel};
 
@@ -54,12 +40,17 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let lines = match log.format {
-        LogFormat::Human => fmt::layer().with_writer(out).with_ansi(colours).boxed(),
+        LogFormat::Human => fmt::layer()
+            .with_writer(out)
+            .with_ansi(colours)
+            .fmt_fields(traced::Fields(fmt::format::DefaultFields::new()))
+            .boxed(),
         LogFormat::Json => fmt::layer()
             .json()
             .flatten_event(true)
             .with_current_span(false)
             .with_span_list(false)
+            .map_event_format(traced::Line)
             .with_writer(out)
             .boxed(),
     };
@@ -94,6 +85,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::trace;
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -132,6 +124,30 @@ mod tests {
         );
         assert_eq!(lines[0]["attempts"], 2);
         assert_eq!(lines[1]["message"], "and\nanother");
+    }
+
+    #[test]
+    fn a_line_of_a_request_says_its_trace_in_both_formats_and_others_do_not() {
+        let tracer = trace::Tracer::default();
+        let request = tracer.request(&http::Method::GET, &http::HeaderMap::new());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let ids = runtime.block_on(request.during(async { trace::ids().unwrap() }));
+        let (of_trace, of_span) = (hex::encode(ids.trace), hex::encode(ids.span));
+        let act = || {
+            runtime.block_on(request.during(async { tracing::info!(rule = "}", "within}}") }));
+            tracing::info!("without");
+        };
+        let json = logged(JSON, act);
+        let (within, without) = json.trim_end().split_once('\n').unwrap();
+        let within: serde_json::Value = serde_json::from_str(within).unwrap();
+        assert_eq!((&within["trace_id"], &within["span_id"]), (&of_trace.into(), &of_span.into()));
+        assert_eq!((&within["rule"], &within["message"]), (&"}".into(), &"within}".into()));
+        assert!(!without.contains("trace_id"), "{without}");
+        let human = logged(Log { format: LogFormat::Human, level: LogLevel::Info }, act);
+        let (within, without) = human.trim_end().split_once('\n').unwrap();
+        let ids = format!(" trace_id={} span_id={}", hex::encode(ids.trace), hex::encode(ids.span));
+        assert!(within.ends_with(&ids), "{within}");
+        assert!(!without.contains("trace_id"), "{without}");
     }
 
     #[test]

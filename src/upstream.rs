@@ -97,6 +97,16 @@ pub enum SendError {
     Unknown(Cause),
 }
 
+impl SendError {
+    /// What went wrong.
+    #[must_use]
+    pub const fn cause(&self) -> Cause {
+        match self {
+            Self::NeverSent(_, cause) | Self::Unknown(cause) => *cause,
+        }
+    }
+}
+
 /// What went wrong, for logs and messages: no secret, no body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
@@ -123,7 +133,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// The name in metrics.
+    /// The name in metrics and traces.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -106,7 +106,7 @@ impl<L: Ledger> Ways<L> {
                 Ok(wait) => break wait,
                 Err(failed) if tries == TRIES => {
                     self.metrics.degraded("ways");
-                    warn!(%failed, policy = policy.version(), "the store could not be told how this \
+                    warn!(error = %failed, policy_version = policy.version(), "the store could not be told how this \
                         policy recognises operations; until it is, a process with another policy may \
                         take what is open here for something new");
                     break Duration::ZERO;
@@ -120,8 +120,8 @@ impl<L: Ledger> Ways<L> {
         self.learn(Arc::clone(&way));
         if !wait.is_zero() {
             info!(
-                policy = policy.version(),
-                seconds = wait.as_secs(),
+                policy_version = policy.version(),
+                wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
                 "this policy recognises \
                 operations otherwise than others on the store do: they are told, and it is in force \
                 when they know"
@@ -178,7 +178,7 @@ impl<L: Ledger> Ways<L> {
             Err(failed) => {
                 self.failed.store(now.as_millis(), Ordering::Relaxed);
                 self.metrics.ledger_error("ways");
-                warn!(%failed, "the list of policies in force on the store could not be read");
+                warn!(error = %failed, "the list of policies in force on the store could not be read");
             }
         }
     }
@@ -302,7 +302,7 @@ impl<L: Ledger> Ways<L> {
                 let mut told = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
                 if told.len() < MOST_TOLD && told.insert(id.to_owned()) {
                     self.metrics.ledger_error("ways");
-                    warn!(way = id, why, "what is open by a former policy is not found");
+                    warn!(way = id, error = why, "what is open by a former policy is not found");
                 }
                 Ok(None)
             }

@@ -31,6 +31,7 @@ use crate::metrics::Metrics;
 use crate::request::{BadHead, Buffered, Head, InFlightBytes, buffer};
 use crate::respond::{DEGRADED, full};
 use crate::server::{Connection, Peer, Serve, Tasks};
+use crate::trace;
 use crate::upstream::{Body, Cause, SendError, Upstream};
 
 pub mod application;
@@ -143,10 +144,11 @@ impl<L: Ledger, U: Upstream> Serve for Gate<L, U> {
     async fn call(&self, request: Request<Body>, conn: Connection) -> Response<Body> {
         let path = request.uri().path();
         let endpoint = self.endpoints.iter().find(|endpoint| endpoint.path == path).cloned();
-        match Box::pin(self.handle(endpoint.as_ref(), request, conn.peer)).await {
-            Ok(response) => response,
-            Err(rejected) => self.reject(endpoint.as_deref(), &rejected, conn.peer),
-        }
+        let span = self.exchange.tracer.event(request.method());
+        span.version(request.version());
+        let response = span.during(self.answer(endpoint, request, conn.peer)).await;
+        span.answered(response.status());
+        response
     }
 }
 
@@ -154,6 +156,18 @@ impl<L: Ledger, U: Upstream> Gate<L, U> {
     /// A gate of these rooms.
     pub fn new(rooms: Rooms<L, U>) -> Self {
         Self(Arc::new(rooms))
+    }
+
+    async fn answer(
+        &self,
+        endpoint: Option<Arc<Endpoint<U>>>,
+        request: Request<Body>,
+        peer: Peer,
+    ) -> Response<Body> {
+        match Box::pin(self.handle(endpoint.as_ref(), request, peer)).await {
+            Ok(response) => response,
+            Err(rejected) => self.reject(endpoint.as_deref(), &rejected, peer),
+        }
     }
 
     async fn handle(
@@ -171,7 +185,8 @@ impl<L: Ledger, U: Upstream> Gate<L, U> {
         let event = Event::read(body.bytes())?;
         let (tell, told) = oneshot::channel();
         let (gate, endpoint) = (self.clone(), Arc::clone(endpoint));
-        self.tasks.spawn(async move { gate.journey(&endpoint, head, body, event, tell).await });
+        let journey = async move { gate.journey(&endpoint, head, body, event, tell).await };
+        self.tasks.spawn(trace::carried(journey));
         told.await.map_err(|_its_task_failed| Rejected::Internal)
     }
 
@@ -285,9 +300,20 @@ impl<L: Ledger, U: Upstream> Gate<L, U> {
         began: Timestamp,
     ) {
         self.metrics.webhook_event(&endpoint.name, result);
-        let millis = self.exchange.clock.now().since(began).as_millis();
-        let (endpoint, id, kind) = (&endpoint.name, &event.id, &event.kind);
-        info!(endpoint, event = id, kind, result, status, millis, "webhook event");
+        trace::note(|it| {
+            it.tell("payonce.webhook.endpoint", endpoint.name.clone());
+            it.tell("payonce.webhook.result", result);
+        });
+        let took = self.exchange.clock.now().since(began).as_millis();
+        info!(
+            endpoint = endpoint.name,
+            event_id = event.id,
+            event_type = event.kind,
+            result,
+            status,
+            duration_ms = u64::try_from(took).unwrap_or(u64::MAX),
+            "webhook event"
+        );
     }
 
     fn reject(
@@ -299,6 +325,10 @@ impl<L: Ledger, U: Upstream> Gate<L, U> {
         let endpoint = endpoint.map_or("", |endpoint| endpoint.name.as_str());
         let (reason, source) = (rejected.reason(), source(peer));
         self.metrics.webhook_rejected(endpoint, reason);
+        trace::note(|it| {
+            it.tell("payonce.webhook.endpoint", endpoint.to_owned());
+            it.tell("payonce.webhook.result", reason);
+        });
         warn!(endpoint, source, reason, why = %rejected, "a webhook was turned away");
         answer(rejected.status(), "payonce_webhook_rejected", &rejected.to_string())
     }

@@ -101,7 +101,7 @@ where
     match Clock::System.timeout(CONNECTION_TIMEOUT, served).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "a connection to a small port broke off"),
-        Err(elapsed) => tracing::debug!(%elapsed, "a connection to a small port was closed"),
+        Err(error) => tracing::debug!(%error, "a connection to a small port was closed"),
     }
 }
 

@@ -6,7 +6,9 @@ use std::future::Future;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use super::bulk::{Bulk, Bulked};
 use super::judge::{Judgement, Question, Recognition};
+use super::search::{Found, Wanted};
 use crate::clients::list::List;
 use crate::clock::Timestamp;
 use crate::ledger::LedgerError;
@@ -18,6 +20,9 @@ pub trait Operations: Clone + Send + Sync + 'static {
 
     /// The operation with this id, as a person typed it (letters, digits, `-`, `_`; at most 128).
     fn show(&self, id: &str) -> impl Future<Output = Result<Option<Detail>, OpsError>> + Send;
+
+    /// Operations that answer a description, those last sent first.
+    fn search(&self, wanted: &Wanted) -> impl Future<Output = Result<Found, OpsError>> + Send;
 
     /// The operation that was last sent, or asked for, with this idempotency key. The key must be
     /// hashed and not be logged.
@@ -47,6 +52,10 @@ pub trait Operations: Clone + Send + Sync + 'static {
         who: &str,
         why: &str,
     ) -> impl Future<Output = Result<Resolved, OpsError>> + Send;
+
+    /// Ends all open operations of one rule by a person's word, each by itself, to the end also if
+    /// nobody waits for it any more.
+    fn resolve_all(&self, said: &Bulk) -> impl Future<Output = Result<Bulked, OpsError>> + Send;
 }
 
 /// Why the store gave no answer about operations.
@@ -58,6 +67,9 @@ pub enum OpsError {
     /// It holds what cannot be read.
     #[error("the store holds what cannot be read: {0}")]
     Damaged(String),
+    /// A person's word must be written into the audit log first, and was not. Nothing was changed.
+    #[error("nothing was changed, for the audit log does not take it: {0}")]
+    Unrecorded(String),
 }
 
 impl From<LedgerError> for OpsError {
@@ -84,6 +96,18 @@ pub enum State {
 }
 
 impl State {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::InFlight, Self::InDoubt, Self::Succeeded, Self::Declined];
+
+    /// Whether its outcome is not known.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        match self {
+            Self::InFlight | Self::InDoubt => true,
+            Self::Succeeded | Self::Declined => false,
+        }
+    }
+
     /// The state's name, as on the wire.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -157,6 +181,30 @@ pub struct Detail {
     /// The last event of Stripe's that bore its key while its outcome was not known.
     #[serde(default)]
     pub event: Option<String>,
+    /// How many idempotency keys of the application's asked for it, as far as they are remembered.
+    #[serde(default)]
+    pub client_keys: usize,
+    /// What happened to it and what will, in order.
+    #[serde(default)]
+    pub timeline: Vec<Moment>,
+}
+
+/// Something that happened to an operation, or will.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    /// When.
+    pub at: Timestamp,
+    /// What, for programs: `earlier`, `claimed`, `attempt`, `sent_again`, `answered`, `delivered`,
+    /// `webhook`, `resolved`, `held_until`, `key_safe_until`, `forgotten_at`.
+    pub what: String,
+    /// The same for people.
+    pub text: String,
+    /// The status of an attempt's answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Stripe's id of that answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 /// A person's word for what became of an operation.

@@ -8,6 +8,8 @@
 //! | `POST /ops/lookup` `{"key": "…"}` | the detail of the operation with that idempotency key |
 //! | `GET /ways` | a [`Recognition`](super::judge::Recognition): how operations are recognised here |
 //! | `POST /ops/judge` a [`Question`] | the [`Judgement`](super::judge::Judgement): what such a request would come to now |
+//! | `POST /ops/search` a [`Wanted`](super::search::Wanted) | what was [`Found`](super::search::Found) |
+//! | `POST /ops/resolve` a [`Bulk`] | the [`Resolutions`](super::bulk::Resolutions) of all operations of a rule |
 //! | `POST /ops/{id}/resolve` `{"as": "succeeded", "object_id": …, "by": "…", "why": "…"}` | the detail after it |
 //!
 //! The key travels in a body, and not in a path: paths get logged.
@@ -22,9 +24,11 @@ use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::bulk::{Bulk, Bulked};
 use super::http1::{self, Answer};
 use super::judge::Question;
 use super::operations::{Detail, Operations, OpsError, Resolution, Resolved, Summary};
+use super::search::Wanted;
 use crate::clock::Clock;
 
 /// Bytes of a request's body.
@@ -77,11 +81,31 @@ pub(crate) struct Resolve {
 /// What a person may say of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// It happened.
     Succeeded,
     /// It did not.
     Declined,
+}
+
+impl Outcome {
+    /// As on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Declined => "declined",
+        }
+    }
+
+    /// Without an object.
+    #[must_use]
+    pub const fn resolution(self) -> Resolution {
+        match self {
+            Self::Succeeded => Resolution::Succeeded { object_id: None },
+            Self::Declined => Resolution::Declined,
+        }
+    }
 }
 
 /// Answers a request that was allowed in.
@@ -107,7 +131,9 @@ pub(super) async fn answer<O: Operations>(ops: &O, request: Request<Incoming>) -
         [] if get => list(ops, request.uri().query().unwrap_or_default()).await,
         [] => http1::wrong_method("GET"),
         ["lookup"] if post => lookup(ops, request).await,
-        ["lookup"] => http1::wrong_method("POST"),
+        ["search"] if post => search(ops, request).await,
+        ["resolve"] if post => resolve_all(ops, request).await,
+        ["lookup" | "search" | "resolve"] => http1::wrong_method("POST"),
         ["judge"] if post => judge(ops, request).await,
         [id] | [id, "resolve"] if !is_id(id) => bad("an id has letters, digits, - and _ only"),
         [id] if get => told(ops.show(id).await),
@@ -158,6 +184,40 @@ async fn judge<O: Operations>(ops: &O, request: Request<Incoming>) -> Answer {
     }
 }
 
+async fn search<O: Operations>(ops: &O, request: Request<Incoming>) -> Answer {
+    let wanted = match read::<Wanted>(request).await {
+        Ok(wanted) => wanted,
+        Err(answer) => return *answer,
+    };
+    if let Err(why) = wanted.check() {
+        return bad(why);
+    }
+    match ops.search(&wanted).await {
+        Ok(found) => http1::json(StatusCode::OK, &found),
+        Err(error) => failed(&error, ""),
+    }
+}
+
+async fn resolve_all<O: Operations>(ops: &O, request: Request<Incoming>) -> Answer {
+    let said = match read::<Bulk>(request).await {
+        Ok(said) => said,
+        Err(answer) => return *answer,
+    };
+    if let Err(why) = is_said(&said.by, &said.why).and_then(|()| said.wanted().check()) {
+        return bad(why);
+    }
+    match ops.resolve_all(&said).await {
+        Ok(Bulked::Done(done)) => http1::json(StatusCode::OK, &done),
+        Ok(Bulked::Unexpected(found)) => {
+            let why = format!(
+                "{found} operations are meant, and not as many as expected; nothing was changed"
+            );
+            http1::error(StatusCode::CONFLICT, "unexpected", &why)
+        }
+        Err(error) => failed(&error, "; list them to see what was written"),
+    }
+}
+
 async fn resolve<O: Operations>(ops: &O, id: &str, request: Request<Incoming>) -> Answer {
     let said = match read::<Resolve>(request).await {
         Ok(said) => said,
@@ -189,16 +249,7 @@ async fn resolve<O: Operations>(ops: &O, id: &str, request: Request<Incoming>) -
 
 /// What a person said, if it makes sense. These words go to logs and records.
 fn understood(said: &Resolve) -> Result<Resolution, &'static str> {
-    let line = |text: &str, most: usize| {
-        let text = text.trim();
-        !text.is_empty() && text.len() <= most && !text.contains(char::is_control)
-    };
-    if !line(&said.by, MOST_NAME) {
-        return Err("\"by\" must be one line of 1 to 255 bytes");
-    }
-    if !line(&said.why, MOST_WHY) {
-        return Err("\"why\" must be one line of 1 to 1000 bytes");
-    }
+    is_said(&said.by, &said.why)?;
     match (said.outcome, &said.object_id) {
         (Outcome::Succeeded, Some(id)) if !is_name(id) => {
             Err("\"object_id\" must be an id as Stripe shows it, such as pi_123")
@@ -209,6 +260,21 @@ fn understood(said: &Resolve) -> Result<Resolution, &'static str> {
             Err("what was declined made no object: leave object_id out")
         }
     }
+}
+
+/// Whether somebody says it, and why.
+fn is_said(by: &str, why: &str) -> Result<(), &'static str> {
+    let line = |text: &str, most: usize| {
+        let text = text.trim();
+        !text.is_empty() && text.len() <= most && !text.contains(char::is_control)
+    };
+    if !line(by, MOST_NAME) {
+        return Err("\"by\" must be one line of 1 to 255 bytes");
+    }
+    if !line(why, MOST_WHY) {
+        return Err("\"why\" must be one line of 1 to 1000 bytes");
+    }
+    Ok(())
 }
 
 async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Box<Answer>> {
@@ -280,8 +346,13 @@ fn conflict(code: &str, why: &str, detail: &Detail) -> Answer {
 
 fn failed(error: &OpsError, then: &str) -> Answer {
     let status = match error {
-        OpsError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        OpsError::Unavailable(_) | OpsError::Unrecorded(_) => StatusCode::SERVICE_UNAVAILABLE,
         OpsError::Damaged(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    http1::error(status, "store", &format!("{error}{then}"))
+    match error {
+        OpsError::Unavailable(_) | OpsError::Damaged(_) => {
+            http1::error(status, "store", &format!("{error}{then}"))
+        }
+        OpsError::Unrecorded(_) => http1::error(status, "audit", &error.to_string()),
+    }
 }

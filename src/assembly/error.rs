@@ -47,6 +47,9 @@ pub enum StartError {
         /// What the system says.
         why: std::io::Error,
     },
+    /// The way to the collector of traces cannot be built.
+    #[error("tracing.otlp_endpoint: {0}")]
+    Collector(BuildError),
     /// The webhook listener cannot be built.
     #[error("{setting}: {why}")]
     Webhook {
@@ -86,6 +89,7 @@ impl StartError {
             | Self::Upstream(_)
             | Self::Origin { .. }
             | Self::Proxy(_)
+            | Self::Collector(_)
             | Self::Webhook { .. } => true,
             Self::Store(_)
             | Self::Redis(_)

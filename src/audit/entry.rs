@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// The form of a line that this payonce writes.
 pub(super) const FORMAT: u32 = 1;
 
-/// One load of a policy.
+/// One load of a policy, or a person's word on operations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// The form of what follows: [`FORMAT`].
@@ -47,9 +47,31 @@ pub struct Entry {
     pub pid: u32,
     /// payonce's version.
     pub payonce: String,
+    /// What a person said, where the line is about that; the policy is then the one in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub word: Option<Word>,
 }
 
-/// When a policy was loaded.
+/// What a person said of operations whose outcome was not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Word {
+    /// Who.
+    pub by: String,
+    /// How they know.
+    pub why: String,
+    /// What became of them: `succeeded` or `declined`.
+    pub outcome: String,
+    /// What the one operation made.
+    pub object: Option<String>,
+    /// The rule, where all of its open operations were meant.
+    pub rule: Option<String>,
+    /// Of which operations it is said ([`Verdict::Asked`]), or was written ([`Verdict::Resolved`]).
+    pub operations: Vec<String>,
+    /// For how many it was asked and not written.
+    pub not_done: usize,
+}
+
+/// When a policy was loaded, or what else happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
@@ -57,9 +79,11 @@ pub enum Event {
     Start,
     /// Because the file changed.
     Reload,
+    /// No load: a person said what became of operations.
+    Resolve,
 }
 
-/// What came of a load.
+/// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -69,6 +93,10 @@ pub enum Verdict {
     Refused,
     /// The file holds what is in force again, after something that was refused.
     Mended,
+    /// No load: somebody is about to say what became of operations.
+    Asked,
+    /// No load: that was written into their records.
+    Resolved,
 }
 
 impl Verdict {
@@ -79,6 +107,8 @@ impl Verdict {
             Self::Taken => "taken",
             Self::Refused => "refused",
             Self::Mended => "mended",
+            Self::Asked => "asked",
+            Self::Resolved => "resolved",
         }
     }
 }
@@ -90,6 +120,7 @@ impl Event {
         match self {
             Self::Start => "start",
             Self::Reload => "reload",
+            Self::Resolve => "resolve",
         }
     }
 }
@@ -127,7 +158,9 @@ impl Entry {
     #[must_use]
     pub fn in_force(&self) -> Option<&str> {
         match self.verdict {
-            Verdict::Taken | Verdict::Mended => self.hash.as_deref(),
+            Verdict::Taken | Verdict::Mended | Verdict::Asked | Verdict::Resolved => {
+                self.hash.as_deref()
+            }
             Verdict::Refused => self.previous.as_deref(),
         }
     }

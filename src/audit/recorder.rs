@@ -89,8 +89,8 @@ fn name(before: &Policy, after: &Policy, found: Option<&Reidentified>) {
         return;
     }
     warn!(
-        policy = after.version(),
-        before = before.version(),
+        policy_version = after.version(),
+        policy_version_before = before.version(),
         open = found.map(|found| found.open),
         concerned,
         "the new policy recognises requests otherwise. What is open is found by its older identity \
@@ -112,7 +112,7 @@ fn said(why: &NotWritten, required: bool) -> Result<(), String> {
     if required {
         return Err(format!("policy.audit_log: {why} (policy.audit_required is true)"));
     }
-    error!("policy.audit_log: {why}; the load of the policy is not recorded");
+    error!(error = %why, "the load of the policy is not recorded in policy.audit_log");
     Ok(())
 }
 
@@ -140,6 +140,7 @@ fn entry(load: &Load<'_>, clock: &Clock) -> Entry {
         host: host(),
         pid: std::process::id(),
         payonce: env!("CARGO_PKG_VERSION").to_owned(),
+        word: None,
     };
     match load.found {
         Ok(Sound { policy, signed, warnings }) => Entry {
@@ -170,7 +171,7 @@ fn entry(load: &Load<'_>, clock: &Clock) -> Entry {
 }
 
 /// The machine's or pod's name, where the system tells it in a file.
-fn host() -> Option<String> {
+pub(super) fn host() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     Some(cut(name.trim())).filter(|name| !name.is_empty())
 }

@@ -1,34 +1,34 @@
 //! `payonce ops`: asks the admin port of a running payonce.
 
+use std::fmt::Write as _;
 use std::io::{self, Read as _, Write};
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
+use http::Method;
 
 use super::{Exit, table};
-use crate::admin::{Detail, List, Outcome, Resolve, token};
+use crate::admin::search::{Found, Wanted};
+use crate::admin::{Detail, List, Outcome, Resolve, Summary};
 use crate::clock::{Clock, Timestamp};
-use crate::settings::{Secret, Settings, environment};
+use crate::settings::{Settings, environment};
 
 mod args;
+mod bulk;
+mod client;
+mod export;
+mod watch;
 
-pub use args::{Ops, OpsAction, OpsOutcome, OpsResolve, OpsShow};
+pub use args::{
+    Ops, OpsAction, OpsExport, OpsFilter, OpsOpen, OpsOutcome, OpsResolve, OpsSearch, OpsShow,
+    OpsWatch,
+};
+pub(super) use client::{Client, exchange};
 
-/// For one question and its answer.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of an answer: a thousand operations have room.
-const MOST_ANSWER: usize = 4 * 1024 * 1024;
 /// Bytes of a key on standard input.
 const MOST_KEY: u64 = 1024;
+/// Digits of a whole operation id, and of the shortest beginning of one.
+const DIGITS: std::ops::Range<usize> = 8..64;
 
 /// Why a question about operations has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +77,9 @@ impl OpsFailure {
 /// # Errors
 /// See [`OpsFailure`]; nothing was changed unless it says otherwise.
 pub async fn run(ops: &Ops, settings: &Settings, out: &mut impl Write) -> Result<(), OpsFailure> {
+    if let OpsAction::Export(OpsExport { schema: true, .. }) = &ops.action {
+        return Ok(out.write_all(export::SCHEMA.as_bytes())?);
+    }
     let client = Client::of(settings)?;
     let now = Clock::System.now();
     match &ops.action {
@@ -85,18 +88,99 @@ pub async fn run(ops: &Ops, settings: &Settings, out: &mut impl Write) -> Result
             let List { operations, more } = list;
             show(out, ops.json, &raw, || table::list(&operations, more, now))
         }
+        OpsAction::Show(OpsShow { id: Some(id), key: None }) if is_beginning(id) => {
+            shown_by_beginning(&client, id, ops.json, out, now).await
+        }
         OpsAction::Show(wanted) => {
             let (method, path, body) = wanted_question(wanted)?;
             let (found, raw) = client.ask(method, &path, body).await?;
             detail(out, ops.json, &raw, &found, now)
         }
+        OpsAction::Search(OpsSearch { filter, limit }) => {
+            let limit = usize::try_from(*limit).ok();
+            let wanted = Wanted { limit, ..wanted(filter)? };
+            let (found, raw): (Found, _) = client.post("/ops/search", &wanted).await?;
+            show(out, ops.json, &raw, || found_text(&found, now))
+        }
+        OpsAction::Watch(args) => watch::run(args, ops.json, settings, client, out).await,
+        OpsAction::Export(args) => export::run(args, &client, out).await,
+        OpsAction::Resolve(said @ OpsResolve { rule: Some(rule), .. }) => {
+            bulk::run(said, rule, ops.json, client, out).await
+        }
         OpsAction::Resolve(said) => {
-            let path = format!("/ops/{}/resolve", id(&said.id)?);
-            let body = resolution(said)?;
-            let (after, raw) = client.ask(Method::POST, &path, Some(body)).await?;
+            let one = said.id.as_deref().unwrap_or_default();
+            let path = format!("/ops/{}/resolve", id(one)?);
+            let (after, raw) = client.post(&path, &resolution(said)).await?;
             detail(out, ops.json, &raw, &after, now)
         }
     }
+}
+
+/// Whether only the beginning of an id was typed.
+fn is_beginning(id: &str) -> bool {
+    DIGITS.contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+async fn shown_by_beginning(
+    client: &Client,
+    id: &str,
+    json: bool,
+    out: &mut impl Write,
+    now: Timestamp,
+) -> Result<(), OpsFailure> {
+    let wanted = Wanted { id: Some(id.to_owned()), ..Wanted::default() };
+    let (found, raw): (Found, _) = client.post("/ops/search", &wanted).await?;
+    match found.operations.as_slice() {
+        [] => Err(OpsFailure::Refused(
+            "no operation that is open, or was handled lately, begins so: one that is settled is \
+             found by its whole id"
+                .to_owned(),
+        )),
+        [one] if json => {
+            serde_json::to_writer(&mut *out, one).map_err(io::Error::from)?;
+            Ok(out.write_all(b"\n")?)
+        }
+        [one] => Ok(out.write_all(table::detail(one, now).as_bytes())?),
+        [_, _, ..] => show(out, json, &raw, || found_text(&found, now)),
+    }
+}
+
+fn found_text(found: &Found, now: Timestamp) -> String {
+    if found.operations.is_empty() {
+        return "Nothing was found. What is settled is found by its whole id, a key, a Request-Id or \
+                an object.\n"
+            .to_owned();
+    }
+    let summaries: Vec<Summary> =
+        found.operations.iter().map(|detail| detail.summary.clone()).collect();
+    let mut text = table::list(&summaries, found.more, now);
+    if found.unreadable > 0 {
+        // Writing to a string cannot fail.
+        writeln!(text, "{} records could not be read.", found.unreadable).unwrap_or_default();
+    }
+    text
+}
+
+fn wanted(filter: &OpsFilter) -> Result<Wanted, OpsFailure> {
+    let wanted = Wanted {
+        id: filter.id.clone(),
+        ids: Vec::new(),
+        key: filter.key.as_deref().map(typed_key).transpose()?,
+        request_id: filter.request_id.clone(),
+        object_id: filter.object.clone(),
+        caller: filter.caller.clone(),
+        rule: filter.rule.clone(),
+        state: filter.state,
+        older_ms: filter.older.map(millis),
+        open: filter.open,
+        limit: None,
+    };
+    wanted.check().map_err(|why| OpsFailure::Input(why.to_owned()))?;
+    Ok(wanted)
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn wanted_question(wanted: &OpsShow) -> Result<(Method, String, Option<String>), OpsFailure> {
@@ -131,17 +215,20 @@ fn id(text: &str) -> Result<&str, OpsFailure> {
     Err(OpsFailure::Input(why.to_owned()))
 }
 
-fn resolution(said: &OpsResolve) -> Result<String, OpsFailure> {
-    let body = Resolve {
-        outcome: match said.outcome {
-            OpsOutcome::Succeeded => Outcome::Succeeded,
-            OpsOutcome::Declined => Outcome::Declined,
-        },
+fn resolution(said: &OpsResolve) -> Resolve {
+    Resolve {
+        outcome: outcome(said.outcome),
         object_id: said.object.clone(),
         by: said.by.clone().or_else(login).unwrap_or_else(|| "unknown".to_owned()),
         why: said.why.clone(),
-    };
-    serde_json::to_string(&body).map_err(|error| OpsFailure::Input(error.to_string()))
+    }
+}
+
+const fn outcome(said: OpsOutcome) -> Outcome {
+    match said {
+        OpsOutcome::Succeeded => Outcome::Succeeded,
+        OpsOutcome::Declined => Outcome::Declined,
+    }
 }
 
 /// Who is logged in, as far as the environment says.
@@ -174,92 +261,4 @@ pub(super) fn show(
         out.write_all(text().as_bytes())?;
     }
     Ok(())
-}
-
-/// One admin port, and what it wants to see.
-pub(super) struct Client {
-    address: SocketAddr,
-    token: Secret,
-}
-
-/// An error of the admin port.
-#[derive(Deserialize)]
-struct Refusal {
-    error: RefusalError,
-}
-
-#[derive(Deserialize)]
-struct RefusalError {
-    message: String,
-}
-
-impl Client {
-    /// The admin port of the payonce that has these settings.
-    pub(super) fn of(settings: &Settings) -> Result<Self, OpsFailure> {
-        let address = settings.listen.admin.ok_or(OpsFailure::Off)?;
-        let token = token::find(&settings.admin.token).map_err(OpsFailure::Token)?;
-        Ok(Self { address, token })
-    }
-
-    /// Asks, and gives back the answer as read and as it came.
-    pub(super) async fn ask<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<String>,
-    ) -> Result<(T, Bytes), OpsFailure> {
-        let unreachable = |why: String| OpsFailure::Unreachable { address: self.address, why };
-        let request = self.request(method, path, body).map_err(|e| unreachable(e.to_string()))?;
-        let exchange = Clock::System.timeout(TIMEOUT, exchange(self.address, request)).await;
-        let (status, bytes) = match exchange {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(why)) => return Err(unreachable(why)),
-            Err(_elapsed) => return Err(unreachable("no answer in 10 s".to_owned())),
-        };
-        if status.is_success() {
-            let value = serde_json::from_slice(&bytes);
-            let value = value.map_err(|e| unreachable(format!("not an answer of payonce: {e}")))?;
-            return Ok((value, bytes));
-        }
-        match serde_json::from_slice::<Refusal>(&bytes) {
-            Ok(refusal) => Err(OpsFailure::Refused(refusal.error.message)),
-            Err(_other_json) => Err(unreachable(format!("not an answer of payonce: {status}"))),
-        }
-    }
-
-    fn request(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<String>,
-    ) -> Result<Request<Full<Bytes>>, http::Error> {
-        let bearer = [b"Bearer ", self.token.expose()].concat();
-        let mut bearer = HeaderValue::from_bytes(&bearer)?;
-        bearer.set_sensitive(true);
-        Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, self.address.to_string())
-            .header(header::AUTHORIZATION, bearer)
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::from(body.unwrap_or_default()))
-    }
-}
-
-/// One request and its answer on a connection of their own.
-async fn exchange(
-    address: SocketAddr,
-    request: Request<Full<Bytes>>,
-) -> Result<(StatusCode, Bytes), String> {
-    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = handshake.map_err(|error| error.to_string())?;
-    // Dropped, and the connection with it, when the answer is here.
-    let mut driver = JoinSet::new();
-    driver.spawn(connection);
-    let answer: Response<Incoming> =
-        sender.send_request(request).await.map_err(|error| error.to_string())?;
-    let status = answer.status();
-    let body = Limited::new(answer.into_body(), MOST_ANSWER).collect().await;
-    Ok((status, body.map_err(|error| error.to_string())?.to_bytes()))
 }

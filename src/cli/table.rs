@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::admin::{Detail, Summary};
+use crate::admin::{Detail, Moment, Summary};
 use crate::clock::Timestamp;
 
 /// A list with one line an operation, or a sentence if there is none.
@@ -34,6 +34,8 @@ pub(super) fn list(operations: &[Summary], more: bool, now: Timestamp) -> String
 pub(super) fn detail(detail: &Detail, now: Timestamp) -> String {
     let summary = &detail.summary;
     let when = |time: Option<Timestamp>| time.map(|time| ago(time, now));
+    // What the story tells is not told twice.
+    let untold = detail.timeline.is_empty();
     let lines = [
         ("operation", Some(plain(&summary.operation_id))),
         ("state", Some(summary.state.name().to_owned())),
@@ -47,10 +49,11 @@ pub(super) fn detail(detail: &Detail, now: Timestamp) -> String {
         ("caller", summary.caller.as_deref().map(plain)),
         ("since", Some(ago(summary.since, now))),
         ("sent", Some(format!("{} times", summary.attempts))),
-        ("first sent", when(detail.first_sent)),
-        ("last sent", when(detail.last_sent)),
+        ("asked by", asked_by(detail)),
+        ("first sent", untold.then(|| when(detail.first_sent)).flatten()),
+        ("last sent", untold.then(|| when(detail.last_sent)).flatten()),
         ("key safe", when(detail.safe_until)),
-        ("held", when(detail.lease_until)),
+        ("held", untold.then(|| when(detail.lease_until)).flatten()),
         ("delivered", detail.delivery.as_deref().map(plain)),
         ("policy", Some(plain(&summary.policy_version))),
         ("api key", detail.api_key.as_deref().map(|hint| format!("sha256 {}…", plain(hint)))),
@@ -63,7 +66,45 @@ pub(super) fn detail(detail: &Detail, now: Timestamp) -> String {
         // Writing to a string cannot fail.
         writeln!(text, "{name:<11} {fact}").unwrap_or_default();
     }
+    if !detail.timeline.is_empty() {
+        text.push('\n');
+        text.push_str(&story(&detail.timeline, now));
+    }
     text
+}
+
+/// What happened and will, in order.
+fn story(moments: &[Moment], now: Timestamp) -> String {
+    let rows: Vec<_> = moments
+        .iter()
+        .map(|it| {
+            let request = it.request_id.as_deref().map(|id| format!(" ({})", plain(id)));
+            let text = plain(&it.text) + &request.unwrap_or_default();
+            [moment(it.at.as_millis()), ago(it.at, now), text]
+        })
+        .collect();
+    columns(&rows)
+}
+
+fn asked_by(detail: &Detail) -> Option<String> {
+    match detail.client_keys {
+        0 => None,
+        1 => Some("1 idempotency key".to_owned()),
+        some => Some(format!("{some} idempotency keys")),
+    }
+}
+
+/// An operation in one line.
+pub(super) fn line(detail: &Detail, now: Timestamp) -> String {
+    let summary = &detail.summary;
+    let mut words = vec![plain(&summary.operation_id), plain(&summary.rule)];
+    words.push(summary.state.name().to_owned());
+    words.push(format!("since {}", ago(summary.since, now)));
+    words.push(format!("sent {}", summary.attempts));
+    words.extend(Some(amount(summary)).filter(|amount| amount != "-"));
+    words.extend(summary.object_id.as_deref().map(plain));
+    words.extend(detail.resolved.as_deref().map(|word| format!("by {}", plain(word))));
+    words.join("  ")
 }
 
 /// What is remembered of an operation, in one line.

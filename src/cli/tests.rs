@@ -14,7 +14,7 @@ fn the_help_names_every_command_and_exit_code() {
     let help = Cli::command().render_help().to_string();
     let words = [
         "serve", "sandbox", "demo", "check", "explain", "policy", "report", "keygen", "ops",
-        "clients",
+        "clients", "health",
     ];
     for word in words {
         assert!(help.contains(&format!("\n  {word} ")), "no {word} in\n{help}");

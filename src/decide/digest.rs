@@ -272,9 +272,25 @@ hex_serde!(FieldDigest, 8);
 /// The digest by which people look an operation up by its key.
 #[must_use]
 pub fn key_digest(key: &str) -> KeyDigest {
+    look_up(b"payonce key look-up 1", key)
+}
+
+/// Likewise, by a `Request-Id` of Stripe's.
+#[must_use]
+pub fn request_digest(id: &str) -> KeyDigest {
+    look_up(b"payonce request look-up 1", id)
+}
+
+/// Likewise, by the id of what it made at Stripe.
+#[must_use]
+pub fn object_digest(id: &str) -> KeyDigest {
+    look_up(b"payonce object look-up 1", id)
+}
+
+fn look_up(what: &[u8], text: &str) -> KeyDigest {
     let mut digest = Sha256::new();
-    absorb(&mut digest, b"payonce key look-up 1");
-    absorb(&mut digest, key.as_bytes());
+    absorb(&mut digest, what);
+    absorb(&mut digest, text.as_bytes());
     let mut short = [0; 16];
     for (to, from) in short.iter_mut().zip(digest.finalize()) {
         *to = from;

@@ -432,6 +432,7 @@ fn after(record: &Record, opinion: &Opinion, ended: &Ended, now: Timestamp) -> K
         request_id: None,
         last_sent: record.last_sent,
         answered: ended.answered,
+        trail: Vec::new(),
     };
     Keep::This(Box::new(settled(record.clone(), &learnt, ended.delivered, &[], now)))
 }

@@ -13,6 +13,7 @@ use crate::clock::Timestamp;
 
 pub mod change;
 pub mod codec;
+pub mod finding;
 pub mod record;
 pub mod table;
 

@@ -231,6 +231,8 @@ pub struct Rule {
     pub store_down: StoreDown,
     /// What to do after a saved 500.
     pub indeterminate: Indeterminate,
+    /// How long after an end in doubt it is asked for again though nobody waits; `None`: not at all.
+    pub finish: Option<Duration>,
     /// What it matches; empty for a built-in rule.
     pub patterns: Vec<Pattern>,
     /// The line of the file on which it begins, from 1; 0 for a built-in rule.
@@ -252,6 +254,7 @@ impl Rule {
             repeat_window: Duration::ZERO,
             store_down: StoreDown::Derive,
             indeterminate: Indeterminate::Hold,
+            finish: None,
             patterns: Vec::new(),
             line: 0,
         }

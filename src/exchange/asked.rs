@@ -8,6 +8,7 @@ use http::header::USER_AGENT;
 use http::{HeaderMap, Uri};
 
 use super::caller::caller;
+use super::finishing::Finishes;
 use super::reading::remembered;
 use super::{By, Credentials, Exchange, Reading};
 use crate::clock::Timestamp;
@@ -24,6 +25,7 @@ use crate::forward::Message;
 use crate::ledger::{KeyDigest, Ledger, RecordId};
 use crate::refusal::Refusal;
 use crate::request::{BadHead, BodyError, Buffered, Head, buffer};
+use crate::seams::{self, Mistake};
 use crate::upstream::{Body, Upstream, headers, routes};
 
 /// A critical request, recognised.
@@ -63,6 +65,10 @@ pub struct Asked {
     pub(super) turns: u32,
     /// Which identity it turned to.
     pub(super) turned: OnceLock<Arc<Self>>,
+    /// The id of the policy's way, if the rule says that it is finished.
+    pub(super) way: Option<String>,
+    /// Nobody asks: it is what was left in doubt, and to be finished.
+    pub(super) finishes: Option<Finishes>,
     nonce: [u8; 16],
     waited: AtomicBool,
     body: Arc<Buffered>,
@@ -127,10 +133,46 @@ impl Asked {
             passes: self.passes,
             turns: self.turns.saturating_add(1),
             turned: OnceLock::new(),
+            way: self.way.clone(),
+            finishes: None,
             nonce: self.nonce,
             waited: AtomicBool::new(self.waited.load(Ordering::Relaxed)),
             body: Arc::clone(&self.body),
         })
+    }
+
+    /// The same request as `message` for nobody, under the same id: no asker's key goes with it, no
+    /// other identity is looked for, and nothing is begun.
+    pub(super) fn for_nobody(
+        &self,
+        message: Message,
+        nonce: [u8; 16],
+        finishes: Option<Finishes>,
+    ) -> Self {
+        Self {
+            rule: Arc::clone(&self.rule),
+            identified: Identified { client_key: None, call: None, ..self.identified.clone() },
+            message,
+            client_key: self.client_key.clone(),
+            recalled: None,
+            hint: None,
+            about: self.about.clone(),
+            said: None,
+            secret: self.secret.clone(),
+            others: Vec::new(),
+            today: seams::mistake(Mistake::FinishesAnything),
+            same_rule: self.same_rule,
+            names: self.names,
+            generation: self.generation,
+            passes: false,
+            turns: 0,
+            turned: OnceLock::new(),
+            way: self.way.clone(),
+            finishes,
+            nonce,
+            waited: AtomicBool::new(false),
+            body: Arc::default(),
+        }
     }
 
     /// Its client key, for people to look it up by.
@@ -259,6 +301,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             passes: false,
             turns: 0,
             turned: OnceLock::new(),
+            way: rule.finish.map(|_| policy.way().to_owned()),
+            finishes: None,
             nonce,
             waited: AtomicBool::new(false),
             body: Arc::clone(body),

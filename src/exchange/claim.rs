@@ -72,7 +72,7 @@ pub(super) enum Claimed {
     Unwanted,
     /// It goes on by its other identity of this number.
     Otherwise(usize),
-    /// Nothing is left under this identity, which is not today's.
+    /// Nothing is left under this identity, which is not today's; or nothing to be finished.
     Over,
 }
 
@@ -208,6 +208,12 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         }
         let owner = found.as_ref().map_or(Owner::Gone, |found| self.owner_of(found, ask.now));
         let verdict = judge(found.as_ref(), owner, ask);
+        if let Some(finishes) = &asked.finishes {
+            let stored = self.furthest(held.as_ref(), None, ask.now)?;
+            if !finishes.goes_on(stored.as_ref(), found.as_ref(), &verdict) {
+                return Ok(Looked::Done(Claimed::Over));
+            }
+        }
         if asked.begins_nothing()
             && found
                 .as_ref()
@@ -277,6 +283,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         remembered: Option<&Record>,
         ask: &Ask<'_>,
     ) -> Option<Holding> {
+        if asked.finishes.is_some() {
+            // What the ledger does not hold is not finished.
+            return None;
+        }
         let verdict = judge(remembered, Owner::Gone, ask);
         match verdict.then {
             Then::Send(send) if asked.begins_nothing() && begins(send.way) => None,
@@ -339,7 +349,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         match failed {
             LedgerError::Damaged(what) => {
                 self.metrics.ledger_error("damaged");
-                error!(operation_id = %operation, %what, "the store's record cannot be read; nothing was sent");
+                error!(operation_id = %operation, error = %what, "the store's record cannot be read; nothing was sent");
                 return Claimed::Refused(Refusal::StoreUnreadable);
             }
             LedgerError::Unavailable(what) => self.store_is_down(asked, what),
@@ -384,11 +394,12 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
 
     fn store_is_down(&self, asked: &Asked, what: &str) {
         self.metrics.ledger_error("unavailable");
-        warn!(operation_id = %asked.identified.operation, %what, "the store did not answer");
+        warn!(operation_id = %asked.identified.operation, error = %what, "the store did not answer");
     }
 }
 
 /// Whether the request may be sent while the ledger does not answer.
 fn derives(asked: &Asked) -> bool {
-    derives_without_ledger(&asked.rule, asked.identified.kind, asked.message.api)
+    asked.finishes.is_none()
+        && derives_without_ledger(&asked.rule, asked.identified.kind, asked.message.api)
 }

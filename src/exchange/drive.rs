@@ -14,7 +14,7 @@ use super::{Asked, Exchange};
 use crate::clock::Timestamp;
 use crate::decide::identity::Kind;
 use crate::decide::operation::change::{self, Follows, Learnt};
-use crate::decide::operation::record::{Outcome, Past, Record, Standing};
+use crate::decide::operation::record::{About, Outcome, Past, Record, Standing};
 use crate::decide::operation::table::Way;
 use crate::decide::operation::{Occurrence, Retention};
 use crate::decide::outcome::Conclusion;
@@ -58,7 +58,7 @@ pub(super) async fn call<L: Ledger, U: Upstream>(
         exchange.notes.add(Note {
             operation: asked.identified.operation,
             request: asked.request(),
-            about: asked.about.clone(),
+            about: About { trail: done.trail.clone(), ..asked.about.clone() },
             keyless: asked.client_key.is_none(),
             at: done.last_sent,
             attempts: done.attempts,
@@ -130,7 +130,7 @@ pub(super) async fn operation<L: Ledger, U: Upstream>(
             Claimed::Unwanted => return,
             // The asker goes on with that: this turn ends without an answer.
             Claimed::Otherwise(n) if asked.turn(n) => return,
-            Claimed::Over if asked.turn_to_today() => return,
+            Claimed::Over if asked.finishes.is_some() || asked.turn_to_today() => return,
             Claimed::Otherwise(_) | Claimed::Over => {
                 return table.tell(Arc::new(exchange.refused(&asked, &Refusal::StillInFlight)));
             }
@@ -231,7 +231,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             }
             Err(failed) => {
                 self.metrics.degraded("store");
-                warn!(operation_id = %asked.identified.operation, %failed,
+                warn!(operation_id = %asked.identified.operation, error = %failed,
                     "the store did not take the next occurrence; its derived key keeps it safe");
                 holding.version = None;
             }
@@ -248,7 +248,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         &self,
         asked: &Asked,
         mut holding: Holding,
-        done: Exchanged,
+        mut done: Exchanged,
         follows: Follows,
         table: &Table,
     ) {
@@ -256,7 +256,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             label: tell::label(holding.way, follows, &done),
             row: holding.row.as_str(),
             degraded: holding.version.is_none(),
-            before: before(holding.found.as_ref()),
+            before: before(&holding),
         };
         if matches!(follows, Follows::Forgotten | Follows::Older) {
             holding.record = change::forgotten(holding.record, &asked.identified.operation);
@@ -269,8 +269,12 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             request_id: tell::request_id_of(&done),
             last_sent: done.last_sent,
             answered: self.clock.now(),
+            trail: std::mem::take(&mut done.trail),
         };
-        self.log(asked, &done, telling, learnt.object.as_deref());
+        match &asked.finishes {
+            None => self.log(asked, &done, telling, learnt.object.as_deref()),
+            Some(_) => Self::log_finished(asked, &done, learnt.object.as_deref()),
+        }
         self.note_decline(asked, &mut holding, &learnt).await;
         let nothing_happened = learnt.conclusion == Conclusion::NotExecuted;
         if nothing_happened && matches!(holding.record.kind, Kind::Header | Kind::Fields) {
@@ -280,6 +284,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         seams::point(Point::BeforeAnswer);
         learnt.answered = self.clock.now();
         table.tell(Arc::new(self.told(asked, done, telling)));
+        self.finishing_learns(asked, learnt.conclusion);
         match learnt.conclusion {
             Conclusion::InDoubt { .. } if seams::mistake(Mistake::PutBackAfterBytes) => {
                 table.close();
@@ -293,15 +298,19 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             }
             Conclusion::InDoubt { .. } => {
                 let joined = table.close();
-                self.settle(asked, &holding, &learnt, false, &joined).await;
+                let left = self.settle(asked, &holding, &learnt, false, &joined).await;
+                self.left_in_doubt(asked, &left);
             }
             Conclusion::Succeeded | Conclusion::Declined { .. } => {
                 let delivery = table.delivery(&self.clock);
                 let (delivery, joined) = self.while_held(asked, &mut holding, delivery).await;
                 seams::point(Point::DeliveryKnown);
-                let early = seams::mistake(Mistake::DeliveredTooEarly);
+                let early = seams::mistake(Mistake::DeliveredTooEarly)
+                    || asked.finishes.is_some() && seams::mistake(Mistake::FinishedAsDelivered);
                 let delivered = delivery == Delivery::Yes || early;
-                self.metrics.delivery(delivered);
+                if delivered || asked.finishes.is_none() {
+                    self.metrics.delivery(delivered);
+                }
                 self.settle(asked, &holding, &learnt, delivered, &joined).await;
             }
         }
@@ -359,8 +368,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     }
 }
 
-fn before(found: Option<&Record>) -> Before {
-    match found.map(|found| found.settled().map(|settled| settled.result)) {
+fn before(holding: &Holding) -> Before {
+    match holding.found.as_ref().map(|found| found.settled().map(|settled| settled.result)) {
+        None if holding.version.is_none() => Before::Untold,
         None | Some(Some(Outcome::Declined)) => Before::Nothing,
         Some(None) => Before::Perhaps,
         Some(Some(Outcome::Succeeded)) => Before::Success,

@@ -28,6 +28,7 @@ use crate::refusal::Refusal;
 use crate::request::{Buffered, Head};
 use crate::respond::{Label, annotate, full};
 use crate::server::Connection;
+use crate::trace;
 use crate::upstream::{Body, SendError, Upstream, headers, routes};
 
 impl<L: Ledger, U: Upstream> Exchange<L, U> {
@@ -97,19 +98,20 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let limits = self.forwarder.limits();
         let left = limits.deadline.saturating_sub(self.clock.now().since(arrived));
         self.metrics.limit_reached("body");
-        match self.forwarder.upstream().send(host, request, left).await {
+        match passthrough::attempt(self.forwarder.upstream(), host, request, left, 1).await {
             Ok(mut response) => {
                 *response.headers_mut() = headers::toward_client(response.headers());
                 *response.version_mut() = http::Version::HTTP_11;
                 let label = response.status().is_success().then_some(Label::Executed);
                 annotate(response.headers_mut(), &operation.to_string(), label, 1, false);
+                trace::note(|it| it.tell("payonce.row", "streamed"));
                 info!(target: "payonce::operation", operation_id = %operation, request = told,
                     rule = rule.name, identity = "call", row = "streamed",
                     status = response.status().as_u16(), attempts = 1, "operation");
                 Ok(response)
             }
             Err(SendError::NeverSent(_proof, cause)) => {
-                Err(Refusal::Unreachable { cause, sent: false })
+                Err(Refusal::Unreachable { cause, sent: false, alone: false })
             }
             Err(SendError::Unknown(cause)) => {
                 warn!(operation_id = %operation, rule = rule.name,
@@ -219,7 +221,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 .is_some_and(|record| unfinished(&record, self.clock.now())),
             Err(failed) => {
                 self.metrics.ledger_error("unavailable");
-                warn!(operation_id = %asked.identified.operation, %failed,
+                warn!(operation_id = %asked.identified.operation, error = %failed,
                     "the store did not say whether this operation is open; it passes unchanged");
                 false
             }
@@ -237,7 +239,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             }
             Err(failed) => {
                 self.metrics.ledger_error("unavailable");
-                warn!(operation_id = %asked.identified.operation, %failed,
+                warn!(operation_id = %asked.identified.operation, error = %failed,
                     "the store did not say whether this operation is open under a former policy");
                 None
             }

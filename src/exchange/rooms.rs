@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Guards, Write};
+use super::{Guards, Kept, Write};
 use crate::chance::Chance;
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::decide::digest::Secret;
 use crate::decide::policy::{Policy, Way};
+use crate::finishing::Finishing;
 use crate::forward::Forwarder;
 use crate::inflight::Inflight;
 use crate::metrics::Metrics;
@@ -20,6 +21,7 @@ use crate::observer::Observer;
 use crate::recent::Recent;
 use crate::request::InFlightBytes;
 use crate::server::Tasks;
+use crate::trace::Tracer;
 use crate::unwritten::Unwritten;
 
 /// Where the policy in force comes from.
@@ -99,6 +101,8 @@ pub struct Rooms<L, U> {
     pub bytes: InFlightBytes,
     /// Writes that the ledger did not take.
     pub unwritten: Unwritten<Write>,
+    /// What ended in doubt and is asked for again though nobody waits.
+    pub finishing: Finishing<Kept>,
     /// Calls that people should check.
     pub notes: Notes,
     /// Who looks on, and writes down.
@@ -111,6 +115,8 @@ pub struct Rooms<L, U> {
     pub clients: Clients,
     /// The counters.
     pub metrics: Metrics,
+    /// Where spans come from.
+    pub tracer: Tracer,
     /// The settings.
     pub config: Config,
 }

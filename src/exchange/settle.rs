@@ -20,7 +20,7 @@ use crate::ledger::{Held, Ledger};
 use crate::upstream::Upstream;
 
 impl<L: Ledger, U: Upstream> Exchange<L, U> {
-    /// Settles the operation with what was learnt.
+    /// Settles the operation with what was learnt; gives back what is to stand.
     pub(super) async fn settle(
         &self,
         asked: &Asked,
@@ -28,11 +28,12 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         learnt: &Learnt,
         delivered: bool,
         joined: &[ClientKeyDigest],
-    ) {
+    ) -> Record {
         let now = self.clock.now();
         let settled = change::settled(holding.record.clone(), learnt, delivered, joined, now);
         self.remember(asked, &settled);
-        self.write(Write::new(asked, holding, Some(settled)), holding.version).await;
+        self.write(Write::new(asked, holding, Some(settled.clone())), holding.version).await;
+        settled
     }
 
     /// Writes the decline of a named operation before it is told. Whoever was told tries another
@@ -58,7 +59,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             Ok(None) => {}
             Err(failed) => {
                 self.metrics.ledger_error("unavailable");
-                warn!(operation_id = %asked.identified.operation, %failed, "the store did not take \
+                warn!(operation_id = %asked.identified.operation, error = %failed, "the store did not take \
                     a decline before it was told");
             }
         }
@@ -100,7 +101,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             // The next who asks is told the same.
             Err(failed) => {
                 self.metrics.ledger_error("unavailable");
-                warn!(operation_id = %asked.identified.operation, %failed, "the store did not take \
+                warn!(operation_id = %asked.identified.operation, error = %failed, "the store did not take \
                     that a person's word was told");
             }
         }

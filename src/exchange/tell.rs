@@ -12,10 +12,11 @@ use crate::decide::operation::record::About;
 use crate::decide::operation::table::Way;
 use crate::decide::outcome::{Conclusion, ErrorBody, Meaning};
 use crate::decide::retry::Why;
-use crate::forward::Exchanged;
+use crate::forward::{Exchanged, request_id};
 use crate::ledger::Ledger;
 use crate::refusal::Refusal;
 use crate::respond::{Answer, Held, Label, SHOULD_RETRY, Told};
+use crate::trace;
 use crate::upstream::Upstream;
 
 impl<L: Ledger, U: Upstream> Exchange<L, U> {
@@ -52,12 +53,14 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                     self.metrics.abandoned();
                 }
             }
+            // Nobody gets it yet.
+            Way::Replay | Way::TakeOver { .. } if asked.finishes.is_some() => {}
             Way::Replay | Way::TakeOver { .. } if asked.identified.kind == Kind::Content => {
                 self.metrics.merge("content");
             }
             Way::Replay | Way::TakeOver { .. } => {}
         }
-        if matches!(done.conclusion, Conclusion::InDoubt { .. }) {
+        if matches!(done.conclusion, Conclusion::InDoubt { .. }) && asked.finishes.is_none() {
             self.metrics.in_doubt(rule);
         }
     }
@@ -72,13 +75,14 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     ) {
         let Telling { label, row, degraded, before: _ } = telling;
         let outcome = is_known(done.conclusion).then_some(label.as_str());
-        let conclusion = match done.conclusion {
-            Conclusion::Succeeded => "succeeded",
-            Conclusion::Declined { .. } => "declined",
-            Conclusion::InDoubt { .. } => "in_doubt",
-            Conclusion::NotExecuted => "not_executed",
-        };
+        let conclusion = conclusion(done.conclusion);
         self.metrics.operation(&asked.rule.name, conclusion);
+        trace::note(|it| {
+            it.tell("payonce.operation_id", asked.identified.operation.to_string());
+            it.tell("payonce.row", row);
+            it.tell("payonce.state", conclusion);
+            it.tell_some("payonce.outcome", outcome);
+        });
         let About { amount, currency, caller, policy, .. } = &asked.about;
         info!(
             target: "payonce::operation",
@@ -106,6 +110,25 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         );
     }
 
+    /// The line of an exchange that nobody asked for.
+    pub(super) fn log_finished(asked: &Asked, done: &Exchanged, object: Option<&str>) {
+        info!(
+            target: "payonce::finishing",
+            operation_id = %asked.identified.operation,
+            request = asked.request(),
+            rule = asked.rule.name,
+            policy_version = asked.about.policy,
+            state = conclusion(done.conclusion),
+            status = done.answer.as_ref().map(|answer| answer.status.as_u16()),
+            attempts = done.attempts,
+            stopped = done.why.as_str(),
+            cause = done.cause.map(tracing::field::display),
+            object_id = object,
+            request_id = request_id_of(done),
+            "an operation in doubt was asked for again with nobody waiting"
+        );
+    }
+
     /// What the askers are told.
     pub(super) fn told(&self, asked: &Asked, done: Exchanged, telling: Telling) -> Told {
         let succeeded = done.conclusion == Conclusion::Succeeded;
@@ -113,7 +136,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let attempts = done.attempts;
         let keyless_call = asked.identified.kind == Kind::Call && asked.client_key.is_none();
         let answer = answer(done, telling.before, keyless_call).unwrap_or_else(|refusal| {
-            self.metrics.refusal(refusal.code());
+            if asked.finishes.is_none() {
+                self.metrics.refusal(refusal.code());
+            }
+            trace::note(|it| it.tell("payonce.code", refusal.code()));
             refusal.answer(&self.request_id())
         });
         Told {
@@ -129,9 +155,16 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
 
     /// What the askers are told instead.
     pub(super) fn refused(&self, asked: &Asked, refusal: &Refusal) -> Told {
-        self.metrics.refusal(refusal.code());
-        warn!(operation_id = %asked.identified.operation, code = refusal.code(),
-            why = refusal.message(), policy_version = asked.about.policy, "refused");
+        trace::note(|it| {
+            it.tell("payonce.operation_id", asked.identified.operation.to_string());
+            it.tell("payonce.code", refusal.code());
+        });
+        // Where nobody asks, nobody is refused.
+        if asked.finishes.is_none() {
+            self.metrics.refusal(refusal.code());
+            warn!(operation_id = %asked.identified.operation, code = refusal.code(),
+                why = refusal.message(), policy_version = asked.about.policy, "refused");
+        }
         Told {
             answer: refusal.answer(&self.request_id()),
             label: None,
@@ -141,6 +174,16 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             operation: asked.identified.operation.to_string(),
             at: self.clock.now(),
         }
+    }
+}
+
+/// A conclusion's name in logs and metrics.
+const fn conclusion(of: Conclusion) -> &'static str {
+    match of {
+        Conclusion::Succeeded => "succeeded",
+        Conclusion::Declined { .. } => "declined",
+        Conclusion::InDoubt { .. } => "in_doubt",
+        Conclusion::NotExecuted => "not_executed",
     }
 }
 
@@ -170,6 +213,8 @@ pub(super) struct Telling {
 pub(super) enum Before {
     /// Nothing of it can have been executed.
     Nothing,
+    /// Nobody could be asked: the ledger did not answer, and this process remembers nothing.
+    Untold,
     /// It may have been.
     Perhaps,
     /// It succeeded.
@@ -183,7 +228,7 @@ fn answer(done: Exchanged, before: Before, keyless_call: bool) -> Result<Answer,
     let last = done.answer.as_ref().map(|answer| answer.status.as_u16());
     let unknown = match before {
         Before::Success => Refusal::AnswerUnavailable,
-        Before::Nothing | Before::Perhaps => {
+        Before::Nothing | Before::Untold | Before::Perhaps => {
             Refusal::OutcomeUnknown { cause: done.cause, last, keyless_call }
         }
     };
@@ -197,7 +242,10 @@ fn answer(done: Exchanged, before: Before, keyless_call: bool) -> Result<Answer,
             return Ok(answer);
         }
         Conclusion::InDoubt { .. } => true,
-        Conclusion::NotExecuted => before != Before::Nothing,
+        Conclusion::NotExecuted => match before {
+            Before::Nothing | Before::Untold => false,
+            Before::Perhaps | Before::Success => true,
+        },
     };
     // (handed on unchanged, says that nothing happened)
     let (unchanged, nothing) = match done.meaning {
@@ -215,7 +263,9 @@ fn answer(done: Exchanged, before: Before, keyless_call: bool) -> Result<Answer,
     }
     let Some(mut answer) = done.answer else {
         return Err(match done.cause {
-            Some(cause) if !in_doubt => Refusal::Unreachable { cause, sent: done.sent },
+            Some(cause) if !in_doubt => {
+                Refusal::Unreachable { cause, sent: done.sent, alone: before == Before::Untold }
+            }
             Some(_) | None => unknown,
         });
     };
@@ -266,7 +316,5 @@ pub(super) fn object(done: &Exchanged) -> Option<String> {
 
 /// Stripe's id of the answer.
 pub(super) fn request_id_of(done: &Exchanged) -> Option<String> {
-    const LONGEST: usize = 64;
-    let id = done.answer.as_ref()?.headers.get("request-id")?.to_str().ok()?;
-    Some(id.chars().take(LONGEST).collect())
+    request_id(done.answer.as_ref()?)
 }

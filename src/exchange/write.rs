@@ -13,12 +13,14 @@ use tracing::{error, info, warn};
 use super::claim::Holding;
 use super::{Asked, Exchange};
 use crate::clock::Timestamp;
-use crate::decide::digest::{OperationId, key_digest};
+use crate::decide::digest::OperationId;
 use crate::decide::operation::change::kept;
 use crate::decide::operation::codec::{decode, encode};
+use crate::decide::operation::finding::digests;
 use crate::decide::operation::record::Record;
 use crate::ledger::{Claimed, Entry, KeyDigest, Ledger, LedgerError, RecordId, Replaced, Version};
 use crate::seams::{self, Mistake, Point};
+use crate::trace::{self, Span};
 use crate::upstream::Upstream;
 
 /// How often a write is tried before it is kept for later.
@@ -40,6 +42,8 @@ pub struct Write {
     found: Option<Record>,
     /// What is to stand; nothing to remove what stands.
     record: Option<Record>,
+    /// The request that it is for, for the log.
+    span: Option<Span>,
 }
 
 impl Write {
@@ -51,6 +55,7 @@ impl Write {
             claimed: holding.record.clone(),
             found: holding.found.clone(),
             record,
+            span: trace::current().map(|span| span.mention()),
         }
     }
 
@@ -86,7 +91,7 @@ pub(super) fn entry(
         record: bytes,
         ttl: kept(record, operation, now),
         open: record.open(),
-        keys: client_key.into_iter().chain([key_digest(record.key.as_str())]).collect(),
+        keys: digests(record, client_key),
     })
 }
 
@@ -102,7 +107,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 Ok(Written::Ours(held)) => version = held,
                 Err(failed) => {
                     self.metrics.ledger_error("unavailable");
-                    warn!(%operation_id, %failed, "the store did not take what was learnt");
+                    warn!(%operation_id, error = %failed, "the store did not take what was learnt");
                     version = None;
                     self.clock.sleep(BETWEEN_WRITES).await;
                 }
@@ -148,11 +153,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let mut failed = 0;
         for _ in 0..self.unwritten.len() {
             let Some((id, write)) = self.unwritten.take() else { return };
-            match self.write_later(&write).await {
-                Ok(()) => {
-                    failed = 0;
-                    info!(operation_id = %write.operation, "the store took it at last");
-                }
+            let later = trace::within(write.span.clone(), self.write_later(&write));
+            match later.await {
+                Ok(()) => failed = 0,
                 Err(_failed) => {
                     self.unwritten.put_back(id, write);
                     failed += 1;
@@ -168,7 +171,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let mut version = None;
         for _ in 0..WRITES {
             match self.write_once(write, version).await? {
-                Written::Done(_) => return Ok(()),
+                Written::Done(_) => {
+                    info!(operation_id = %write.operation, "the store took it at last");
+                    return Ok(());
+                }
                 Written::TakenOver => {
                     self.taken_over(write.operation);
                     return Ok(());

@@ -197,7 +197,7 @@ impl Drop for Embedded {
         if let Some(writer) = self.end()
             && !matches!(writer.join(), Ok(Ok(())))
         {
-            tracing::warn!(path = %self.path.display(), "the ledger file was not closed in order; opening it again repairs it");
+            tracing::warn!(file = %self.path.display(), "the ledger file was not closed in order; opening it again repairs it");
         }
     }
 }

@@ -116,7 +116,7 @@ impl Redis {
             Ok(()) => {}
             Err(Fault::Unfit(why)) => return Err(OpenError::Unfit(why)),
             Err(fault) => {
-                warn!(store = ledger.shared.about, %fault, "the store does not answer: payonce \
+                warn!(store = ledger.shared.about, error = %fault, "the store does not answer: payonce \
                     starts without it, and serves as store_down says until it does");
             }
         }
@@ -166,7 +166,7 @@ impl Shared {
                 Ok(()) => was_down = false,
                 Err(fault) if !was_down => {
                     was_down = true;
-                    warn!(store = self.about, %fault, "the store cannot be watched");
+                    warn!(store = self.about, error = %fault, "the store cannot be watched");
                 }
                 Err(_fault) => {}
             }
@@ -208,7 +208,7 @@ impl Shared {
         for hint in answers {
             if let Err(fault) = hint {
                 self.metrics.ledger_error("index");
-                debug!(%fault, "a key will not find its operation; nothing else hangs on it");
+                debug!(error = %fault, "a key will not find its operation; nothing else hangs on it");
             }
         }
         if swapped == Value::Int(1) {

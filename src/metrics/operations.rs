@@ -25,7 +25,7 @@ pub(super) struct Counts {
 
 impl Counts {
     pub(super) fn register(r: &mut Registry) -> Self {
-        let operations = "Critical requests answered, by rule and what came of them";
+        let operations = "Critical requests, by rule and what they came to";
         let merges =
             "Requests answered with another request's outcome, by how they were recognised";
         let repeats = "Operations that happened again because they were asked for again, by rule";
@@ -55,8 +55,8 @@ impl Counts {
 }
 
 impl Metrics {
-    /// A critical request was answered: `succeeded`, `declined`, `in_doubt`, `not_executed`, or
-    /// where payonce only looks on `observed` or `observed_refusable`.
+    /// What a critical request came to: `succeeded`, `declined`, `in_doubt`, `not_executed`; `observed`
+    /// where it was only looked at.
     pub fn operation(&self, rule: &str, outcome: &'static str) {
         self.bound(self.0.operations.operations.add([rule.into(), outcome.into()]));
     }

@@ -49,10 +49,9 @@ impl PolicyFile {
         });
         started.map_err(|why| {
             if before != Some(why.as_str()) {
-                let directory = directory_of(path);
                 tracing::warn!(
-                    ?directory,
-                    why,
+                    directory = %directory_of(path).display(),
+                    error = why,
                     "the policy's directory cannot be watched; a timer finds its changes"
                 );
             }

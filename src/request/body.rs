@@ -65,7 +65,7 @@ impl Share {
 }
 
 /// A whole body in memory, and its share of what may be in memory.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Buffered {
     bytes: Bytes,
     _share: Share,

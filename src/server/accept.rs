@@ -112,7 +112,8 @@ async fn back_off(error: &io::Error, failures: u32, clock: &Clock) {
         return;
     }
     let wait = Duration::from_millis(10 << failures.min(7));
-    tracing::warn!(%error, ?wait, "cannot accept connections; clients wait, nothing was read");
+    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    tracing::warn!(%error, wait_ms, "cannot accept connections; clients wait, nothing was read");
     clock.sleep(wait).await;
 }
 

@@ -210,8 +210,8 @@ impl Drop for SocketFile {
     fn drop(&mut self) {
         let ours = std::fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode);
         if ours && let Err(error) = std::fs::remove_file(&self.path) {
-            let path = self.path.display();
-            tracing::warn!(%path, %error, "the socket's file stays behind; the next start removes it");
+            let file = self.path.display();
+            tracing::warn!(%file, %error, "the socket's file stays behind; the next start removes it");
         }
     }
 }

@@ -12,6 +12,7 @@ use super::{
     Admin, Limits, Listen, Log, LogFormat, LogLevel, Problem, Record, Retry, Settings, Shutdown,
     Store, StoreKind, Token, Upstream, credential, other_secrets, policy, store, webhook,
 };
+use crate::finishing;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -41,6 +42,10 @@ pub(super) fn read(r: &mut Reader) -> Settings {
         upstream: upstream(r),
         retry: retry(r),
         limits: limits(r),
+        finishing: finishing::Limits {
+            operations: number(r, "finishing.max_operations", 100_000),
+            bytes: r.size("finishing.max_bytes", KIB..=GIB),
+        },
         policy: policy::read(r),
         clients: super::clients::read(r),
         record: Record {
@@ -54,6 +59,7 @@ pub(super) fn read(r: &mut Reader) -> Settings {
         webhook: webhook::webhook(r),
         metrics: super::metrics::read(r),
         log: log(r),
+        tracing: super::traces::read(r),
         shutdown: Shutdown { drain: r.duration("shutdown.drain", Duration::ZERO..=HOUR) },
         warnings: Vec::new(),
         listen,

@@ -77,6 +77,8 @@ pub(super) const KNOWN: &[&str] = &[
     "limits.head_bytes",
     "limits.waiters",
     "limits.operations",
+    "finishing.max_operations",
+    "finishing.max_bytes",
     "policy.path",
     "policy.refresh",
     "policy.bypass",
@@ -110,6 +112,9 @@ pub(super) const KNOWN: &[&str] = &[
     "metrics.survey_interval",
     "log.format",
     "log.level",
+    "tracing.otlp_endpoint",
+    "tracing.sample_ratio",
+    "tracing.propagate",
     "shutdown.drain",
 ];
 

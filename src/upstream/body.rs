@@ -29,8 +29,14 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn new(incoming: Incoming, claim: Claim, clock: &Clock, patience: Duration) -> Self {
-        let claim = (!incoming.is_end_stream()).then_some(claim);
+    /// Without a claim if the connection has ended.
+    pub(super) fn new(
+        incoming: Incoming,
+        claim: Option<Claim>,
+        clock: &Clock,
+        patience: Duration,
+    ) -> Self {
+        let claim = claim.filter(|_claim| !incoming.is_end_stream());
         Self { incoming, claim, clock: clock.clone(), patience, silence: None }
     }
 

@@ -3,6 +3,7 @@
 //! Retrying is not here, with one exception that is none: a request that a stale connection hands
 //! back was never written, so it goes to another connection as if nothing had happened.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use super::config::{BuildError, Config};
 use super::connect::Connector;
 use super::origin::Origin;
 use super::pool::{Claim, Lease, Pool};
+use super::wire::Ended;
 use super::{Body, Cause, Host, NeverSent, SendError, Upstream, tls, wire};
 use crate::clock::{Clock, Elapsed, Timestamp};
 
@@ -91,19 +93,26 @@ impl Direct {
             Lease::Single(mut single, place) => {
                 destination.http1(&mut request);
                 let sending = single.sender.try_send_request(request);
-                let claim = || pool.give_back(single, place);
-                self.judge(self.clock.timeout(left, sending).await, claim)
+                let (ended, mut held) = (single.ended.clone(), Some(single));
+                let sending = until_answered(sending, &ended, || drop(held.take()));
+                let tried = self.clock.timeout(left, sending).await;
+                self.judge(tried, || held.map(|single| pool.give_back(single, place)))
             }
-            Lease::Shared(mut sender, claim) => {
+            Lease::Shared(mut shared, claim) => {
                 destination.http2(&mut request);
-                let sending = sender.try_send_request(request);
-                self.judge(self.clock.timeout(left, sending).await, || claim)
+                let sending = shared.sender.try_send_request(request);
+                let (ended, mut held) = (shared.ended.clone(), Some(shared));
+                let sending = until_answered(sending, &ended, || {
+                    drop(held.take());
+                    pool.forget_ended();
+                });
+                self.judge(self.clock.timeout(left, sending).await, || Some(claim))
             }
         }
     }
 
     /// `claim` is called for an answer alone; in all other cases the connection is let go of.
-    fn judge(&self, tried: Tried, claim: impl FnOnce() -> Claim) -> Offered {
+    fn judge(&self, tried: Tried, claim: impl FnOnce() -> Option<Claim>) -> Offered {
         match tried {
             // Nothing that payonce forwards asks for an upgrade; this is no answer.
             Ok(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
@@ -121,7 +130,7 @@ impl Direct {
         }
     }
 
-    fn held(&self, body: Incoming, claim: Claim) -> Body {
+    fn held(&self, body: Incoming, claim: Option<Claim>) -> Body {
         Body::new(Held::new(body, claim, &self.clock, self.body_timeout))
     }
 
@@ -163,6 +172,23 @@ impl Upstream for Direct {
     }
 }
 
+/// What `sending` comes to. Where the connection ends first, `let_go` drops its senders: a request
+/// that came into the queue as the connection left is handed back by that, and by nothing else.
+async fn until_answered<T>(
+    sending: impl Future<Output = T>,
+    ended: &Ended,
+    let_go: impl FnOnce(),
+) -> T {
+    let mut sending = pin!(sending);
+    tokio::select! {
+        biased;
+        tried = &mut sending => return tried,
+        () = ended.wait() => {}
+    }
+    let_go();
+    sending.await
+}
+
 /// What became of a request that was offered to a connection.
 enum Offered {
     Answered(Box<Response<Body>>),
@@ -171,3 +197,40 @@ enum Offered {
 }
 
 type Tried = Result<Result<Response<Incoming>, TrySendError<Request<Body>>>, Elapsed>;
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+    use crate::upstream::empty_body;
+
+    /// Connections that end at the very moment at which a request is queued for them.
+    const RACES: u32 = 20_000;
+
+    async fn race(theirs: DuplexStream, single: wire::Single) -> Tried {
+        let mut single = single;
+        // On another thread: whoever closes runs while the request is queued.
+        let closing = tokio::task::spawn_blocking(move || drop(theirs));
+        let sending = single.sender.try_send_request(request());
+        let (ended, mut held) = (single.ended.clone(), Some(single));
+        let sending = until_answered(sending, &ended, || drop(held.take()));
+        let tried = Clock::System.timeout(Duration::from_secs(20), sending).await;
+        closing.await.unwrap();
+        tried
+    }
+
+    fn request() -> Request<Body> {
+        Request::post("/v1/a").header("host", "x").body(empty_body()).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_request_queued_while_its_connection_ends_is_not_waited_for() {
+        for race_number in 0..RACES {
+            let (ours, theirs) = duplex(4096);
+            let single = wire::over(ours).await;
+            let tried = race(theirs, single).await;
+            assert!(matches!(tried, Ok(Err(_))), "race {race_number}: {}", tried.is_err());
+        }
+    }
+}

@@ -5,6 +5,8 @@
 
 use http::header::{self, HeaderMap, HeaderName};
 
+use crate::trace::fields::is_of_a_trace;
+
 /// Fields for one connection only, whichever way they go; `Proxy-*` besides.
 const HOP_BY_HOP: [&str; 7] =
     ["connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings"];
@@ -28,10 +30,19 @@ const KEPT: [&str; 13] = [
 ];
 
 /// What goes on to the provider of a client's fields: no hop-by-hop fields, no `Payonce-*`, no
-/// `Host` (settings name it) and no `Expect` (the server side has answered it). Order and repeats
-/// are kept.
+/// `Host` (settings name it), no `Expect` (the server side has answered it), and nothing of a trace,
+/// which is between the application and whoever watches it. Order and repeats are kept.
 #[must_use]
 pub fn toward_upstream(fields: &HeaderMap) -> HeaderMap {
+    filter(fields, |name| {
+        *name != header::HOST && *name != header::EXPECT && !is_of_a_trace(name.as_str())
+    })
+}
+
+/// The same toward the application, of what whoever stands before payonce says of an event: a trace
+/// that begins at an ingress is the application's too.
+#[must_use]
+pub fn toward_application(fields: &HeaderMap) -> HeaderMap {
     filter(fields, |name| *name != header::HOST && *name != header::EXPECT)
 }
 
@@ -150,6 +161,20 @@ mod tests {
     fn host_and_expect_of_the_client_go_no_further() {
         let fields = map(&[("host", "evil"), ("expect", "100-continue"), ("x", "1")]);
         assert_eq!(lines(&toward_upstream(&fields)), ["x: 1"]);
+    }
+
+    #[test]
+    fn a_trace_of_the_clients_goes_no_further() {
+        let fields = map(&[
+            ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+            ("tracestate", "a=1"),
+            ("baggage", "user=jane"),
+            ("b3", "0"),
+            ("x-b3-traceid", "463ac35c9f6413ad"),
+            ("x-datadog-trace-id", "1"),
+            ("x-trace-of-stripes-own", "1"),
+        ]);
+        assert_eq!(lines(&toward_upstream(&fields)), ["x-trace-of-stripes-own: 1"]);
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl State {
     fn sweep(&mut self, now: Timestamp, limit: Duration) {
         self.idle.retain(|idle| idle.single.sender.is_ready() && now.since(idle.since) < limit);
         self.shared.retain(|trunk| {
-            !trunk.sender.is_closed() && (trunk.load() > 0 || now.since(trunk.used) < limit)
+            !trunk.shared.sender.is_closed() && (trunk.load() > 0 || now.since(trunk.used) < limit)
         });
     }
 }
@@ -72,7 +72,7 @@ struct Idle {
 
 /// An HTTP/2 connection. Every stream on it holds a clone of `streams`.
 struct Trunk {
-    sender: Shared,
+    shared: Shared,
     streams: Arc<()>,
     used: Timestamp,
 }
@@ -184,6 +184,11 @@ impl Pool {
         opened
     }
 
+    /// Lets go of the connections that ended, and so of what is still queued for them.
+    pub(super) fn forget_ended(&self) {
+        self.state().sweep(self.clock.now(), self.idle_timeout);
+    }
+
     /// Takes an HTTP/1.1 connection back when the answer's body, with which the claim goes, ends.
     pub(super) fn give_back(
         self: &Arc<Self>,
@@ -214,7 +219,7 @@ impl Pool {
         if let Some(trunk) = state.shared.iter_mut().find(|trunk| trunk.load() < STREAMS) {
             trunk.used = now;
             let claim = Claim::Shared { _place: place, _stream: Arc::clone(&trunk.streams) };
-            return Ok(Lease::Shared(trunk.sender.clone(), claim));
+            return Ok(Lease::Shared(trunk.shared.clone(), claim));
         }
         match state.idle.pop() {
             // The oldest would be evicted; which one goes makes no difference to a new one.
@@ -232,12 +237,12 @@ impl Pool {
                 self.state().speaks = Speaks::Http1;
                 Ok(Lease::Single(single, place))
             }
-            Opened::Shared(sender) => {
+            Opened::Shared(shared) => {
                 let streams = Arc::new(());
                 let claim = Claim::Shared { _place: place, _stream: Arc::clone(&streams) };
-                let trunk = Trunk { sender: sender.clone(), streams, used: self.clock.now() };
+                let trunk = Trunk { shared: shared.clone(), streams, used: self.clock.now() };
                 self.share(trunk);
-                Ok(Lease::Shared(sender, claim))
+                Ok(Lease::Shared(shared, claim))
             }
         }
     }

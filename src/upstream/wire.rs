@@ -8,6 +8,9 @@
 //!   comes without the request, be it written or not. So a request in hand is proof.
 //! - The task of an HTTP/1.1 connection reads before it takes a request, so the end of an idle
 //!   connection is seen first.
+//! - A request that is queued just as its connection's task ends, on another thread, is neither taken
+//!   nor handed back until all senders of that connection are dropped: the queue (tokio's, 1.54) was
+//!   emptied a moment before. So whoever waits lets go of the sender once the task [`Ended`].
 //! - Dropping the future of `try_send_request` closes an HTTP/1.1 connection, and resets an HTTP/2
 //!   stream. Neither sends anything again.
 //! - 1xx answers other than 101 are skipped. At most 100 fields an answer (`max_headers`).
@@ -19,6 +22,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::connect::Link;
 use super::{Body, Cause};
@@ -43,10 +47,25 @@ const PING_LIMIT: Duration = Duration::from_secs(10);
 pub(super) struct Single {
     pub(super) sender: http1::SendRequest<Body>,
     pub(super) driver: AbortHandle,
+    pub(super) ended: Ended,
 }
 
 /// An HTTP/2 connection: a handle, of which there can be many.
-pub(super) type Shared = http2::SendRequest<Body>;
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) sender: http2::SendRequest<Body>,
+    pub(super) ended: Ended,
+}
+
+/// Done once the task of a connection has ended: it takes no request any more.
+#[derive(Clone)]
+pub(super) struct Ended(CancellationToken);
+
+impl Ended {
+    pub(super) async fn wait(&self) {
+        self.0.cancelled().await;
+    }
+}
 
 /// What a connected stream turned out to speak.
 pub(super) enum Opened {
@@ -75,7 +94,8 @@ where
         .handshake(TokioIo::new(written(stream)))
         .await
         .map_err(|_hyper| Cause::Connect)?;
-    Ok(Opened::Single(Single { sender, driver: drive(connection) }))
+    let (driver, ended) = drive(connection);
+    Ok(Opened::Single(Single { sender, driver, ended }))
 }
 
 async fn shared<S>(stream: S) -> Result<Opened, Cause>
@@ -94,24 +114,28 @@ where
         .handshake(TokioIo::new(written(stream)))
         .await
         .map_err(|_hyper| Cause::Connect)?;
-    drive(connection);
-    Ok(Opened::Shared(sender))
+    let (_driver, ended) = drive(connection);
+    Ok(Opened::Shared(Shared { sender, ended }))
 }
 
 #[expect(
     clippy::disallowed_methods,
     reason = "a connection outlives its exchanges; shutdown waits for those, not for idle sockets"
 )]
-fn drive<C>(connection: C) -> AbortHandle
+fn drive<C>(connection: C) -> (AbortHandle, Ended)
 where
     C: Future<Output = hyper::Result<()>> + Send + 'static,
 {
+    let ended = CancellationToken::new();
+    // Dropped after the connection, also where the task is aborted.
+    let end = ended.clone().drop_guard();
     let task = tokio::spawn(async move {
+        let _end = end;
         if let Err(error) = connection.await {
             tracing::debug!(%error, "an upstream connection ended");
         }
     });
-    task.abort_handle()
+    (task.abort_handle(), Ended(ended))
 }
 
 /// What an error of hyper's means; none of its texts hold fields or bodies.
@@ -123,6 +147,13 @@ pub(super) fn cause(error: &hyper::Error) -> Cause {
     } else {
         Cause::Closed
     }
+}
+
+/// HTTP/1.1 on any stream.
+#[cfg(test)]
+pub(super) async fn over(stream: tokio::io::DuplexStream) -> Single {
+    let Ok(Opened::Single(single)) = single(stream).await else { panic!("not HTTP/1.1") };
+    single
 }
 
 #[cfg(test)]
@@ -139,8 +170,7 @@ mod tests {
 
     async fn connection() -> (http1::SendRequest<Body>, DuplexStream) {
         let (ours, theirs) = duplex(4096);
-        let Opened::Single(single) = single(ours).await.unwrap() else { panic!("not HTTP/1.1") };
-        (single.sender, theirs)
+        (over(ours).await.sender, theirs)
     }
 
     #[tokio::test]

@@ -95,7 +95,7 @@ impl<U: Upstream> Application<U> {
         *request.uri_mut() = self.target(head.target.query()).into();
         *request.extensions_mut() = head.extensions.clone();
         // Whatever the client said in payonce's name does not pass.
-        let mut fields = headers::toward_upstream(&head.headers);
+        let mut fields = headers::toward_application(&head.headers);
         if let Ok(name) = HeaderValue::from_str(endpoint) {
             fields.insert(VERIFIED, name);
         }

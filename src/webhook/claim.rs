@@ -134,7 +134,7 @@ impl<L: Ledger, U: Upstream> Gate<L, U> {
             Err(failed) => {
                 self.metrics.ledger_error("unavailable");
                 let event = &ended.event;
-                warn!(event, %failed, "the store did not take what became of the webhook event");
+                warn!(event_id = event, error = %failed, "the store did not take what became of the webhook event");
                 delivery.version = None;
                 false
             }
@@ -152,7 +152,7 @@ impl<L: Ledger, U: Upstream> Gate<L, U> {
         self.metrics.ledger_error("unwritten");
         let event = &delivery.handling.event;
         error!(
-            event,
+            event_id = event,
             "what became of the webhook event is not recorded: should Stripe send it \
             again, the application gets it again"
         );
@@ -179,7 +179,7 @@ impl<L: Ledger, U: Upstream> Gate<L, U> {
             let stands = Handling::decode(&held.record);
             if !stands.is_some_and(|stands| stands.same_delivery(&delivery.handling)) {
                 let event = &ended.event;
-                warn!(event, "the webhook event was delivered elsewhere meanwhile");
+                warn!(event_id = event, "the webhook event was delivered elsewhere meanwhile");
                 return Ok(());
             }
             delivery.version = Some(held.version);
@@ -200,7 +200,7 @@ impl<L: Ledger, U: Upstream> Gate<L, U> {
             LedgerError::Damaged(_) => "damaged",
         });
         let event = &delivery.handling.event;
-        warn!(event, %failed, "the webhook event is delivered without the store: perhaps again");
+        warn!(event_id = event, error = %failed, "the webhook event is delivered without the store: perhaps again");
         delivery
     }
 }

@@ -17,8 +17,10 @@ use crate::decide::digest::{ApiKeyDigest, OperationId, key_digest};
 use crate::decide::identity::Kind;
 use crate::decide::operation::change::{kept, witnessed};
 use crate::decide::operation::codec::{decode, encode};
+use crate::decide::operation::finding::digests;
 use crate::decide::operation::record::{self, Record};
 use crate::ledger::{Entry, Ledger, LedgerError, Replaced};
+use crate::trace;
 use crate::upstream::Upstream;
 
 /// How often a lost race is run again.
@@ -52,10 +54,11 @@ impl<L: Ledger, U: Upstream> Gate<L, U> {
             return;
         };
         let (gate, endpoint, event) = (self.clone(), Arc::clone(endpoint), event.clone());
-        self.tasks.spawn(async move {
+        let span = trace::current().map(|span| span.mention());
+        self.tasks.spawn(trace::within(span, async move {
             gate.close_later(&endpoint, &event).await;
             drop(place);
-        });
+        }));
     }
 
     /// Until the longest exchange must have ended, or payonce ends.
@@ -81,7 +84,7 @@ impl<L: Ledger, U: Upstream> Gate<L, U> {
             Ok(done) => done,
             Err(failed) => {
                 self.metrics.ledger_error("unavailable");
-                warn!(event = event.id, %failed, "the store did not say whose key a webhook bears");
+                warn!(event_id = event.id, error = %failed, "the store did not say whose key a webhook bears");
                 return false;
             }
         };
@@ -130,15 +133,15 @@ impl<L: Ledger, U: Upstream> Gate<L, U> {
                 record: encode(&record).map_err(unreadable)?,
                 ttl: kept(&record, &OperationId(held.id.0), now),
                 open: record.open(),
-                keys: vec![digest],
+                keys: digests(&record, None),
             };
             match self.exchange.ledger.replace(held.id, held.version, entry).await? {
                 Replaced::Moved(_) => {}
                 Replaced::Done(_) => {
-                    let (id, object) = (held.id, record.about.object.as_deref());
-                    let (event, kind) = (event.id.as_str(), event.kind.as_str());
-                    info!(operation_id = %id, event, kind, object, endpoint = endpoint.name,
-                        closed = succeeded, "Stripe's webhook says that it was executed");
+                    let (id, object_id) = (held.id, record.about.object.as_deref());
+                    info!(operation_id = %id, event_id = event.id, event_type = event.kind, object_id,
+                        endpoint = endpoint.name, closed = succeeded,
+                        "Stripe's webhook says that it was executed");
                     self.exchange.recent.wrote(id, record, now);
                     return Ok(if succeeded { Done::Closed } else { Done::Noted });
                 }

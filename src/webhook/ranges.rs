@@ -109,9 +109,11 @@ impl Ranges {
         let now = read.as_ref().err().map(ToString::to_string);
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         if *wrong != now {
-            if let Some(wrong) = &now {
-                let file = "webhook.source_ranges_file";
-                tracing::error!(wrong, "{file} cannot be used; the ranges read before stay");
+            if let Some(error) = &now {
+                tracing::error!(
+                    error,
+                    "webhook.source_ranges_file cannot be used; the ranges read before stay"
+                );
             } else {
                 tracing::info!("webhook.source_ranges_file is sound again");
             }

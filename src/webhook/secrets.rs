@@ -141,10 +141,10 @@ impl Secrets {
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
         if looked.wrong != wrong {
             let endpoint = self.endpoint.as_str();
-            if let Some(wrong) = &wrong {
+            if let Some(error) = &wrong {
                 tracing::error!(
                     endpoint,
-                    wrong,
+                    error,
                     "the webhook secrets cannot be used; those read before stay in force"
                 );
             } else {

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::Parser as _;
+use payonce::admin::bulk::{Bulk, Bulked, Resolutions};
 use payonce::admin::judge::{Course, Judgement, Question, Recognition};
+use payonce::admin::search::{Facts, Found, Wanted};
 use payonce::admin::{self, Detail, Operations, OpsError, Resolution, Resolved, State, Summary};
 use payonce::admin::{Health, Readiness};
 use payonce::cli::ops::OpsFailure;
@@ -51,6 +53,41 @@ impl Operations for Fake {
         let held = self.held.lock().unwrap();
         let open = |detail: &&Detail| detail.summary.state == State::InDoubt;
         Ok(held.values().filter(open).take(limit).map(|detail| detail.summary.clone()).collect())
+    }
+
+    async fn search(&self, wanted: &Wanted) -> Result<Found, OpsError> {
+        self.up()?;
+        let held = self.held.lock().unwrap();
+        let meant = held.values().filter(|detail| {
+            let Detail { summary, request, .. } = detail;
+            let facts = Facts {
+                id: &summary.operation_id,
+                request: request.as_deref().unwrap_or_default(),
+                rule: &summary.rule,
+                caller: summary.caller.as_deref(),
+                object: summary.object_id.as_deref(),
+                state: summary.state,
+                last_sent: summary.since,
+            };
+            let answered = |id: &str| summary.request_id.as_deref() == Some(id);
+            wanted.is(&facts, answered, Timestamp::from_millis(60_001))
+        });
+        let operations = meant.take(wanted.most()).cloned().collect();
+        Ok(Found { operations, more: false, unreadable: 0 })
+    }
+
+    async fn resolve_all(&self, said: &Bulk) -> Result<Bulked, OpsError> {
+        let found = self.search(&said.wanted()).await?.operations;
+        if said.expect.is_some_and(|expected| expected != found.len()) {
+            return Ok(Bulked::Unexpected(found.len()));
+        }
+        let mut done = Resolutions::default();
+        for detail in found {
+            let id = detail.summary.operation_id;
+            self.resolve(&id, &said.outcome.resolution(), &said.by, &said.why).await?;
+            done.done.push(id);
+        }
+        Ok(Bulked::Done(done))
     }
 
     async fn show(&self, id: &str) -> Result<Option<Detail>, OpsError> {
@@ -159,6 +196,8 @@ fn detail(id: &str, state: State) -> Detail {
         resolved: None,
         api_key: None,
         event: None,
+        client_keys: 0,
+        timeline: Vec::new(),
     }
 }
 
@@ -357,6 +396,10 @@ async fn other_paths_and_methods_are_refused() {
         ("DELETE /ops/abc", 405),
         ("GET /ops/abc/resolve", 405),
         ("GET /ops/lookup", 405),
+        ("GET /ops/search", 405),
+        ("GET /ops/resolve", 405),
+        ("POST /ops/search", 400),
+        ("POST /ops/resolve", 400),
         ("GET /ops/a%2Fb", 400),
         ("GET /ops/", 400),
     ] {

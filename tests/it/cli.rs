@@ -183,7 +183,7 @@ fn keygen_writes_a_secret_alone_to_standard_output() {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    let commands: [&[&str]; 16] = [
+    let commands: [&[&str]; 19] = [
         &[],
         &["serve"],
         &["sandbox"],
@@ -199,7 +199,10 @@ fn every_command_has_help_with_an_example() {
         &["ops"],
         &["ops", "list"],
         &["ops", "show"],
+        &["ops", "search"],
+        &["ops", "watch"],
         &["ops", "resolve"],
+        &["ops", "export"],
     ];
     for command in commands {
         let ended = run(&[command, &["--help"]].concat(), &[]);

@@ -22,6 +22,7 @@ use payonce::decide::digest::Secret;
 use payonce::decide::policy::Policy;
 use payonce::decide::retry;
 use payonce::exchange::{self, Exchange, Rooms};
+use payonce::finishing::Finishing;
 use payonce::forward::{Bounds, Forwarder};
 use payonce::inflight::Inflight;
 use payonce::ledger::memory::Memory;
@@ -36,6 +37,7 @@ use payonce::request::InFlightBytes;
 use payonce::sandbox::{self, Effect, Fault, Sandbox, Seen};
 use payonce::server::{Limits, Local, Server, ServerConfig, Shutdown, Summary, Tasks};
 use payonce::settings::Settings;
+use payonce::trace::Tracer;
 use payonce::unwritten::Unwritten;
 use payonce::upstream::{self, Direct, Origin, Origins};
 use payonce::ways::{InForce, Ways};
@@ -297,12 +299,14 @@ impl<L: Ledger> World<L> {
             closing: shutdown.first.clone(),
             bytes: InFlightBytes::new(1 << 24),
             unwritten: Unwritten::default(),
+            finishing: Finishing::new(settings.finishing, metrics.clone()),
             notes: Notes::default(),
             observer: Observer::new(metrics.clone(), None),
             chance: Chance::System,
             clock: clock.clone(),
             clients: Clients::shipped(metrics.clone()).unwrap(),
             metrics: metrics.clone(),
+            tracer: Tracer::default(),
             config: exchange::Config {
                 provider: "provider.test".to_owned(),
                 secret: settings.secret.as_ref().map(|it| Secret::configured(it.expose())),
@@ -323,6 +327,8 @@ impl<L: Ledger> World<L> {
         let Local::Tcp(address) = server.local()[0] else { panic!("no TCP") };
         let (writer, stop) = (exchange.clone(), shutdown.first.clone());
         tokio::task::spawn(async move { writer.write_what_is_left(stop).await });
+        let finisher = exchange.clone();
+        tokio::task::spawn(async move { finisher.finish_what_is_held().await });
         let run = tokio::task::spawn(server.run(exchange.clone(), tasks, shutdown.clone()));
         let port = address.port();
         self.payonce = Some(Running { port, metrics, exchange, shutdown, run, take: Some(take) });
@@ -333,6 +339,26 @@ impl<L: Ledger> World<L> {
         let policy = Policy::parse(&format!("version = 1\n{policy}")).unwrap();
         let take = self.payonce().take.as_ref().expect("its rooms were built by hand");
         take(Arc::new(policy)).await;
+    }
+
+    /// Lets a second pass for what is held to be finished, unless somebody is at work.
+    pub(crate) fn a_second_passes(&self) {
+        let exchange = &self.payonce().exchange;
+        if exchange.inflight.is_empty() {
+            self.clock.advance(Duration::from_secs(1));
+            // Nothing has this id: it only has the room look at the clock.
+            exchange.finishing.let_go(RecordId([0; 32]));
+        }
+    }
+
+    /// Lets time pass until nothing is held to be finished.
+    pub(crate) async fn until_let_go(&self) {
+        until("it is let go of", || {
+            self.a_second_passes();
+            self.payonce().exchange.finishing.is_empty()
+        })
+        .await;
+        self.settled().await;
     }
 
     /// Drains payonce.

@@ -251,6 +251,24 @@ async fn a_key_finds_the_record_last_written_with_it<L: Ledger>(ledger: Arc<L>, 
     assert_eq!(found_by(&*ledger, key(9)).await, None);
 }
 
+async fn each_of_many_digests_finds_the_record_that_was_written_with_it<L: Ledger>(
+    ledger: Arc<L>,
+    _clock: Clock,
+) {
+    // A key, Stripe's ids of what was made and of the answers.
+    let all: Vec<KeyDigest> = (1..=12).map(key).collect();
+    let one = fresh(&*ledger, id(1), with_keys(open_entry("{}"), &all[..1])).await;
+    let settled = replaced(&*ledger, id(1), one, with_keys(entry("{\"is\":1}"), &all)).await;
+    for digest in &all {
+        let held = ledger.by_key(*digest).await.unwrap().unwrap();
+        assert_eq!((held.id, held.version), (id(1), settled));
+    }
+    // A race that was lost leaves what was written standing, under whatever it is found by.
+    let lost = ledger.replace(id(1), one, with_keys(entry("lost"), &[key(13)])).await.unwrap();
+    assert!(matches!(lost, Replaced::Moved(Some(_))));
+    assert_eq!(ledger.by_key(all[11]).await.unwrap().unwrap().version, settled);
+}
+
 async fn a_key_finds_nothing_once_its_record_is_gone<L: Ledger>(ledger: Arc<L>, clock: Clock) {
     let removed = fresh(&*ledger, id(1), with_keys(entry("{}"), &[key(1)])).await;
     fresh(&*ledger, id(2), with_keys(brief(entry("{}")), &[key(2)])).await;
@@ -363,6 +381,7 @@ macro_rules! all {
             the_open_list_is_as_long_as_asked_for
             an_expired_record_is_not_on_the_open_list
             a_key_finds_the_record_last_written_with_it
+            each_of_many_digests_finds_the_record_that_was_written_with_it
             a_key_finds_nothing_once_its_record_is_gone
             removing_a_record_leaves_a_key_that_another_took_over
             of_64_claims_of_one_id_one_is_fresh

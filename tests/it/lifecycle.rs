@@ -83,6 +83,11 @@ fn a_signal_lets_what_is_in_flight_be_answered() {
     payonce.signal("TERM");
     let ready = until(payonce.health(), "/readyz", |ready| ready.status == 503);
     assert!(ready.body.contains("closing"), "{ready:?}");
+    let port = payonce.health().to_string();
+    let probe = |line: &[&str]| run(line, &[("PAYONCE_LISTEN__HEALTH", &port)]);
+    let asked = probe(&["health"]);
+    assert!(asked.code == Some(1) && asked.out.contains("closing"), "{}{}", asked.out, asked.err);
+    assert_eq!(probe(&["health", "--live"]).code, Some(0));
     assert_eq!(get(payonce.health(), "/livez").status, 200, "it drains, and lives");
     assert_eq!(get(payonce.health(), "/startupz").status, 200, "it did start");
     provider.go.send(()).unwrap();
@@ -146,7 +151,7 @@ fn the_start_up_lines_say_what_listens_the_store_the_policy_and_what_to_worry_ab
     payonce.line("health and metrics listen");
     assert!(payonce.line("store is embedded").contains("here.redb"));
     let policy: Value = serde_json::from_str(&payonce.line("policy is in force")).unwrap();
-    assert_eq!(policy["version"].as_str().map(str::len), Some(12), "{policy}");
+    assert_eq!(policy["policy_version"].as_str().map(str::len), Some(12), "{policy}");
     assert_eq!((&policy["file"], &policy["mode"]), (&json!("(shipped)"), &json!("enforce")));
     assert!(payonce.line("bypass").contains("WARN"));
 }

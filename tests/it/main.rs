@@ -15,6 +15,7 @@ mod edits;
 mod edits_again;
 mod exchange;
 mod explain;
+mod finishing;
 mod fuzz;
 mod guards;
 mod harness;
@@ -25,17 +26,20 @@ mod ledger_contract;
 mod ledger_embedded;
 mod ledger_redis;
 mod lifecycle;
+mod log_schema;
 mod metrics;
 #[cfg(feature = "seams")]
 mod mistakes;
 mod observe;
 mod operation_fields;
+mod ops;
 mod pods;
 mod policy;
 mod policy_guide;
 mod policy_schema;
 mod policy_trust;
 mod port;
+mod probe;
 mod proof;
 mod reconcile;
 mod redis_ledger;
@@ -52,5 +56,7 @@ mod server;
 mod serving;
 #[cfg(feature = "seams")]
 mod sim;
+#[cfg(feature = "otlp")]
+mod traces;
 mod upstream;
 mod webhook;

@@ -36,7 +36,7 @@ macro_rules! scenarios {
     };
 }
 
-const SCENARIOS: [(Mistake, Scenario); 25] = scenarios![
+const SCENARIOS: [(Mistake, Scenario); 27] = scenarios![
     NewKeyPerRetry alone a_lost_answer_is_asked_for_again
     SendBeforeClaim alone nothing_is_sent_without_the_store
     ClaimOverwrites alone the_same_is_meant_again_after_a_restart
@@ -62,6 +62,8 @@ const SCENARIOS: [(Mistake, Scenario); 25] = scenarios![
     MemoryOverStore pods the_other_pod_knows_more
     FormerForgotten alone the_policy_is_edited_while_a_charge_is_in_doubt
     EditUnannounced pods one_pod_has_an_edit_and_the_other_has_not
+    FinishesAnything pods the_other_pod_has_finished_it
+    FinishedAsDelivered alone a_doubt_is_finished_before_the_job_comes_again
 ];
 
 #[test]

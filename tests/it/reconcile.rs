@@ -23,6 +23,7 @@ use payonce::clock::Clock;
 use payonce::decide::policy::Policy;
 use payonce::decide::retry::{self, Budget};
 use payonce::exchange::{Config, Exchange, Guards, Policies, Rooms};
+use payonce::finishing::{self, Finishing};
 use payonce::forward::{Bounds, Forwarder};
 use payonce::inflight::Inflight;
 use payonce::ledger::memory::Memory;
@@ -35,10 +36,11 @@ use payonce::observer::Observer;
 use payonce::recent::Recent;
 use payonce::request::InFlightBytes;
 use payonce::server::{Address, Limits, Listen, Local, Server, ServerConfig, Shutdown, Tasks};
+use payonce::trace::Tracer;
 use payonce::unwritten::Unwritten;
-use payonce::upstream::{Body, Host, SendError, Upstream};
+use payonce::upstream::{Body, Direct, Host, Origin, Origins, SendError, Upstream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 /// A memory ledger that fails as often as told: after it did what was asked, or before.
 struct Flaky {
@@ -139,7 +141,7 @@ distinguishes = ["customer"]
 "#;
 
 /// A payonce over `ledger` that has just started; its ledger may be older.
-async fn start(ledger: &Arc<Flaky>, provider: &Provider) -> SocketAddr {
+async fn start<U: Upstream + Clone>(ledger: &Arc<Flaky>, provider: &U) -> SocketAddr {
     let clock = Clock::System;
     let (shutdown, metrics, tasks) = (Shutdown::new(), Metrics::new(), Tasks::new());
     let limits = retry::Limits {
@@ -169,12 +171,14 @@ async fn start(ledger: &Arc<Flaky>, provider: &Provider) -> SocketAddr {
         closing: shutdown.first.clone(),
         bytes,
         unwritten: Unwritten::default(),
+        finishing: Finishing::new(finishing::Limits::default(), metrics.clone()),
         notes: Notes::default(),
         observer: Observer::new(metrics.clone(), None),
         chance: Chance::System,
         clock: clock.clone(),
         clients: Clients::shipped(metrics.clone()).unwrap(),
         metrics,
+        tracer: Tracer::default(),
         config: Config {
             provider: "p".to_owned(),
             secret: None,
@@ -229,6 +233,23 @@ async fn buy(stream: &mut TcpStream) -> (String, String) {
     });
     let charge = answer.rsplit("\r\n\r\n").next().unwrap().to_owned();
     (outcome.unwrap_or_default(), charge)
+}
+
+/// Another pod may have sent it, and only the store would know.
+#[tokio::test]
+async fn nothing_was_sent_is_not_said_of_an_operation_while_the_store_is_silent() {
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let origins = Origins::all(&Origin::parse(&format!("http://{nobody}")).unwrap());
+    let config = payonce::upstream::Config::new(origins);
+    let unreachable = Direct::new(&config, Clock::System).unwrap();
+    for (unanswered, said) in [(0, true), (1, false)] {
+        let ledger = ledger();
+        ledger.claims_unanswered.store(unanswered, Ordering::SeqCst);
+        let at = start(&ledger, &unreachable).await;
+        let (_, answer) = buy(&mut TcpStream::connect(at).await.unwrap()).await;
+        assert!(answer.contains("payonce_upstream_unreachable"), "{answer}");
+        assert_eq!(answer.contains("Nothing was sent"), said, "{answer}");
+    }
 }
 
 const FIRST: &str = "{\"id\":\"ch_1\"}";

@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::log_schema;
+
 /// Long enough for a busy machine; a test that reaches it has failed.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
 
@@ -144,6 +146,7 @@ impl Running {
         loop {
             match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
+                    log_schema::check(&line);
                     heard.push(line.clone());
                     if line.contains(what) {
                         return Ok(line);
@@ -190,7 +193,7 @@ impl Running {
             if let Some(status) = self.child.try_wait().unwrap() {
                 let mut heard = std::mem::take(&mut *self.heard.lock().unwrap());
                 // Its ends of the pipes are closed, so that this comes to an end too.
-                heard.extend(self.lines.iter());
+                heard.extend(self.lines.iter().inspect(|line| log_schema::check(line)));
                 return (status.code(), heard);
             }
             assert!(Instant::now() < until, "it does not end");

@@ -1,7 +1,7 @@
 use std::fs;
 
 use super::*;
-use crate::audit::entry::Verdict;
+use crate::audit::entry::{Verdict, Word};
 
 fn entry(event: Event, verdict: Verdict, hash: &str, previous: Option<&str>) -> Entry {
     Entry {
@@ -24,6 +24,7 @@ fn entry(event: Event, verdict: Verdict, hash: &str, previous: Option<&str>) -> 
         host: None,
         pid: 7,
         payonce: "0.1.0".to_owned(),
+        word: None,
     }
 }
 
@@ -168,4 +169,21 @@ fn an_endless_line_is_not_read_to_its_end() {
     assert!(!sound);
     assert_eq!(lines.last().unwrap().wrong, Some(Wrong::TooLong));
     assert_eq!(lines.len(), 5);
+}
+
+#[test]
+fn a_start_after_a_persons_word_knows_the_policy_before_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.ndjson");
+    append(&path, start("a")).unwrap();
+    let word = Word { by: "ann".to_owned(), ..Word::default() };
+    let now = crate::clock::Timestamp::from_millis(1);
+    let said = crate::audit::entry_of(word, Verdict::Resolved, ("policy.toml", "a"), now);
+    append(&path, said.clone()).unwrap();
+    append(&path, start("b")).unwrap();
+    let (sound, lines) = looked_through(&fs::read(&path).unwrap());
+    let entries: Vec<Entry> = lines.into_iter().map(|line| *line.entry.unwrap()).collect();
+    assert!(sound);
+    assert_eq!((entries[1].word.clone(), entries[1].format), (said.word, 2));
+    assert_eq!(entries[2].previous.as_deref(), Some("a"));
 }

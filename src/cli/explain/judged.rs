@@ -272,6 +272,13 @@ impl Judged<'_> {
                     }
                 },
             );
+            if let Some(finish) = self.rule.finish {
+                let finish = show_duration(finish);
+                page.say(
+                    "finish",
+                    &format!("if unknown, asked again for {finish} though nobody waits"),
+                );
+            }
             page.say(
                 "store down",
                 match self.rule.store_down {

@@ -58,6 +58,7 @@ identity = ["metadata[order_id]"]
 otherwise = "refuse"
 indeterminate = "next"
 store_down = "refuse"
+finish = "10m"
 
 [[rule]]
 name = "closed"

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::audit::chain::{Line, verify};
-use crate::audit::{Entry, Reidentified};
+use crate::audit::{Entry, Reidentified, Word};
 use crate::cli::Exit;
 use crate::decide::policy::version_in;
 
@@ -98,6 +98,9 @@ fn told(line: &Line) -> String {
 }
 
 fn told_entry(text: &mut String, entry: &Entry) -> std::fmt::Result {
+    if let Some(word) = &entry.word {
+        return told_word(text, entry, word);
+    }
     let version = entry.hash.as_deref().map_or("unread", version_in);
     let (event, verdict) = (entry.event.as_str(), entry.verdict.as_str());
     write!(
@@ -126,6 +129,22 @@ fn told_entry(text: &mut String, entry: &Entry) -> std::fmt::Result {
         Some(found) if found.operations() > 0 => concerned(text, found),
         Some(_) | None => Ok(()),
     }
+}
+
+fn told_word(text: &mut String, entry: &Entry, word: &Word) -> std::fmt::Result {
+    let (time, verdict) = (plain(&entry.time), entry.verdict.as_str());
+    let (by, why, outcome) = (plain(&word.by), plain(&word.why), plain(&word.outcome));
+    writeln!(text, "{time}  resolve  {verdict}  as {outcome} by {by}: {why}")?;
+    if let Some(rule) = &word.rule {
+        writeln!(text, "    all that was open of rule {}", plain(rule))?;
+    }
+    for id in &word.operations {
+        writeln!(text, "    {}", plain(id))?;
+    }
+    if word.not_done > 0 {
+        writeln!(text, "    not written for {}", word.not_done)?;
+    }
+    Ok(())
 }
 
 fn concerned(text: &mut String, found: &Reidentified) -> std::fmt::Result {

@@ -86,6 +86,7 @@ fn rule(identity: IdentityRule) -> Rule {
         repeat_window: Duration::ZERO,
         store_down: StoreDown::Derive,
         indeterminate: Indeterminate::Hold,
+        finish: None,
         patterns: Vec::new(),
         line: 0,
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::Retention;
 use super::record::{
-    About, Claim, ClientKeySeen, Event, FORMAT, MAX_CLIENT_KEYS, Outcome, Past, Record, Resolved,
-    Settled, Standing,
+    About, Claim, ClientKeySeen, Event, FORMAT, MAX_CLIENT_KEYS, MAX_TRAIL, Outcome, Past, Record,
+    Resolved, Settled, Standing, Tried,
 };
 use super::table::{Ask, Owner, Send, Way};
 use crate::clock::Timestamp;
@@ -112,7 +112,7 @@ pub fn advanced(record: &Record, epoch: u64, key: IdempotencyKey, now: Timestamp
         first_delivered: None,
         answered: None,
         past: with_past(&over),
-        about: About { object: None, event: None, ..over.about.clone() },
+        about: About { object: None, event: None, trail: Vec::new(), ..over.about.clone() },
         ..over
     };
     // Whoever asked for the occurrence that is passed over asks for this one.
@@ -186,6 +186,8 @@ pub struct Learnt {
     pub last_sent: Timestamp,
     /// When the askers were told.
     pub answered: Timestamp,
+    /// Its attempts one by one, for people.
+    pub trail: Vec<Tried>,
 }
 
 /// Settles `record` with what was learnt; `joined` are the client keys that shared the answer.
@@ -232,10 +234,21 @@ pub fn settled(
     record.answered = Some(learnt.answered);
     record.about.object = learnt.object.clone().or(record.about.object);
     record.about.request_id = learnt.request_id.clone().or(record.about.request_id);
+    add_trail(&mut record.about.trail, learnt);
     for key in joined {
         remember(&mut record, *key);
     }
     record
+}
+
+/// Remembers the attempts, unless a success at the first is all that there is to tell.
+fn add_trail(trail: &mut Vec<Tried>, learnt: &Learnt) {
+    let plain = learnt.conclusion == Conclusion::Succeeded && learnt.trail.len() <= 1;
+    if plain && trail.is_empty() {
+        return;
+    }
+    trail.extend(learnt.trail.iter().cloned());
+    trail.drain(..trail.len().saturating_sub(MAX_TRAIL));
 }
 
 /// What is written back where nothing of an exchange was executed: what its claim found, free.

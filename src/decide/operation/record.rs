@@ -1,5 +1,7 @@
 //! What is remembered of an operation. No body, and nothing of a payer beyond Stripe's object id.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Occurrence, Retention};
@@ -15,6 +17,9 @@ pub const FORMAT: u32 = 1;
 
 /// How many client keys a record remembers; the oldest is forgotten first.
 pub const MAX_CLIENT_KEYS: usize = 64;
+
+/// How many attempts a record remembers for people; the oldest is forgotten first.
+pub const MAX_TRAIL: usize = 8;
 
 /// One operation, as the ledger holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,6 +159,29 @@ pub struct About {
     /// What the provider's webhook said of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<Event>,
+    /// The last attempts of this occurrence, [`MAX_TRAIL`] at most. Empty where the first attempt
+    /// succeeded: the rest of the record says all of that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trail: Vec<Tried>,
+}
+
+/// One attempt, for people. Nothing is decided by it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// When it began.
+    pub at: Timestamp,
+    /// What it meant, by its name in metrics. Text, so that a payonce that knows fewer meanings
+    /// reads the record all the same.
+    pub came: Cow<'static, str>,
+    /// The answer's status, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Why there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// Stripe's id of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 /// What a webhook of the provider said of an operation.

@@ -9,4 +9,5 @@ mod provider;
 mod rows;
 mod scenarios;
 mod some;
+mod trail;
 mod world;

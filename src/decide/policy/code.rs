@@ -132,6 +132,8 @@ codes! {
     StoreForgets = "store-forgets", Warning,
         "v2 does not say that an answer is a replay: over a store that can have forgotten, content \
          would be sent twice, so that these requests are refused";
+    FinishIgnored = "finish-ignored", Warning,
+        "what ends in doubt there is open until somebody asks again, whatever the rule says";
     DuplicateTest = "duplicate-test", Warning,
         "of two tests of one request, people mend the one that they find";
     TestOfUnknownOperation = "test-of-unknown-operation", Warning,

@@ -21,6 +21,7 @@ use super::{Policy, Rule};
 
 pub(super) mod allow;
 mod fields;
+mod finish;
 mod merging;
 mod money;
 mod reach;
@@ -69,6 +70,7 @@ pub fn findings(text: &str, policy: &Policy, store: Option<Store>) -> Vec<Proble
         fields::look(rule, &mut report);
         merging::look(rule, &mut report);
         store::look(rule, store, &mut report);
+        finish::look(rule, &mut report);
     }
     money::of_the_file(policy, &coverage, (&whole, &rules), &mut report);
     store::of_the_file(&rules, store, &mut report);

@@ -19,6 +19,7 @@ use super::{
     Class, ClientKey, IdentityRule, Indeterminate, Merge, Mode, Otherwise, Rule, StoreDown, lint,
 };
 use crate::decide::canonical::FieldPattern;
+use crate::decide::finish as finishing;
 
 /// The names of the rules that payonce adds itself.
 pub(super) const BUILT_IN: &[&str] = &["default_writes", "not_critical"];
@@ -46,6 +47,7 @@ const ALL_KEYS: &[&str] = &[
     "repeat_window",
     "store_down",
     "indeterminate",
+    "finish",
     "mode",
 ];
 
@@ -60,10 +62,11 @@ const CRITICAL_KEYS: &[&str] = &[
     "repeat_window",
     "store_down",
     "indeterminate",
+    "finish",
 ];
 
 /// Keys whose feature a later version has.
-const LATER_KEYS: &[&str] = &["finish", "record"];
+const LATER_KEYS: &[&str] = &["record"];
 
 /// Reads the rule in `table`, noting whatever is wrong.
 pub(super) fn read(table: &Table<'_, '_>, report: &mut Report<'_>) -> Rule {
@@ -184,6 +187,7 @@ fn critical(table: &Table<'_, '_>, report: &mut Report<'_>, rule: &mut Rule) {
     rule.require_field = require_field(table, report);
     rule.distinguishes = distinguishes(table, report);
     rule.repeat_window = repeat_window(table, report);
+    rule.finish = finish(table, report);
     // What belongs to an identity that is not known cannot be judged.
     let Some(identity) = identity(table, report) else { return };
     rule.identity = identity;
@@ -345,4 +349,23 @@ fn repeat_window(table: &Table<'_, '_>, report: &mut Report<'_>) -> Duration {
             Duration::ZERO
         }
     }
+}
+
+fn finish(table: &Table<'_, '_>, report: &mut Report<'_>) -> Option<Duration> {
+    let Text { value, span } = table.text(report, "finish")?;
+    let time = duration::parse(value);
+    let fits = time.filter(|time| (finishing::SHORTEST..=finishing::LONGEST).contains(time));
+    if fits.is_none() {
+        let what = if time.is_some() {
+            "`finish` is shorter than 1m or longer than 30m".to_owned()
+        } else {
+            format!("\"{}\" is no duration", value.escape_debug())
+        };
+        report.add(
+            span,
+            what,
+            "write \"1m\" to \"30m\", or leave it out: nothing is finished then",
+        );
+    }
+    fits
 }

@@ -390,6 +390,9 @@ mod complaining {
             critical(&format!("{content}\nmerge = \"twins\"\nrepeat_window = \"23h\"")),
             critical("store_down = \"drive\"\nindeterminate = \"skip\""),
             critical("finish = true\nrecord = \"decisions\""),
+            critical("finish = \"soon\""),
+            critical("finish = \"59s\""),
+            critical("finish = \"31m\""),
             critical("identify = \"content\""),
         ];
         insta::assert_snapshot!(cases.join("\n\n----\n\n"));

@@ -268,6 +268,7 @@ mod tests {
             "merge = \"twins\"\nrepeat_window = \"30s\"\n",
             "store_down = \"refuse\"\n",
             "indeterminate = \"next\"\n",
+            "finish = \"30m\"\n",
         ] {
             assert_eq!(charges(&format!("{content}{same}")).id(), before.id(), "{same}");
         }

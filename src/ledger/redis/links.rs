@@ -295,7 +295,7 @@ impl Links {
         if facts.is_replica() {
             return Err(Fault::Unreached(format!("{node} is a replica")));
         }
-        info!(%node, version = facts.version, "store connected");
+        info!(%node, server_version = facts.version, "store connected");
         self.connected.notify_one();
         Ok(link)
     }

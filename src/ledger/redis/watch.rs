@@ -169,7 +169,7 @@ impl Watch {
             let mut seen = self.seen();
             // A few per server; a Cluster that grows without end is said no more of.
             if seen.doubts.len() < 1024 && !seen.doubts.contains(&said) {
-                warn!(%node, "THE STORE MAY FORGET: {doubt}. Until then, derived keys alone keep \
+                warn!(%node, why = %doubt, "THE STORE MAY FORGET. Until that is mended, derived keys alone keep \
                     forgotten operations safe, and v2 requests are not recognised by content");
                 seen.doubts.push(said);
             }

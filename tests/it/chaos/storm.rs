@@ -19,7 +19,7 @@ use super::secrets;
 use super::shop::{Shop, TICK};
 use super::store::{Kept, Store};
 use super::stories::{ANOTHER_CARD_FOR_AN_ORDER, HELD, OTHER_BODY, Story, Want, enough, story};
-use crate::proof::verdict::{Operation, Promise, Verdict, verdict};
+use crate::proof::verdict::{Operation, Promise, Verdict, Word, verdict};
 use crate::redis_servers::beside;
 use crate::relay::Relay;
 
@@ -34,6 +34,7 @@ pub(crate) struct Plan {
 
 /// What a run came to.
 pub(crate) struct Came {
+    pub(crate) kept: Option<Kept>,
     pub(crate) operations: Vec<Operation>,
     pub(crate) effects: Vec<Effect>,
     /// What went wrong, by kind.
@@ -53,7 +54,7 @@ impl Came {
         // The others of its story matter as well.
         let stem = |intent: &str| intent.trim_end_matches(|it: char| it.is_alphabetic()).to_owned();
         let named = |intent: &&String| found.violations.iter().any(|it| it.contains(&stem(intent)));
-        let mut traces = String::new();
+        let mut traces = format!("the store: {:?}\n", self.kept);
         for intent in self.traces.keys().filter(named) {
             writeln!(traces, "{intent}:\n  {}", self.traces[intent].join("\n  ")).unwrap();
         }
@@ -185,6 +186,27 @@ fn measure_what_hung_on_the_store(
     }
 }
 
+/// "Nothing was sent" is true of a request, and of its operation as far as the store knows. Where the
+/// store failed between the story's begin and that word (was cut off or full as an earlier request
+/// was sent, or forgot it), no process can know, so that the word says no more than "unknown".
+fn take_no_word_for_the_store(
+    operations: &mut [Operation],
+    began: &HashMap<String, Timestamp>,
+    failures: &[(Timestamp, Timestamp)],
+) {
+    for operation in operations {
+        let from = began[&operation.intent];
+        let mut doubt = false;
+        for heard in &mut operation.heard {
+            let failed = |(begin, end): &(Timestamp, Timestamp)| *begin <= heard.at && from <= *end;
+            if doubt && heard.word == Word::NothingSent && failures.iter().any(failed) {
+                heard.word = Word::Unknown;
+            }
+            doubt |= matches!(heard.word, Word::Unknown | Word::Silence);
+        }
+    }
+}
+
 struct World {
     dice: Dice,
     pods: Arc<Pods>,
@@ -222,21 +244,22 @@ impl World {
         self.heal().await;
         shop.be_calm();
         let mut operations: Vec<_> = telling.join_all().await.into_iter().flatten().collect();
-        measure_what_hung_on_the_store(
-            &mut operations,
-            &shop.began.lock().unwrap(),
-            &self.failures.lock().unwrap(),
-        );
+        {
+            let (began, failures) = (shop.began.lock().unwrap(), self.failures.lock().unwrap());
+            measure_what_hung_on_the_store(&mut operations, &began, &failures);
+            take_no_word_for_the_store(&mut operations, &began, &failures);
+        }
         shop.use_a_live_key().await;
         let deaths = shop.deaths.load(Ordering::SeqCst) as u64;
         struck.insert("application killed".to_owned(), deaths);
         for (kind, times) in self.sandbox.fault_counts() {
             struck.insert(format!("provider: {kind}"), times);
         }
+        let kept = self.kept;
         let (effects, leaks) = (self.sandbox.effects(), self.leaks(&shop).await);
         let misused = std::mem::take(&mut *shop.misused.lock().unwrap());
         let traces = std::mem::take(&mut *shop.traces.lock().unwrap());
-        Came { operations, effects, faults: struck, leaks, misused, traces }
+        Came { kept, operations, effects, faults: struck, leaks, misused, traces }
     }
 
     /// Ends all processes, and looks for secrets wherever somebody could see them.

@@ -391,6 +391,46 @@ async fn where_the_policy_says_refuse_nothing_is_sent_without_a_store() {
 }
 
 #[tokio::test]
+async fn nothing_is_finished_without_the_store_and_no_step_of_it_begins_anew() {
+    let (world, store) = world(&format!("{DERIVE}finish = \"30m\"\n")).await;
+    let gone = Fault::new(Kind::ResetAfterEffect { clean: false });
+    let unavailable = Kind::Status { code: 503, effect: payonce::sandbox::Strike::Before };
+    world.faults([gone, Fault::new(unavailable).times(3)]);
+    world.done(&charge()).await;
+    let asked = world.seen().len();
+    let skipped = "payonce_finishing_attempts_total{rule=\"charges\",result=\"not_sent\"}";
+    // It is down; it takes the claim without a word, which is put back.
+    for (n, mood) in [(1, Mood::Down), (2, Mood::UnheardOnce)] {
+        store.is(mood);
+        until("a step is skipped", || {
+            world.a_second_passes();
+            world.count(skipped) == n
+        })
+        .await;
+        store.is(Mood::Fine);
+    }
+    assert_eq!(world.seen().len(), asked);
+    world.until_let_go().await;
+    assert_eq!((world.seen().len(), world.effects().len()), (asked + 1, 1));
+    world.done(&charge()).await.is(200, "replayed");
+}
+
+/// It stepped back, or forgot: whatever finishing would send, this process did not leave it so.
+#[tokio::test]
+async fn what_the_store_does_not_hold_as_it_was_left_is_not_finished() {
+    let (world, store) = world(&format!("{DERIVE}finish = \"30m\"\n")).await;
+    world.faults([Fault::new(Kind::ResetAfterEffect { clean: false }).times(4)]);
+    world.done(&charge()).await;
+    let asked = world.seen().len();
+    let held = store.only().await;
+    store.inner.remove(held.id, held.version).await.unwrap();
+    world.until_let_go().await;
+    assert_eq!(world.seen().len(), asked);
+    world.done(&charge()).await.is(200, "replayed");
+    assert_eq!(world.effects().len(), 1);
+}
+
+#[tokio::test]
 async fn a_single_call_needs_no_store() {
     let (world, store) = world("").await;
     store.is(Mood::Down);

@@ -225,3 +225,13 @@ pub(super) async fn the_client_is_gone_while_the_provider_stalls() -> Verdict {
         _ => Err("an attempt was made that nobody waited for".to_owned()),
     }
 }
+
+pub(super) async fn a_doubt_is_finished_before_the_job_comes_again() -> Verdict {
+    let finishing = format!("{CONTENT}finish = \"30m\"\n");
+    let world = Setup::policy(&finishing).set("RETRY__MAX_ATTEMPTS", 1).start().await;
+    world.faults([lost()]);
+    world.done(&charge("a", 1)).await;
+    world.until_let_go().await;
+    world.done(&charge("a", 2)).await;
+    executed(&world, 1, &["a"])
+}

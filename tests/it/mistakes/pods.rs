@@ -18,8 +18,13 @@ struct Pod {
 
 /// Two pods; the first has the provider.
 async fn two() -> [Pod; 2] {
+    two_by(CONTENT, 4).await
+}
+
+async fn two_by(policy: &str, attempts: u32) -> [Pod; 2] {
     let mut made = None;
-    let world = Setup::policy(CONTENT).start_with(|clock| {
+    let setup = || Setup::policy(policy).set("RETRY__MAX_ATTEMPTS", attempts);
+    let world = setup().start_with(|clock| {
         let store = Arc::new(Memory::new(clock, 1_000));
         let way = Way::to(&store);
         made = Some((store, Arc::clone(&way)));
@@ -28,7 +33,7 @@ async fn two() -> [Pod; 2] {
     let world = world.await;
     let (store, way) = made.unwrap();
     let other = Way::to(&store);
-    let beside = Setup::policy(CONTENT).clock(&world.clock).upstream(world.sandbox.addr());
+    let beside = setup().clock(&world.clock).upstream(world.sandbox.addr());
     let beside = beside.start_with(|_| Arc::clone(&other)).await;
     [Pod { world, way }, Pod { world: beside, way: other }]
 }
@@ -87,5 +92,14 @@ pub(super) async fn one_pod_has_an_edit_and_the_other_has_not() -> Verdict {
     // A success whose answer was lost.
     one.world.lose(&charge("a", 1)).await;
     other.world.done(&charge("a", 2)).await;
+    executed(&one.world, 1, &["a"])
+}
+
+pub(super) async fn the_other_pod_has_finished_it() -> Verdict {
+    let [one, other] = two_by(&format!("{CONTENT}finish = \"30m\"\n"), 1).await;
+    one.world.faults([Fault::new(Kind::ResetAfterEffect { clean: false })]);
+    one.world.done(&charge("a", 1)).await;
+    other.world.done(&charge("a", 2)).await;
+    one.world.until_let_go().await;
     executed(&one.world, 1, &["a"])
 }

@@ -87,6 +87,8 @@ pub(crate) struct App {
     pub(crate) pods: Arc<Pods>,
     /// The store may have failed: what payonce cannot know any more it cannot say.
     pub(crate) lossy: bool,
+    /// How soon and how late a job is delivered again, in milliseconds.
+    pub(crate) again: (u32, u32),
 }
 
 impl App {
@@ -103,7 +105,7 @@ impl App {
                 }
                 self.sky.note(format_args!("{} is not committed", plan.intent));
             }
-            self.sky.sleep(self.sky.between(200, 900_000)).await;
+            self.sky.sleep(self.sky.between(self.again.0, self.again.1)).await;
         }
         if plan.habit == Habit::Misuse && story.over(plan.habit) {
             self.misuse(plan).await;

@@ -14,6 +14,8 @@ pub(crate) struct Campaign {
     pub(crate) seeds: u64,
     /// Requests that reached the provider's side of the network.
     pub(crate) sends: u64,
+    /// Attempts that nobody waited for, of rules that say `finish`.
+    pub(crate) finished: u64,
     /// Events in all traces.
     pub(crate) events: u64,
     pub(crate) faults: BTreeMap<&'static str, u64>,
@@ -48,6 +50,7 @@ impl Campaign {
         let name = ran.climate.name;
         self.seeds += 1;
         self.sends += ran.sends;
+        self.finished += ran.finished;
         self.events += ran.digest.1;
         sum(&mut self.faults, &ran.faults);
         self.verdict.add(&ran.judged.verdict);
@@ -89,6 +92,7 @@ impl Campaign {
         let excused = excused.map(|(why, count)| format!("less was promised ({why}): {count}"));
         let all = [
             format!("{} requests reached the provider's network", self.sends),
+            format!("{} attempts finished what was in doubt", self.finished),
             format!("invariants or promises broken: {}", self.wrong.len()),
         ];
         Run {
@@ -121,6 +125,7 @@ impl fmt::Display for Campaign {
         let Self { seeds, sends, events, verdict, .. } = self;
         let operations = verdict.operations;
         writeln!(f, "{operations} operations, {seeds} seeds, {sends} sends, {events} events")?;
+        writeln!(f, "{} attempts finished what was in doubt", self.finished)?;
         for (kind, count) in &self.faults {
             writeln!(f, "  {kind}: {count}")?;
         }

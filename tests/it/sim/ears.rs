@@ -36,6 +36,10 @@ pub(crate) struct Changed {
     pub(crate) elsewhere: bool,
 }
 
+/// What is finished is asked for no sooner after the same process last asked with its key; a retry
+/// comes sooner (40 s for an attempt, 5 s of back-off).
+const FINISHING: Duration = Duration::from_secs(47);
+
 /// More than the pods' clocks differ by.
 pub(crate) const SKEW: Duration = Duration::from_mins(1);
 
@@ -65,6 +69,10 @@ pub(crate) struct Ears {
     pub(crate) keyless: Vec<String>,
     /// I11: an attempt that was begun when nobody awaited it, by intent.
     pub(crate) unwanted: Vec<String>,
+    /// The same where a rule says `finish`, and it may be that.
+    pub(crate) finished: u64,
+    /// When each process last began an attempt with a key.
+    begun: Map<(u64, String, String), Timestamp>,
     pub(crate) sends: u64,
     /// How many requests of each class await an answer.
     asking: Map<String, u32>,
@@ -95,10 +103,19 @@ impl Drop for Asking {
 }
 
 impl Ears {
-    /// An attempt begins.
-    pub(crate) fn begin(&mut self, head: &Parts) {
+    /// An attempt begins, by a process that `finishes` or not.
+    pub(crate) fn begin(&mut self, now: Timestamp, sender: u64, head: &Parts, finishes: bool) {
         let intent = field(head, "sandbox-intent");
-        if !self.asking.contains_key(class_of(intent)) {
+        let (scope, key) = (field(head, "authorization"), field(head, "idempotency-key"));
+        let before = self.begun.insert((sender, scope.to_owned(), key.to_owned()), now);
+        if self.asking.contains_key(class_of(intent)) {
+            return;
+        }
+        // Nobody awaits it. It is finished only with a key that this process has left in doubt.
+        let late = before.is_some_and(|before| now.since(before) >= FINISHING);
+        if finishes && late {
+            self.finished += 1;
+        } else {
             self.unwanted.push(intent.to_owned());
         }
     }

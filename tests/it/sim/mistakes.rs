@@ -3,7 +3,7 @@
 //! mistake counts for nothing.
 //!
 //! The long run: `PAYONCE_SIM_MISTAKES=500 cargo test --release --features seams --test it
-//! sim::mistakes`.
+//! sim::mistakes`, of one mistake alone with `PAYONCE_SIM_MISTAKE=lease_ignored` before it.
 
 use std::sync::{Mutex, OnceLock};
 
@@ -68,7 +68,9 @@ fn made(mistake: Mistake, sound: &[OnceLock<bool>]) -> Option<Caught> {
 fn the_simulation_finds_the_seeded_mistakes() {
     let long = std::env::var("PAYONCE_SIM_MISTAKES").ok();
     let seeds = long.as_ref().map_or(SEEDS, |text| text.parse().expect("a number of seeds"));
+    let one = std::env::var("PAYONCE_SIM_MISTAKE").ok();
     let tried = Mistake::ALL.iter().filter(|it| long.is_some() || !RARE.contains(it));
+    let tried = tried.filter(|it| one.as_ref().is_none_or(|name| name == it.as_str()));
     let sound: Vec<OnceLock<bool>> = (0..seeds).map(|_| OnceLock::new()).collect();
     let (work, results) = (Mutex::new(tried.copied().collect::<Vec<_>>()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {

@@ -11,6 +11,7 @@ use payonce::decide::digest::Secret;
 use payonce::decide::policy::Policy;
 use payonce::decide::retry;
 use payonce::exchange::{self, Exchange, Rooms};
+use payonce::finishing::{self, Finishing};
 use payonce::forward::{Bounds, Forwarder};
 use payonce::inflight::Inflight;
 use payonce::metrics::Metrics;
@@ -20,11 +21,13 @@ use payonce::recent::Recent;
 use payonce::request::InFlightBytes;
 use payonce::sandbox::Unplugged;
 use payonce::server::Tasks;
+use payonce::trace::Tracer;
 use payonce::unwritten::Unwritten;
 use payonce::ways::{InForce, Ways};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use super::chaos::Climate;
 use super::ears::{Asking, Ears};
 use super::sky::Sky;
 use super::store::{Remote, Store};
@@ -59,6 +62,14 @@ merge = "twins"
 repeat_window = "30s"
 "#;
 
+/// The same rules, and what ends in doubt under any of them is finished.
+fn finishing(rules: &str) -> String {
+    rules.replace(
+        "class = \"critical\"\nidentity",
+        "class = \"critical\"\nfinish = \"30m\"\nidentity",
+    )
+}
+
 /// The policies between which a run goes back and forth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rulebook {
@@ -71,22 +82,49 @@ pub(crate) enum Rulebook {
     Observe,
 }
 
-static USUAL: LazyLock<Arc<Policy>> = LazyLock::new(|| parse(RULES));
-static EDITED: LazyLock<Arc<Policy>> = LazyLock::new(|| {
-    parse(&format!(
-        "{RULES}\n[[rule]]\nname = \"r\"\nmatch = [\"POST /v1/refunds\"]\nclass = \"critical\"\n"
-    ))
-});
-static SCOPED: LazyLock<Arc<Policy>> = LazyLock::new(|| {
-    let scope = |key: &str| {
-        let digest = hex::encode(Sha256::digest(key));
-        format!("\n[[scope]]\nname = \"{}\"\nkeys = [\"{digest}\"]\n", &digest[..8])
-    };
-    let scopes: String = SHOPS.iter().chain(&ROLLED).map(|key| scope(key)).collect();
-    parse(&format!("{RULES}{scopes}"))
-});
-static OBSERVE: LazyLock<Arc<Policy>> =
-    LazyLock::new(|| parse(&RULES.replacen("version = 1", "version = 1\nmode = \"observe\"", 1)));
+/// The policies of one run.
+struct Books {
+    usual: Arc<Policy>,
+    edited: Arc<Policy>,
+    scoped: Arc<Policy>,
+    observe: Arc<Policy>,
+}
+
+static BOOKS: LazyLock<Books> = LazyLock::new(|| Books::of(RULES, RULES));
+/// Where an edit for a while takes away that anything is finished.
+static FINISHING: LazyLock<Books> = LazyLock::new(|| Books::of(&finishing(RULES), RULES));
+
+impl Books {
+    fn of(rules: &str, edited: &str) -> Self {
+        let refunds =
+            "[[rule]]\nname = \"r\"\nmatch = [\"POST /v1/refunds\"]\nclass = \"critical\"\n";
+        let scope = |key: &str| {
+            let digest = hex::encode(Sha256::digest(key));
+            format!("\n[[scope]]\nname = \"{}\"\nkeys = [\"{digest}\"]\n", &digest[..8])
+        };
+        let scopes: String = SHOPS.iter().chain(&ROLLED).map(|key| scope(key)).collect();
+        let observe = rules.replacen("version = 1", "version = 1\nmode = \"observe\"", 1);
+        Self {
+            usual: parse(rules),
+            edited: parse(&format!("{edited}\n{refunds}")),
+            scoped: parse(&format!("{rules}{scopes}")),
+            observe: parse(&observe),
+        }
+    }
+
+    fn get(&self, book: Rulebook) -> &Arc<Policy> {
+        match book {
+            Rulebook::Usual => &self.usual,
+            Rulebook::Edited => &self.edited,
+            Rulebook::Scoped => &self.scoped,
+            Rulebook::Observe => &self.observe,
+        }
+    }
+}
+
+fn books(climate: Climate) -> &'static Books {
+    if climate.finishing { &FINISHING } else { &BOOKS }
+}
 
 fn parse(text: &str) -> Arc<Policy> {
     Arc::new(Policy::parse(text).unwrap())
@@ -144,7 +182,7 @@ pub(crate) struct Pods {
     file: File,
     slots: Mutex<Slots>,
     seed: u64,
-    skew: bool,
+    climate: Climate,
 }
 
 struct Slots {
@@ -163,7 +201,7 @@ impl Pods {
         ears: &Arc<Mutex<Ears>>,
         count: usize,
         seed: u64,
-        skew: bool,
+        climate: Climate,
     ) -> Arc<Self> {
         let pods = (0..count).map(|_| None).collect();
         let pods = Self {
@@ -171,10 +209,10 @@ impl Pods {
             store: Arc::clone(store),
             provider: provider.clone(),
             ears: Arc::clone(ears),
-            file: File(Arc::new(Mutex::new(Arc::clone(&USUAL)))),
+            file: File(Arc::new(Mutex::new(Arc::clone(books(climate).get(Rulebook::Usual))))),
             slots: Mutex::new(Slots { pods, runs: 0, bypass: false, metrics: Vec::new() }),
             seed,
-            skew,
+            climate,
         };
         (0..count).for_each(|pod| pods.start(pod));
         Arc::new(pods)
@@ -227,12 +265,7 @@ impl Pods {
 
     /// Puts another policy in force everywhere.
     pub(crate) fn reload(&self, book: Rulebook) {
-        let policy = match book {
-            Rulebook::Usual => &USUAL,
-            Rulebook::Edited => &EDITED,
-            Rulebook::Scoped => &SCOPED,
-            Rulebook::Observe => &OBSERVE,
-        };
+        let policy = books(self.climate).get(book);
         self.file.write(policy);
         let pods = self.slots.lock().unwrap().pods.clone();
         for pod in pods.into_iter().flatten() {
@@ -249,7 +282,7 @@ impl Pods {
     /// The second pod's clock is fast by a little, the third one's slow by more than a lease.
     fn clock_of(&self, pod: usize) -> Clock {
         match self.sky.clock.clone() {
-            Clock::Driven { base, start, speed, ahead } if self.skew => {
+            Clock::Driven { base, start, speed, ahead } if self.climate.skew => {
                 let base = match pod % 3 {
                     0 => base,
                     1 => base.plus(Duration::from_millis(2_500)),
@@ -270,6 +303,7 @@ impl Pods {
             provider: self.provider.clone(),
             ears: Arc::clone(&self.ears),
             sender: run,
+            finishes: self.climate.finishing,
         };
         let bounds = Bounds {
             retry: retry::Limits {
@@ -307,12 +341,14 @@ impl Pods {
             closing: closing.clone(),
             bytes: InFlightBytes::new(1 << 26),
             unwritten: Unwritten::default(),
+            finishing: Finishing::new(finishing::Limits::default(), metrics.clone()),
             notes: Notes::default(),
             observer: Observer::new(metrics.clone(), None),
             clock,
             chance,
             clients: Clients::shipped(metrics.clone()).unwrap(),
             metrics,
+            tracer: Tracer::default(),
             config: exchange::Config {
                 provider: "provider.test".to_owned(),
                 other_secrets: Vec::new(),
@@ -327,6 +363,8 @@ impl Pods {
         let writer = exchange.clone();
         let stop = closing.clone();
         tasks.spawn(async move { writer.write_what_is_left(stop).await });
+        let finisher = exchange.clone();
+        tasks.spawn(async move { finisher.finish_what_is_held().await });
         let ready = Arc::new(AtomicBool::new(false));
         let (known, policy, begins) = (Arc::clone(&ways), in_force.read(), Arc::clone(&ready));
         tasks.spawn(async move {

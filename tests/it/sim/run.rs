@@ -39,6 +39,8 @@ pub(crate) struct Ran {
     pub(crate) keys: BTreeSet<String>,
     /// How many requests the provider was sent.
     pub(crate) sends: u64,
+    /// How many attempts were made though nobody waited.
+    pub(crate) finished: u64,
 }
 
 impl Ran {
@@ -65,8 +67,13 @@ async fn run(seed: u64, climate: Climate, size: Size) -> Ran {
         Limits { effects: 10_000_000, objects: 10_000_000, keys: 10_000_000, ..config.limits };
     let provider = Unplugged::new(config);
     let ears = Arc::<Mutex<Ears>>::default();
-    let pods = Pods::new(&sky, &store, &provider, &ears, size.pods, seed, climate.skew);
-    let app = App { sky: Arc::clone(&sky), pods: Arc::clone(&pods), lossy: climate.lossy() };
+    let pods = Pods::new(&sky, &store, &provider, &ears, size.pods, seed, climate);
+    let app = App {
+        sky: Arc::clone(&sky),
+        pods: Arc::clone(&pods),
+        lossy: climate.lossy(),
+        again: climate.again(),
+    };
     let chaos = Chaos {
         sky: Arc::clone(&sky),
         store: Arc::clone(&store),
@@ -90,7 +97,7 @@ async fn run(seed: u64, climate: Climate, size: Size) -> Ran {
     sky.sleep(Duration::from_secs(30)).await;
     let effects = provider.effects();
     let ears = std::mem::take(&mut *ears.lock().unwrap());
-    let sends = ears.sends;
+    let (sends, finished) = (ears.sends, ears.finished);
     let open = store.open().await;
     let judged = judge(&stories, &effects, &ears, &open, climate);
     Ran {
@@ -103,6 +110,7 @@ async fn run(seed: u64, climate: Climate, size: Size) -> Ran {
         metrics: pods.metrics(),
         keys: ears.intents.into_values().flat_map(|(keys, _)| keys).collect(),
         sends,
+        finished,
     }
 }
 

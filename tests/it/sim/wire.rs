@@ -24,6 +24,8 @@ pub(crate) struct Wire {
     pub(crate) ears: Arc<Mutex<Ears>>,
     /// Which run of which pod sends.
     pub(crate) sender: u64,
+    /// Its rules say `finish`.
+    pub(crate) finishes: bool,
 }
 
 /// The fate of a request that the provider's rate limiter answers: nothing is executed or kept.
@@ -160,7 +162,7 @@ impl Upstream for Wire {
         within: Duration,
     ) -> Result<Response<Body>, SendError> {
         let (head, body) = request.into_parts();
-        self.ears.lock().unwrap().begin(&head);
+        self.ears.lock().unwrap().begin(self.sky.now(), self.sender, &head, self.finishes);
         let Ok(body) = body.collect().await else {
             return Err(SendError::NeverSent(NeverSent::simulated(), Cause::RequestBody));
         };

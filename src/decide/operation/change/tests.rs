@@ -46,6 +46,7 @@ fn learnt(conclusion: Conclusion, last_sent: Timestamp) -> Learnt {
         request_id: None,
         last_sent,
         answered: last_sent,
+        trail: Vec::new(),
     }
 }
 

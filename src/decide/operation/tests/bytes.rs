@@ -9,7 +9,7 @@ use crate::decide::digest::{ApiKeyHint, FieldDigest, WholeDigest};
 use crate::decide::identity::{Fingerprint, Kind};
 use crate::decide::operation::codec::{CodecError, decode, encode};
 use crate::decide::operation::record::{
-    About, Claim, ClientKeySeen, Event, Outcome, Past, Record, Resolved, Settled, Standing,
+    About, Claim, ClientKeySeen, Event, Outcome, Past, Record, Resolved, Settled, Standing, Tried,
 };
 use crate::decide::path::Api;
 
@@ -76,6 +76,16 @@ fn standings() -> impl Strategy<Value = Standing> {
     ]
 }
 
+fn tried(text: &str) -> Tried {
+    Tried {
+        at: NOW,
+        came: text.to_owned().into(),
+        status: (text.len() > 3).then_some(500),
+        cause: (text.len() <= 3).then(|| text.to_owned()),
+        request_id: (text.len() > 3).then(|| text.to_owned()),
+    }
+}
+
 fn abouts() -> impl Strategy<Value = About> {
     let maybe = || prop::option::of(any::<String>());
     (any::<String>(), maybe(), maybe(), maybe(), any::<bool>()).prop_map(
@@ -99,9 +109,10 @@ fn abouts() -> impl Strategy<Value = About> {
                 id: rule.clone(),
                 kind: rule.clone(),
                 object: None,
-                endpoint: rule,
+                endpoint: rule.clone(),
                 at: NOW,
             }),
+            trail: by_hand.then(|| tried(&rule)).into_iter().collect(),
         },
     )
 }

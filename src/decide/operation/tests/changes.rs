@@ -59,6 +59,7 @@ fn learnt(conclusion: Conclusion) -> Learnt {
         request_id: None,
         last_sent: NOW,
         answered: NOW,
+        trail: Vec::new(),
     }
 }
 

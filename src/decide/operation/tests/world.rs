@@ -283,6 +283,7 @@ impl World {
                 request_id: None,
                 last_sent: self.now,
                 answered: self.now,
+                trail: Vec::new(),
             };
             let was = record.clone();
             let record = settled(record, &learnt, got_it, &joined, self.now);

@@ -1,6 +1,7 @@
 //! What it means that a rule says something else, key by key.
 
 use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
 
 use super::super::{
     Class, ClientKey, IdentityRule, Indeterminate, Merge, Mode, Otherwise, Policy, Rule,
@@ -148,6 +149,7 @@ pub(super) fn rules(old: &Rule, new: &Rule) -> Vec<Change> {
         repeat_window: _,
         store_down: _,
         indeterminate: _,
+        finish: _,
         patterns: _,
         line: _,
         mode,
@@ -211,6 +213,7 @@ fn critical(old: &Rule, new: &Rule) -> Vec<Change> {
     if old.indeterminate != new.indeterminate {
         changes.push(indeterminate(old.indeterminate, new.indeterminate));
     }
+    changes.extend(finish(old.finish, new.finish));
     changes
 }
 
@@ -425,6 +428,25 @@ fn indeterminate(old: Indeterminate, new: Indeterminate) -> Change {
         ),
     };
     change("indeterminate", (old, new), gravity, means)
+}
+
+fn finish(old: Option<Duration>, new: Option<Duration>) -> Option<Change> {
+    let (gravity, means) = match (old, new) {
+        (was, is) if was == is => return None,
+        (_, None) => {
+            (Gravity::Stronger, "after an end in doubt nothing is sent before somebody asks again")
+        }
+        (Some(was), Some(is)) if is < was => {
+            (Gravity::Stronger, "after an end in doubt it is asked for again for less long")
+        }
+        (_, Some(_)) => (
+            Gravity::Weaker,
+            "after an end in doubt it is asked for again for so long though nobody waits: it can \
+             still happen after the application was told that its outcome is unknown",
+        ),
+    };
+    let show = |time: Option<Duration>| time.map_or_else(|| "never".to_owned(), duration::show);
+    Some(change("finish", (show(old), show(new)), gravity, means))
 }
 
 fn set(fields: &[FieldPattern]) -> HashSet<&str> {

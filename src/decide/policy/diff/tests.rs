@@ -108,6 +108,11 @@ fn every_change_of_merging_says_how_grave_it_is() {
         (with("store_down = \"refuse\""), with(""), vec![("store_down", Weaker, false)]),
         (with(""), with("indeterminate = \"next\""), vec![("indeterminate", Weaker, false)]),
         (with("indeterminate = \"next\""), with(""), vec![("indeterminate", Stronger, false)]),
+        (with(""), with("finish = \"30m\""), vec![("finish", Weaker, false)]),
+        (with("finish = \"5m\""), with("finish = \"30m\""), vec![("finish", Weaker, false)]),
+        (with("finish = \"30m\""), with("finish = \"5m\""), vec![("finish", Stronger, false)]),
+        (with("finish = \"30m\""), with(""), vec![("finish", Stronger, false)]),
+        (with("finish = \"60s\""), with("finish = \"1m\""), vec![]),
     ];
     for (old, new, expected) in cases {
         assert_eq!(told(&old, &new), expected, "{old}\n{new}");

@@ -147,6 +147,14 @@ fn cases() -> Vec<Case> {
             content("\"POST /v2/core/accounts\"", "distinguishes = [\"contact_email\"]"),
             Some(Store { one_for_all: true, survives: false, secret: true }),
         ),
+        case(Code::FinishIgnored, critical(charge, "finish = \"30m\"")),
+        case(
+            Code::FinishIgnored,
+            critical(
+                "\"POST /v2/core/accounts\"",
+                "identity = [\"contact_email\"]\notherwise = \"refuse\"\nfinish = \"5m\"",
+            ),
+        ),
         case(
             Code::DuplicateTest,
             critical(

@@ -105,13 +105,13 @@ impl Links {
             None => {}
             Some(Change::Opened) => {
                 self.metrics.store_breaker(true);
-                let why = silence.map(ToString::to_string);
-                warn!(%server, why, "the store's server does not answer and is not asked for a \
+                let error = silence.map(ToString::to_string);
+                warn!(node = %server, error, "the store's server does not answer and is not asked for a \
                     while; operations that need it go on as store_down says");
             }
             Some(Change::Closed) => {
                 self.metrics.store_breaker(false);
-                info!(%server, "the store's server answers again");
+                info!(node = %server, "the store's server answers again");
             }
         }
     }

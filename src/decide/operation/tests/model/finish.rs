@@ -139,6 +139,7 @@ impl Model {
             request_id: None,
             last_sent: self.at(turn.began),
             answered,
+            trail: Vec::new(),
         }
     }
 
