@@ -126,7 +126,7 @@ impl<L: Ledger, U: Upstream> People<L, U> {
             resolution = bulk.outcome.name(),
             by = said.who,
             why = said.why,
-            done = done.done.len(),
+            resolved = done.done.len(),
             not_done,
             "operations of a rule were resolved by a person"
         );
