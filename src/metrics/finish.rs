@@ -17,8 +17,8 @@ impl Counts {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let held = "Operations in doubt whose requests are held, to be asked again";
         let bytes = Gauge::default();
-        let help = "Bytes of those requests";
-        registry.register_with_unit("finishing", help, Unit::Bytes, bytes.clone());
+        let size = "Bytes of those requests";
+        registry.register_with_unit("finishing", size, Unit::Bytes, bytes.clone());
         let attempts = "Times that an operation in doubt was to be asked for again with nobody \
             waiting, by rule and what came of it";
         let dropped = "Requests of operations in doubt that are not held (any more), by why";
