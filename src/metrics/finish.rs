@@ -1,7 +1,7 @@
 //! What is counted of finishing. Rules are named by the policy, everything else by this code.
 
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 use super::family::Counters;
 use super::{Metrics, gauge};
@@ -16,7 +16,9 @@ pub(super) struct Counts {
 impl Counts {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let held = "Operations in doubt whose requests are held, to be asked again";
-        let bytes = "Bytes of those requests";
+        let bytes = Gauge::default();
+        let size = "Bytes of those requests";
+        registry.register_with_unit("finishing", size, Unit::Bytes, bytes.clone());
         let attempts = "Times that an operation in doubt was to be asked for again with nobody \
             waiting, by rule and what came of it";
         let dropped = "Requests of operations in doubt that are not held (any more), by why";
@@ -26,7 +28,7 @@ impl Counts {
         }
         Self {
             held: gauge(registry, "finishing_held", held),
-            bytes: gauge(registry, "finishing_bytes", bytes),
+            bytes,
             attempts: Counters::register(
                 registry,
                 "finishing_attempts",
