@@ -141,9 +141,14 @@ impl<T: Clone> Finishing<T> {
         });
     }
 
-    /// Nothing more is to be done for it.
+    /// Nothing more is to be done for it, unless it is due again.
     pub fn done(&self, ticket: Ticket) {
         self.change(|state| state.finish(ticket));
+    }
+
+    /// [`Self::done`] with it when that is dropped, whatever happens.
+    pub const fn until(&self, ticket: Ticket) -> Step<'_, T> {
+        Step { room: self, ticket }
     }
 
     /// Holds nothing any more from now on. Says how many are let go of that were not just being
@@ -205,6 +210,18 @@ impl<T: Clone> Finishing<T> {
     }
 }
 
+/// One is being asked for.
+pub struct Step<'a, T: Clone> {
+    room: &'a Finishing<T>,
+    ticket: Ticket,
+}
+
+impl<T: Clone> Drop for Step<'_, T> {
+    fn drop(&mut self) {
+        self.room.done(self.ticket);
+    }
+}
+
 impl<T> State<T> {
     fn remove(&mut self, id: RecordId) {
         if let Some(held) = self.held.remove(&id) {
@@ -213,7 +230,8 @@ impl<T> State<T> {
     }
 
     fn finish(&mut self, ticket: Ticket) {
-        if self.held.get(&ticket.id).is_some_and(|held| held.number == ticket.number) {
+        let it = |held: &Held<T>| held.number == ticket.number && held.due.is_none();
+        if self.held.get(&ticket.id).is_some_and(it) {
             self.remove(ticket.id);
         }
     }

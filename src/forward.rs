@@ -173,9 +173,11 @@ impl<U: Upstream> Forwarder<U> {
         &self.limits
     }
 
-    /// Asks the retry budget for an attempt that nobody waits for.
+    /// Asks the retry budget for an attempt that nobody waits for: half of it is for those who wait.
     pub fn may_spend(&self) -> bool {
-        self.budget().withdraw(self.clock.now())
+        let now = self.clock.now();
+        let mut budget = self.budget();
+        budget.left(now) >= 0.5 && budget.withdraw(now)
     }
 
     /// How much of the retry budget is left, from 0 to 1.

@@ -17,7 +17,7 @@ use crate::decide::operation::change::{self, Follows, Learnt};
 use crate::decide::operation::record::{About, Outcome, Past, Record, Standing};
 use crate::decide::operation::table::Way;
 use crate::decide::operation::{Occurrence, Retention};
-use crate::decide::outcome::Conclusion;
+use crate::decide::outcome::{Conclusion, Meaning};
 use crate::delivery::Delivery;
 use crate::forward::{Exchanged, Until};
 use crate::inflight::{Table, Turn};
@@ -283,8 +283,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         }
         seams::point(Point::BeforeAnswer);
         learnt.answered = self.clock.now();
+        let turned_away = matches!(done.meaning, Meaning::NotExecuted | Meaning::Conflict);
         table.tell(Arc::new(self.told(asked, done, telling)));
-        self.finishing_learns(asked, learnt.conclusion);
+        self.finishing_learns(asked, learnt.conclusion, turned_away);
         match learnt.conclusion {
             Conclusion::InDoubt { .. } if seams::mistake(Mistake::PutBackAfterBytes) => {
                 table.close();
@@ -298,8 +299,14 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             }
             Conclusion::InDoubt { .. } => {
                 let joined = table.close();
+                let saved_500 = learnt.conclusion == Conclusion::InDoubt { saved_500: true };
+                if asked.finishes.is_some() && joined.is_empty() {
+                    // It opens the next occurrence (A10) for who was told of it, and nobody was: the
+                    // next asker fetches it with the same key.
+                    learnt.conclusion = Conclusion::InDoubt { saved_500: false };
+                }
                 let left = self.settle(asked, &holding, &learnt, false, &joined).await;
-                self.left_in_doubt(asked, &left);
+                self.left_in_doubt(asked, &left, saved_500);
             }
             Conclusion::Succeeded | Conclusion::Declined { .. } => {
                 let delivery = table.delivery(&self.clock);
@@ -370,7 +377,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
 
 fn before(holding: &Holding) -> Before {
     match holding.found.as_ref().map(|found| found.settled().map(|settled| settled.result)) {
-        None if holding.version.is_none() => Before::Untold,
+        // What this process remembers of a decline may be followed by what another has sent.
+        None | Some(Some(Outcome::Declined)) if holding.version.is_none() => Before::Untold,
         None | Some(Some(Outcome::Declined)) => Before::Nothing,
         Some(None) => Before::Perhaps,
         Some(Some(Outcome::Succeeded)) => Before::Success,

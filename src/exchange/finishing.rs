@@ -32,15 +32,16 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
-use super::{Asked, Exchange, derives_without_ledger, drive};
+use super::{Asked, Exchange, api_key, derives_without_ledger, drive};
 use crate::clock::Timestamp;
 use crate::decide::finish::{Doubt, LEAST, Left, Next, Stands};
+use crate::decide::guard::{Facts, findings};
 use crate::decide::operation::Retention;
 use crate::decide::operation::record::Record;
 use crate::decide::operation::table::Verdict;
 use crate::decide::outcome::Conclusion;
 use crate::decide::path::{Api, Target};
-use crate::decide::policy::{Class, Mode};
+use crate::decide::policy::{Action, Class, Mode, Policy, Rule};
 use crate::finishing::Ticket;
 use crate::forward::Message;
 use crate::inflight::Entered;
@@ -137,6 +138,8 @@ enum Came {
     Unknown(Option<Left>),
     /// Nothing of it was executed: not sent, turned away, or not even claimed.
     NotSent,
+    /// The provider will have nothing of it: the API key, or the content for its key.
+    TurnedAway,
     /// Somebody has it.
     Busy,
     /// It has gone on without.
@@ -149,7 +152,7 @@ impl Came {
             Self::Succeeded => "succeeded",
             Self::Declined => "declined",
             Self::Unknown(_) => "unknown",
-            Self::NotSent => "not_sent",
+            Self::NotSent | Self::TurnedAway => "not_sent",
             Self::Busy | Self::Moved => "overtaken",
         }
     }
@@ -190,7 +193,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 () = self.closing.cancelled() => break,
                 (ticket, kept) = self.finishing.due(&self.clock) => {
                     let exchange = self.clone();
-                    self.tasks.spawn(async move { Box::pin(exchange.step(ticket, kept)).await });
+                    self.tasks.spawn(async move {
+                        let _held_until_then = exchange.finishing.until(ticket);
+                        Box::pin(exchange.step(ticket, kept)).await;
+                    });
                 }
             }
         }
@@ -204,9 +210,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         }
     }
 
-    /// An exchange has ended in doubt and left `left`.
-    pub(super) fn left_in_doubt(&self, asked: &Asked, left: &Record) {
-        let stands = Left::of(left);
+    /// An exchange has ended in doubt and left `left`; `saved_500`: the provider keeps an error for
+    /// its key, and would only say that again.
+    pub(super) fn left_in_doubt(&self, asked: &Asked, left: &Record, saved_500: bool) {
+        let stands = Left::of(left).filter(|_| !saved_500);
         match (&asked.finishes, stands) {
             (Some(finishes), left) => finishes.came(Came::Unknown(left)),
             (None, Some(stands)) => self.hold(asked, left, stands),
@@ -214,12 +221,19 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         }
     }
 
-    /// An exchange is answered: with an outcome, or with nothing that was executed.
-    pub(super) fn finishing_learns(&self, asked: &Asked, conclusion: Conclusion) {
+    /// An exchange is answered: with an outcome, or with nothing that was executed; `turned_away`:
+    /// for a reason that does not pass by itself.
+    pub(super) fn finishing_learns(
+        &self,
+        asked: &Asked,
+        conclusion: Conclusion,
+        turned_away: bool,
+    ) {
         let came = match conclusion {
             Conclusion::InDoubt { .. } => return,
             Conclusion::Succeeded => Came::Succeeded,
             Conclusion::Declined { .. } => Came::Declined,
+            Conclusion::NotExecuted if turned_away => Came::TurnedAway,
             Conclusion::NotExecuted => Came::NotSent,
         };
         match (&asked.finishes, conclusion) {
@@ -235,8 +249,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     /// Holds a request that ended in doubt, if its rule says so.
     fn hold(&self, asked: &Asked, record: &Record, left: Left) {
         let Some(finish) = asked.rule.finish else { return };
-        let v2 = asked.message.api == Api::V2;
-        if v2 && (!self.ledger.never_forgets() || sends_without_store(asked)) {
+        if self.may_be_told_otherwise(asked, &asked.rule) {
             return;
         }
         let safe = record.first_sent.plus(Retention::of(record.api).safe);
@@ -261,16 +274,14 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         }
         let now = self.clock.now();
         if !self.still_to_be_finished(&mut kept) {
-            self.metrics.finishing_dropped("policy", 1);
-            return self.finishing.done(ticket);
+            return self.metrics.finishing_dropped("policy", 1);
         }
         if now > kept.doubt.ended.plus(kept.doubt.finish) {
             // The rule says less now, or the clock leapt.
-            return self.finishing.done(ticket);
+            return;
         }
         if now >= kept.doubt.safe {
-            self.metrics.finishing_dropped("horizon", 1);
-            return self.finishing.done(ticket);
+            return self.metrics.finishing_dropped("horizon", 1);
         }
         if !self.forwarder.may_spend() {
             self.metrics.limit_reached("retry.budget");
@@ -280,9 +291,11 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let came = self.ask_again(&kept).await;
         self.metrics.finishing_attempt(&kept.request.asked.rule.name, came.as_str());
         match came {
-            Came::Succeeded | Came::Declined | Came::Moved | Came::Unknown(None) => {
-                return self.finishing.done(ticket);
-            }
+            Came::Succeeded
+            | Came::Declined
+            | Came::TurnedAway
+            | Came::Moved
+            | Came::Unknown(None) => return,
             Came::Unknown(Some(left)) => kept.left = left,
             Came::NotSent | Came::Busy => {}
         }
@@ -293,7 +306,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
 
     fn go_on(&self, ticket: Ticket, kept: Kept, next: Next) {
         match next {
-            Next::At(due) => return self.finishing.again(ticket, kept, due),
+            Next::At(due) => self.finishing.again(ticket, kept, due),
             Next::Horizon => self.metrics.finishing_dropped("horizon", 1),
             Next::Over => {
                 let operation_id = kept.request.asked.identified.operation;
@@ -301,7 +314,6 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                     somebody asks");
             }
         }
-        self.finishing.done(ticket);
     }
 
     /// Whether the policy in force still says so, and in the same way; takes over for how long.
@@ -314,7 +326,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let enforced = rule.class == Class::Critical
             && policy.mode_of(rule) == Mode::Enforce
             && !self.config.bypass
-            && asked.way.as_deref() == Some(policy.way());
+            && asked.way.as_deref() == Some(policy.way())
+            && !self.may_be_told_otherwise(asked, rule)
+            && !forbids(&policy, &kept.request.authorization);
         match rule.finish.filter(|_| enforced) {
             Some(finish) => {
                 kept.doubt.finish = finish;
@@ -322,6 +336,14 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             }
             None => false,
         }
+    }
+
+    /// Whether a process that could not ask the store may have told a decline that the provider does
+    /// not keep (v2), under `rule`.
+    fn may_be_told_otherwise(&self, asked: &Asked, rule: &Rule) -> bool {
+        let Asked { identified, message, .. } = asked;
+        let without_store = derives_without_ledger(rule, identified.kind, message.api);
+        message.api == Api::V2 && (!self.ledger.never_forgets() || without_store)
     }
 
     /// Makes the journey once. Its wish ends when the claim stands, or when shutdown begins.
@@ -350,7 +372,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     }
 }
 
-/// Whether a process may send such a request while its store does not answer.
-fn sends_without_store(asked: &Asked) -> bool {
-    derives_without_ledger(&asked.rule, asked.identified.kind, asked.message.api)
+/// Whether the policy refuses requests that bear this API key: it may have leaked since.
+fn forbids(policy: &Policy, authorization: &[u8]) -> bool {
+    let key = Zeroizing::new(api_key(authorization));
+    let facts = Facts { api_key: Some(&key), foreign: false, own_key: None, reused: false };
+    findings(policy.guard(), &facts).iter().any(|(_, action)| *action == Action::Refuse)
 }

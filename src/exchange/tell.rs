@@ -213,7 +213,8 @@ pub(super) struct Telling {
 pub(super) enum Before {
     /// Nothing of it can have been executed.
     Nothing,
-    /// Nobody could be asked: the ledger did not answer, and this process remembers nothing.
+    /// Nobody could be asked: the ledger did not answer, and this process remembers nothing, or a
+    /// decline.
     Untold,
     /// It may have been.
     Perhaps,

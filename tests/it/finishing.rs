@@ -184,6 +184,29 @@ async fn a_saved_500_is_not_asked_for_again() {
     assert_eq!((held(&world), world.seen().len()), (0, asked));
 }
 
+/// An asker who has read the error goes on; who was only told that the outcome is unknown does not.
+#[tokio::test]
+async fn a_saved_500_that_nobody_was_told_frees_no_other_key() {
+    let world = hasty(&format!("{CONTENT}indeterminate = \"next\"\n")).start().await;
+    world.faults([Fault::new(Kind::Saved500 { effect: Strike::After })]);
+    world.done(&charge(1)).await;
+    world.until_let_go().await;
+    assert_eq!((world.seen().len(), keys_and_effects(&world)), (2, (1, 1)));
+    world.done(&charge(2)).await;
+    assert_eq!((world.seen().len(), keys_and_effects(&world)), (3, (1, 1)));
+    world.done(&charge(3)).await.is(200, "executed");
+    assert_eq!(keys_and_effects(&world), (2, 2));
+}
+
+#[tokio::test]
+async fn an_api_key_that_is_forbidden_meanwhile_is_not_sent() {
+    let world = in_doubt(CONTENT).await;
+    let guarded = "[guard]\nenvironment = \"live\"\n";
+    world.reload(&format!("{guarded}{CONTENT}")).await;
+    world.until_let_go().await;
+    assert_eq!((world.seen().len(), dropped(&world, "policy")), (1, 1));
+}
+
 #[tokio::test]
 async fn whoever_asks_in_time_is_not_asked_after() {
     let world = in_doubt(CONTENT).await;
@@ -403,8 +426,8 @@ async fn each_attempt_is_granted_by_the_retry_budget_or_put_off() {
         world.done(&Post::charge(&body).sdk(n)).await;
     }
     world.until_let_go().await;
-    // A budget is half full at first, and this one is never filled.
-    assert_eq!((attempts(&world, "succeeded"), world.seen().len()), (10, 22));
+    // A budget is half full at first, this one is never filled, and half is for those who wait.
+    assert_eq!((attempts(&world, "succeeded"), world.seen().len()), (1, 13));
     assert!(world.count("payonce_limits_reached_total{limit=\"retry.budget\"}") >= 2);
 }
 
