@@ -150,7 +150,9 @@ async fn a_full_store_says_so_keeps_what_it_has_and_is_still_read() {
 
 #[tokio::test]
 async fn a_store_that_is_gone_is_soon_not_asked_and_is_found_again_when_it_is_back() {
-    let mut server = RedisServer::start(&DURABLE);
+    // With `everysec`, a write waits in the server's memory while another is flushed to disk,
+    // and a kill loses what was answered already: seen once in a hundred runs.
+    let mut server = RedisServer::start(&["--appendonly", "yes", "--appendfsync", "always"]);
     let metrics = Metrics::new();
     let ledger = opened(server.config(1), &metrics).await.unwrap();
     assert!(is_fresh(&ledger, 1).await);

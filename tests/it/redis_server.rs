@@ -9,6 +9,8 @@ use std::time::Duration;
 use payonce::ledger::redis::{Config, Login, Node, Topology};
 use tempfile::TempDir;
 
+use super::redis_servers::files;
+
 /// A running server; killed and cleared away when dropped.
 pub(crate) struct RedisServer {
     child: Child,
@@ -19,7 +21,7 @@ pub(crate) struct RedisServer {
 impl RedisServer {
     /// Starts one with these options beside: `["--appendonly", "yes"]`.
     pub(crate) fn start(options: &[&str]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = files();
         let options = options.iter().map(ToString::to_string).collect();
         let child = begin(&directory, &options);
         let server = Self { child, directory, options };

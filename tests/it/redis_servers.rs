@@ -84,7 +84,7 @@ impl Server {
 
     /// Likewise, with arguments after the configuration file: `--sentinel`.
     fn start_as(options: &Options, arguments: &[&str]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = files();
         let (port, tls_port) = (Port::free(), options.tls.then(Port::free));
         let this = Self {
             password: options.password,
@@ -282,6 +282,13 @@ impl Server {
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
     }
+}
+
+/// Where a server keeps its files: in memory, where the system has a place for that. It outlives a
+/// killed server as a disk does, and never makes a test wait for what else the disk has to do: a
+/// busy one took longer for an `fsync` than the tests let payonce wait for a store.
+pub(crate) fn files() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 /// Waits until `holds`.
