@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use payonce::sandbox::{Fault, Kind, Strike};
 
-use crate::harness::{Post, Setup, World};
+use crate::harness::{Post, Setup, World, charge, lost};
 
 const CONTENT: &str = r#"
 [[rule]]
@@ -14,14 +14,6 @@ class = "critical"
 identity = "content"
 distinguishes = ["source", "display_name"]
 "#;
-
-fn charge() -> Post {
-    Post::charge("amount=500&currency=usd&source=tok_visa")
-}
-
-fn lost() -> Fault {
-    Fault::new(Kind::ResetAfterEffect { clean: false })
-}
 
 fn limited() -> Fault {
     Fault::new(Kind::RateLimited { reason: None })
