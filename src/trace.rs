@@ -27,6 +27,7 @@ use crate::decide::path::Target;
 use crate::upstream::{Host, Origin, Origins};
 
 pub mod fields;
+pub mod headers;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 mod parent;

@@ -18,6 +18,7 @@ use crate::guards::logged;
 use crate::harness::{Post, Setup, World, until};
 
 mod collector;
+mod credentials;
 mod store;
 
 use collector::{Collector, Manner, attribute};
