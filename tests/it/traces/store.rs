@@ -107,7 +107,8 @@ async fn a_store_that_is_down_shows_in_the_trace_and_changes_no_answer() {
     refund.body = b"charge=ch_1".to_vec();
     world.ask(&refund).await.refused(503, "payonce_store_down");
 
-    let spans = collector.got(2).await;
+    // Two requests, and the attempt of one.
+    let spans = collector.got(3).await;
     let calls = collector.got_calls(2).await;
     let below = |name: &str| {
         let span = spans.iter().find(|it| it.name == name && it.kind() == SpanKind::Server);
