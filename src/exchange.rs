@@ -30,6 +30,7 @@ use crate::server::{Connection, Serve};
 use crate::trace;
 use crate::upstream::{Body, Upstream};
 
+mod about;
 mod asked;
 mod caller;
 mod claim;
