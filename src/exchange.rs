@@ -162,7 +162,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let witness = &mut beside.witness;
         if !acts {
             return self
-                .unenforced(head, body, conn, policy, &rule, credentials, arrived, witness)
+                .unenforced(head, body, conn, policy, &rule, credentials.as_ref(), arrived, witness)
                 .await;
         }
         match rule.class {
@@ -171,6 +171,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 if !self.may_be_known(&head, credentials.as_ref())
                     && !self.was_critical(&head.method, &head.target, policy) =>
             {
+                self.lets_pass(&head, credentials.as_ref());
                 return self.pass(head, body).await;
             }
             Class::Pass | Class::Critical => {}
@@ -183,6 +184,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             Ok(body) => Arc::new(body),
             Err(Unbuffered::Refused(refusal)) => return Err(refusal),
             Err(Unbuffered::TooLarge(rest)) if rule.class == Class::Pass => {
+                self.lets_pass(&head, Some(&credentials));
                 return self.pass(head, rest).await;
             }
             Err(Unbuffered::TooLarge(rest)) => {
@@ -194,14 +196,20 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let mut asked = match identify(&rule) {
             Ok(asked) => asked,
             // What was critical under another policy is looked at; that is no reason to refuse it.
-            Err(_refused) if rule.class == Class::Pass => return self.pass_held(head, &body).await,
+            Err(_refused) if rule.class == Class::Pass => {
+                self.lets_pass(&head, Some(&credentials));
+                return self.pass_held(head, &body).await;
+            }
             Err(refused) => self.begun(refused, identify(&Arc::new(rule.by_call()))).await?,
         };
         witness.identified(&mut asked);
         if !self.recall(&mut asked) && rule.class == Class::Pass {
             return match self.found_elsewhere(&asked, Wanted::Unfinished).await {
                 Some(former) => self.enforce(former, conn).await,
-                None => self.pass_held(head, &body).await,
+                None => {
+                    self.lets_pass(&head, Some(&credentials));
+                    self.pass_held(head, &body).await
+                }
             };
         }
         self.enforce(asked, conn).await
