@@ -261,6 +261,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         if matches!(follows, Follows::Forgotten | Follows::Older) {
             holding.record = change::forgotten(holding.record, &asked.identified.operation);
         }
+        if let Some(made) = tell::made_before(asked, &done) {
+            holding.record = change::aged(holding.record, &asked.identified.operation, made);
+        }
         self.count(asked, &holding, &done, follows);
         let mut learnt = Learnt {
             conclusion: done.conclusion,

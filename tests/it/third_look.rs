@@ -89,3 +89,33 @@ async fn what_is_in_doubt_and_forgotten_by_the_store_keeps_its_key_while_payonce
     let again = world.done(&charge().sdk(2)).await;
     assert_eq!((again.status, world.effects().len()), (200, 1));
 }
+
+/// The store forgot a success, and the first attempt after that is not answered; that the second
+/// brings an old answer shows only in the age of what it made.
+#[tokio::test]
+async fn a_key_is_as_old_as_what_it_made_though_the_store_forgot_when_it_was_sent() {
+    let named = || charge().with("Payonce-Operation", "order-7");
+    let mut world = Setup::policy(&by_content()).start().await;
+    world.done(&named()).await.is(200, "executed");
+    world.restart().await;
+    world.clock.advance(Duration::from_hours(4));
+    world.faults([lost()]);
+    world.done(&named()).await;
+    assert_eq!(world.effects().len(), 1, "it is the same epoch still");
+    world.clock.advance(Duration::from_hours(21));
+    let again = world.done(&named()).await;
+    assert_eq!(world.effects().len(), 1, "{} {}", again.status, again.message());
+    again.refused(409, "payonce_already_done");
+}
+
+/// What payonce's own retry learnt is as young as before, and its answer can be fetched as long.
+#[tokio::test]
+async fn a_success_that_a_retry_brought_is_replayed_until_its_key_is_old() {
+    let named = || charge().with("Payonce-Operation", "order-7");
+    let world = Setup::policy(&by_content()).start().await;
+    world.faults([lost()]);
+    world.done(&named()).await.is(200, "executed");
+    world.clock.advance(Duration::from_hours(22) + Duration::from_mins(50));
+    world.done(&named()).await.is(200, "replayed");
+    assert_eq!(world.effects().len(), 1);
+}

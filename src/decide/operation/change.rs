@@ -97,6 +97,18 @@ pub fn forgotten(mut record: Record, operation: &OperationId) -> Record {
     record
 }
 
+/// A record that is younger than what was made under its key, which the provider replayed (I6): the
+/// ledger forgot when that was, and the attempts of the exchange do not tell, where one was not
+/// answered. No derived key is older than its epoch.
+#[must_use]
+pub fn aged(mut record: Record, operation: &OperationId, made: Timestamp) -> Record {
+    let epoch =
+        Retention::of(record.api).epoch_end(operation, record.occurrence.epoch.saturating_sub(1));
+    let sent = if record.kind == Kind::OwnKey { made } else { made.max(epoch) };
+    record.first_sent = record.first_sent.min(sent);
+    record
+}
+
 /// Passes over the current occurrence, which the provider answered with a replayed decline.
 #[must_use]
 pub fn advanced(record: &Record, epoch: u64, key: IdempotencyKey, now: Timestamp) -> Record {
