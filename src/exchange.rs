@@ -204,13 +204,11 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         };
         witness.identified(&mut asked);
         if !self.recall(&mut asked) && rule.class == Class::Pass {
-            return match self.found_elsewhere(&asked, Wanted::Unfinished).await {
-                Some(former) => self.enforce(former, conn).await,
-                None => {
-                    self.lets_pass(&head, Some(&credentials));
-                    self.pass_held(head, &body).await
-                }
-            };
+            if let Some(former) = self.found_elsewhere(&asked, Wanted::Unfinished).await {
+                return self.enforce(former, conn).await;
+            }
+            self.lets_pass(&head, Some(&credentials));
+            return self.pass_held(head, &body).await;
         }
         self.enforce(asked, conn).await
     }

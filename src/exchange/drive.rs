@@ -66,8 +66,8 @@ pub(super) async fn call<L: Ledger, U: Upstream>(
     }
     let own = done.replayed && done.first;
     let label = if own { Label::Replayed } else { Label::Executed };
-    // An exchange of this call that is remembered may have executed it.
-    let again = asked.identified.call.is_some() && !first;
+    // An exchange of this call that is remembered may have executed it, and so may one that passed.
+    let again = asked.recalled.is_some() || asked.identified.call.is_some() && !first;
     let before = if again { Before::Perhaps } else { Before::Nothing };
     let telling = Telling { label, row: "call", degraded: false, before };
     exchange.log(&asked, &done, telling, None);

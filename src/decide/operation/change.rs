@@ -439,5 +439,18 @@ pub fn further<'a>(stored: &'a Record, remembered: &'a Record, owner: Owner) -> 
     if reached(stored) >= reached(remembered) { stored } else { remembered }
 }
 
+/// Whether `record`, with which an exchange ends, says more of its key than what `stands` there free:
+/// an outcome that the provider keeps, or a later exchange. Its claim never stood there, or was
+/// judged to be over, and whoever wrote what stands did not learn this. A person's word gives way to
+/// the provider's alone.
+#[must_use]
+pub fn says_more(record: &Record, stands: &Record) -> bool {
+    let free = record.claim.is_none() && stands.claim.is_none();
+    let same = record.occurrence == stands.occurrence && record.key == stands.key;
+    let later = record.last_sent > stands.last_sent && stands.about.resolved.is_none();
+    let more = spent(record) && !spent(stands) || spent(record) == spent(stands) && later;
+    free && same && more
+}
+
 #[cfg(test)]
 mod tests;
