@@ -11,11 +11,10 @@
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
-use payonce::sandbox::{Fault, Kind, Strike};
 use serde_json::Value;
 
 use crate::guards::logged;
-use crate::harness::{Post, Setup, World, until};
+use crate::harness::{Post, Setup, World, unavailable, until};
 
 mod collector;
 
@@ -39,10 +38,6 @@ fn charge() -> Post {
 
 fn exporting(collector: &Collector) -> Setup {
     Setup::policy(CHARGES).set("TRACING__OTLP_ENDPOINT", format!("http://{}", collector.addr))
-}
-
-fn unavailable() -> Fault {
-    Fault::new(Kind::Status { code: 503, effect: Strike::Before })
 }
 
 fn told(span: &Span, key: &str) -> Option<String> {
