@@ -338,10 +338,10 @@ async fn what_was_done_without_a_store_is_written_over_a_refusal_that_stood_ther
         let body = format!("amount={amount}&currency=usd&source=tok_visa");
         Post::charge(&body).with("Payonce-Operation", "order-7")
     };
-    let (one, store) = world(DERIVE).await;
+    let (one, store) = world(BY_CONTENT).await;
     one.done(&named(0)).await.is(400, "executed");
     store.is(Mood::Down);
-    let beside = Setup::policy(DERIVE).clock(&one.clock).upstream(one.sandbox.addr());
+    let beside = Setup::policy(BY_CONTENT).clock(&one.clock).upstream(one.sandbox.addr());
     let shared = Arc::clone(&store);
     let other: World<Arc<Flaky>> = beside.start_with(|_| shared).await;
     other.done(&named(500)).await.is(200, "executed");
