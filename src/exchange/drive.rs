@@ -65,8 +65,8 @@ pub(super) async fn call<L: Ledger, U: Upstream>(
     }
     let own = done.replayed && done.first;
     let label = if own { Label::Replayed } else { Label::Executed };
-    // An exchange of this call that is remembered may have executed it.
-    let again = asked.identified.call.is_some() && !first;
+    // An exchange of this call that is remembered may have executed it, and so may one that passed.
+    let again = asked.recalled.is_some() || asked.identified.call.is_some() && !first;
     let before = if again { Before::Perhaps } else { Before::Nothing };
     let telling = Telling { label, row: "call", degraded: false, before };
     exchange.log(&asked, &done, telling, None);
@@ -259,6 +259,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         };
         if matches!(follows, Follows::Forgotten | Follows::Older) {
             holding.record = change::forgotten(holding.record, &asked.identified.operation);
+        }
+        if let Some(made) = tell::made_before(asked, &done) {
+            holding.record = change::aged(holding.record, &asked.identified.operation, made);
         }
         self.count(asked, &holding, &done, follows);
         let mut learnt = Learnt {
