@@ -213,7 +213,7 @@ impl Explain {
   payonce explain --har checkout.har --json
   payonce explain 'POST /v1/charges' -d customer=cus_1 -H 'Authorization: Bearer sk_test_x' --ask
 The JSON has: policy (file, version, mode); requests (request, rule, passed_over, did_you_mean, notes,
-refused, body, client_key, identity, operation_id, upstream_key, now); left_out. No value of a field
+refused, body, client_key, identity, finish_ms, operation_id, upstream_key, now); left_out. No value of a field
 and no key of the application's is in it.";
 }
 
