@@ -317,7 +317,8 @@ impl Assembly {
         // while payonce drains.
         let HealthPort { standing, aside, done, .. } = health;
         let done = done.disarm();
-        let people = People::new(exchange.clone(), Arc::clone(&policy));
+        let people = People::new(exchange.clone(), Arc::clone(&policy))
+            .heard_until(aside.clone(), done.clone());
         let log = parts::audit_log(&settings, &exchange.clock);
         let people = people.recorded_in(log, settings.policy.audit_required);
         if let Some((listener, token)) = admin {
