@@ -88,19 +88,28 @@ impl<L: Ledger, U: Upstream> People<L, U> {
         };
         let ids: Vec<String> = these.iter().map(Hit::id).collect();
         self.asked(&ids, &bulk.rule, &said).await?;
+        let mut silent = false;
         for these in these.chunks(AT_ONCE) {
-            let came = if self.work.ends() {
-                let why = "payonce ends; nothing was changed";
-                these.iter().map(|_| Came::Failed(why.to_owned())).collect()
-            } else {
-                join_all(these.iter().map(|hit| self.end_one_of(hit, &said))).await
+            let came = match self.reason_to_stop(silent) {
+                Some(why) => these.iter().map(|_| Came::Failed(why.to_owned())).collect(),
+                None => join_all(these.iter().map(|hit| self.end_one_of(hit, &said))).await,
             };
+            silent |= came.iter().all(|came| matches!(came, Came::Unknown(_)));
             for (hit, came) in these.iter().zip(came) {
                 note_down(&mut done, hit.id(), came);
             }
         }
         self.told_of(&done, ids.len(), &bulk.rule, &said).await;
         Ok(Bulked::Done(done))
+    }
+
+    /// Why nothing more is begun, if so. Nobody waits for as long as a store that answers nothing takes
+    /// to be asked for each of a thousand operations.
+    fn reason_to_stop(&self, silent: bool) -> Option<&'static str> {
+        if self.work.ends() {
+            return Some("payonce ends; nothing was changed");
+        }
+        silent.then_some("the store answered for none of those before; nothing was changed")
     }
 
     /// What is meant, as it stands now.

@@ -173,7 +173,8 @@ impl<L: Ledger, U: Upstream> People<L, U> {
                 }
                 Ok(Replaced::Moved(stands)) => stands,
                 Err(why) => {
-                    unheard = Some(why.to_string());
+                    // The first says what is in doubt; later ones may only say that it is not asked.
+                    unheard.get_or_insert_with(|| why.to_string());
                     continue;
                 }
             };

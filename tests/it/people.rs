@@ -254,6 +254,18 @@ async fn what_is_asked_for_again_between_look_and_write_is_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_store_that_answers_nothing_is_not_asked_for_each_of_many() {
+    let on_call = OnCall::beside(40).await;
+    on_call.store.is(Mood::Deaf(None));
+    let done = on_call.all_declined().await;
+    assert_eq!((done.unknown.len(), done.failed.len()), (32, 8));
+    let lines = on_call.lines();
+    let told: Vec<_> =
+        lines.iter().map(|(verdict, ids, left)| (&**verdict, ids.len(), *left)).collect();
+    assert_eq!(told, [("asked", 40, 0), ("resolved", 0, 8), ("unknown", 32, 0)]);
+}
+
+#[tokio::test]
 async fn a_word_on_many_ends_with_the_process_and_says_what_it_left() {
     let on_call = OnCall::beside(40).await;
     on_call.store.is(Mood::Slow);
