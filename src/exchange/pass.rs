@@ -24,7 +24,7 @@ use crate::ledger::Ledger;
 use crate::notes::Note;
 use crate::passthrough;
 use crate::recent::Call;
-use crate::refusal::Refusal;
+use crate::refusal::{Again, Refusal};
 use crate::request::{Buffered, Head};
 use crate::respond::{Label, annotate, full};
 use crate::server::Connection;
@@ -82,7 +82,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         if named || !by_call || demands {
             return Err(Refusal::BodyTooLarge { limit: self.config.body_bytes });
         }
-        let keyless_call = own.is_none();
+        let again = if own.is_some() { Again::SameByKey } else { Again::Another };
         let key = own.unwrap_or_else(|| IdempotencyKey::minted(self.chance.bytes()));
         let operation = OperationId(self.chance.bytes());
         let told = format!("{} {}", head.method, head.target.raw_path());
@@ -118,9 +118,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                     "a call too large to hold ended in doubt");
                 self.metrics.in_doubt(&rule.name);
                 let about = About { rule: rule.name.clone(), ..About::default() };
-                let (keyless, at) = (keyless_call, self.clock.now());
+                let (keyless, at) = (again == Again::Another, self.clock.now());
                 self.notes.add(Note { operation, request: told, about, keyless, at, attempts: 1 });
-                Err(Refusal::OutcomeUnknown { cause: Some(cause), last: None, keyless_call })
+                Err(Refusal::OutcomeUnknown { cause: Some(cause), last: None, again })
             }
         }
     }
@@ -129,6 +129,18 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     pub(super) fn may_be_known(&self, head: &Head, credentials: Option<&Credentials>) -> bool {
         let hint = credentials.and_then(|credentials| credentials.hint(head));
         hint.is_some_and(|hint| self.recent.may_know(hint, self.clock.now()))
+    }
+
+    /// Whether the request may be of something that is known: a call that was sent lately, or what was
+    /// critical by another policy.
+    pub(super) fn may_concern(
+        &self,
+        head: &Head,
+        credentials: Option<&Credentials>,
+        policy: &Policy,
+    ) -> bool {
+        self.may_be_known(head, credentials)
+            || self.was_critical(&head.method, &head.target, policy)
     }
 
     /// I2: a call that was sent lately keeps how it was sent, whatever the policy says now.
@@ -166,8 +178,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             self.metrics.operation(&rule.name, "observed_refusable");
             witness.refusable();
         }
-        let known = self.may_be_known(&head, credentials.as_ref())
-            || self.was_critical(&head.method, &head.target, policy);
+        let known = self.may_concern(&head, credentials.as_ref(), policy);
         let critical = rule.class == Class::Critical;
         let Some(credentials) = credentials.filter(|_| critical || known) else {
             return self.pass(head, body).await;
