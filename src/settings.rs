@@ -81,16 +81,7 @@ pub struct Settings {
     pub log: Log,
     /// Where traces go.
     pub tracing: Tracing,
-    /// Header fields for the collector. With any, nothing goes to it in clear but on this machine.
-#[derive(Clone, Debug, Default)]
-pub struct TracingHeaders {
-    /// The file that they are in; read again as spans are sent.
-    pub path: Option<PathBuf>,
-    /// What that file, or the environment, held at start.
-    pub headers: Headers,
-}
-
-/// How payonce ends.
+    /// How payonce ends.
     pub shutdown: Shutdown,
     /// What is allowed but should be said aloud at start, each with its setting.
     pub warnings: Vec<String>,
@@ -281,6 +272,15 @@ pub struct Tracing {
     pub sample_ratio: f64,
     /// Whether the provider is told the id of each attempt.
     pub propagate: bool,
+}
+
+/// Header fields for the collector. With any, nothing goes to it in clear but on this machine.
+#[derive(Clone, Debug, Default)]
+pub struct TracingHeaders {
+    /// The file that they are in; read again as spans are sent.
+    pub path: Option<PathBuf>,
+    /// What that file, or the environment, held at start.
+    pub headers: Headers,
 }
 
 /// How payonce ends.

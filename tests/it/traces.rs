@@ -145,7 +145,7 @@ async fn whoever_began_the_trace_decides_whether_it_is_kept() {
     let calls = collector.got_calls(2).await;
     let all = || spans.iter().chain(&calls);
     assert!(all().all(|span| hex::encode(&span.trace_id) == TRACE), "{spans:?} {calls:?}");
-    assert_eq!((spans.len(), calls.len()), (2, 2));
+    assert_eq!(spans.len(), 2);
 }
 
 #[tokio::test]
