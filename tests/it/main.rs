@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::missing_panics_doc, reason = "test names are the documentation")]
 
 mod admin;
+mod applications_guide;
 mod bad_input;
 mod chaos;
 mod cli;
