@@ -21,17 +21,24 @@ from manifests import CHART, one, render, values_of
 
 GROUP = "admissionregistration.k8s.io"
 REDIS = CHART / "ci/redis-values.yaml"
-POLICY = {"admission": {"mutatingAdmissionPolicy": {"enabled": True}}}
-KYVERNO = {"admission": {"kyverno": {"enabled": True}}}
+SECRETS = {"imagePullSecrets": ["registry", "mirror"]}
+POLICY = {"admission": {"mutatingAdmissionPolicy": {"enabled": True}}, **SECRETS}
+KYVERNO = {"admission": {"kyverno": {"enabled": True}}, **SECRETS}
+IGNORE = {"admission": {"failurePolicy": "Ignore"}}
+IMAGE = "registry.example.com/payonce"
+# settings.shutdown.drain and 5 seconds.
+OWN_GRACE = 80
+WHY_NOT = "payonce/not-injected"
 BASE = {"name": "STRIPE_API_BASE", "value": "http://127.0.0.1:8420"}
 
 
-def pod(**spec):
+def pod(annotations=None, **spec):
     """A pod as a team writes it, after the API server has filled in its defaults."""
+    about = {"annotations": annotations} if annotations else {}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "shop", "labels": {"payonce": "enabled"}},
+        "metadata": {"name": "shop", "labels": {"payonce": "enabled"}, **about},
         "spec": {
             "containers": [{"name": "shop", "image": "shop:1"}, {"name": "log", "image": "log:1"}],
             "terminationGracePeriodSeconds": 30,
@@ -106,7 +113,10 @@ def applied(subject, configuration):
     """A server-side apply, as far as the policy uses it: maps, and lists keyed by name."""
     if isinstance(subject, dict):
         added = {k: applied(subject.get(k), v) for k, v in configuration.items()}
-        return {**subject, **added}
+        # An API server writes out no empty lists.
+        return {**subject, **{k: v for k, v in added.items() if v != []}}
+    if subject is None and isinstance(configuration, dict):
+        return configuration
     if isinstance(configuration, list):
         out = list(subject or [])
         for item in configuration:
@@ -156,6 +166,9 @@ PODS = {
         containers=[{"name": "shop", "image": "shop:1", "env": [{"name": "A", "value": "1"}]}]
     ),
     "with a longer grace": pod(terminationGracePeriodSeconds=600),
+    "with a secret for the registry": pod(imagePullSecrets=[{"name": "team"}, {"name": "mirror"}]),
+    "with annotations": pod({"team": "shop"}),
+    "that says it is not on the node's network": pod(hostNetwork=False),
 }
 
 
@@ -167,13 +180,18 @@ def test_a_pod_gets_what_the_chart_would_have_written(policy, written, subject):
     manifests.validate([after], "1.36")
     spec = after["spec"]
     assert spec["initContainers"][0] == written["initContainers"][0]
-    assert spec["initContainers"][1:] == before["spec"].get("initContainers", [])
+    theirs = before["spec"].get("initContainers", [])
+    assert [c["name"] for c in spec["initContainers"][1:]] == [c["name"] for c in theirs]
     mine = before["spec"].get("volumes", [])
     assert spec["volumes"] == mine + written["volumes"]
-    assert all(BASE in container["env"] for container in spec["containers"])
-    assert spec["terminationGracePeriodSeconds"] == max(
-        before["spec"]["terminationGracePeriodSeconds"], written["terminationGracePeriodSeconds"]
-    )
+    for container in spec["initContainers"][1:] + spec["containers"]:
+        assert BASE in container["env"]
+    own = before["spec"]["terminationGracePeriodSeconds"]
+    assert spec["terminationGracePeriodSeconds"] == own + OWN_GRACE
+    secrets = [s["name"] for s in spec["imagePullSecrets"]]
+    assert len(secrets) == len(set(secrets))
+    assert {"registry", "mirror"} <= set(secrets)
+    assert after["metadata"] == before["metadata"]
 
 
 def test_looking_again_changes_nothing_more(policy):
@@ -196,16 +214,38 @@ def test_an_application_that_says_where_keeps_its_word(policy):
     assert after["spec"]["containers"][0]["env"] == [own]
 
 
-def test_a_team_s_own_ordinary_container_is_left_alone(policy):
-    assert not matches(policy, pod(containers=[{"name": "payonce", "image": "payonce:1"}]))
+def test_an_init_container_that_says_where_keeps_its_word(policy):
+    own = {"name": "STRIPE_API_BASE", "value": "https://api.stripe.com"}
+    theirs = {"name": "migrate", "image": "shop:1", "env": [own]}
+    after = mutated(policy, pod(initContainers=[theirs]))
+    assert after["spec"]["initContainers"][1] == theirs
+
+
+@pytest.mark.parametrize("own", [0, 30, 300])
+def test_an_application_that_uses_all_of_its_time_leaves_payonce_its_own(policy, own):
+    after = mutated(policy, pod(terminationGracePeriodSeconds=own))
+    assert after["spec"]["terminationGracePeriodSeconds"] == own + OWN_GRACE
+
+
+def test_a_longer_drain_makes_the_pod_s_time_longer():
+    more = {"settings": {"shutdown": {"drain": "2m"}}, "terminationGracePeriodSeconds": 155}
+    policy = one(render(values_of(REDIS, **POLICY, **more)), "MutatingAdmissionPolicy")["spec"]
+    assert mutated(policy, pod())["spec"]["terminationGracePeriodSeconds"] == 30 + 120 + 5
+
+
+def test_without_secrets_for_the_registry_none_are_named():
+    values = values_of(REDIS, **POLICY) | {"imagePullSecrets": []}
+    policy = one(render(values), "MutatingAdmissionPolicy")["spec"]
+    assert "imagePullSecrets" not in mutated(policy, pod())["spec"]
 
 
 def test_what_is_applied_holds_no_list_that_an_api_server_would_not_merge(policy):
     (applies,) = [m for m in policy["mutations"] if m["patchType"] == "ApplyConfiguration"]
-    said = evaluate(applies["applyConfiguration"]["expression"], pod())
+    subject = pod(initContainers=[{"name": "migrate", "image": "shop:1"}])
+    said = evaluate(applies["applyConfiguration"]["expression"], subject)
     assert said.keys() == {"spec"}
-    assert said["spec"].keys() == {"containers"}
-    for container in said["spec"]["containers"]:
+    assert said["spec"].keys() == {"containers", "initContainers"}
+    for container in said["spec"]["containers"] + said["spec"]["initContainers"]:
         assert container == {"name": container["name"], "env": [BASE]}
 
 
@@ -231,33 +271,239 @@ def test_only_labelled_pods_of_labelled_namespaces_are_seen(policy):
 # --- Kyverno -------------------------------------------------------------------------------------
 
 
-def test_kyverno_adds_the_same_container_and_volumes(written):
-    rule = one(render(values_of(REDIS, **KYVERNO)), "ClusterPolicy")["spec"]["rules"][0]
-    spec = rule["mutate"]["patchStrategicMerge"]["spec"]
-    assert spec["initContainers"] == written["initContainers"]
-    assert spec["volumes"] == written["volumes"]
-    assert spec["containers"] == [{"(name)": "*", "env": [BASE]}]
+@pytest.fixture(scope="module")
+def rules():
+    """Its rules, by name."""
+    said = one(render(values_of(REDIS, **KYVERNO)), "ClusterPolicy")["spec"]["rules"]
+    return {rule["name"]: rule for rule in said}
+
+
+def substituted(text, scope):
+    """What Kyverno puts in the place of a string that is one variable."""
+    if not (isinstance(text, str) and text.startswith("{{")):
+        return text
+    return jmespath.search(text.removeprefix("{{").removesuffix("}}"), scope)
+
+
+def holds(conditions, scope):
+    """Whether all of a list of conditions do."""
+    return all(holding(each, scope) for each in conditions["all"])
+
+
+def holding(condition, scope):
+    """Whether one condition does, as far as the policy uses operators."""
+    key, value = (substituted(condition[part], scope) for part in ["key", "value"])
+    # A variable without a value is an error in Kyverno, and not null.
+    assert key is not None and value is not None
+    match condition["operator"]:
+        case "Equals":
+            return key == value
+        case "NotEquals":
+            return key != value
+        case "AnyNotIn":
+            return key not in value
+    raise AssertionError(condition)
+
+
+def kyverno_does(rules, subject):
+    """What its rules come to for a pod: as `policy_does`."""
+    scope = {"request": {"object": subject}}
+    told = []
+    if holds(rules["base"]["preconditions"], scope):
+        for each in rules["base"]["mutate"]["foreach"]:
+            for element in substituted("{{" + each["list"] + "}}", scope):
+                inside = {**scope, "element": element}
+                if holds(each["preconditions"], inside):
+                    ((_, (patch,)),) = each["patchStrategicMerge"]["spec"].items()
+                    assert patch["env"] == [BASE]
+                    told.append(substituted(patch["name"], inside))
+    why = None
+    if holds(rules["not-injected"]["preconditions"], scope):
+        patch = rules["not-injected"]["mutate"]["patchStrategicMerge"]
+        why = substituted(patch["metadata"]["annotations"][WHY_NOT], scope)
+    given = holds(rules["sidecar"]["preconditions"], scope)
+    if given:
+        spec = rules["sidecar"]["mutate"]["patchStrategicMerge"]["spec"]
+        added = [*spec["initContainers"], *subject["spec"].get("initContainers", [])]
+        subject = {**subject, "spec": {**subject["spec"], "initContainers": added}}
+    denied = holds(
+        rules["present"]["validate"]["deny"]["conditions"], {"request": {"object": subject}}
+    )
+    return {"given": given, "told": sorted(told), "why": why, "denied": denied}
+
+
+def policy_does(policy, check, subject):
+    """What the admission policies come to: whether they give the sidecar, which containers they tell
+    where it is, why not, and whether the pod is refused."""
+    before = containers(subject)
+    after = mutated(policy, subject) if matches(policy, subject) else subject
+    told = [n for n, c in containers(after).items() if n in before and c != before[n]]
+    given = len(after["spec"].get("initContainers", [])) > len(
+        subject["spec"].get("initContainers", [])
+    )
+    why = after["metadata"].get("annotations", {}).get(WHY_NOT)
+    denied = not evaluate(check["validations"][0]["expression"], after)
+    return {"given": given, "told": sorted(told), "why": why, "denied": denied}
+
+
+def containers(subject):
+    """All of a pod's, by name."""
+    spec = subject["spec"]
+    return {c["name"]: c for c in [*spec.get("initContainers", []), *spec["containers"]]}
+
+
+SERVING = {"name": "payonce", "restartPolicy": "Always"}
+MINE = {"payonce/sidecar": "own"}
+OWN_BASE = [{"name": "STRIPE_API_BASE", "value": "http://127.0.0.1:9"}]
+SHOP = {"name": "shop", "image": "shop:1"}
+ON_NODE = "the pod has hostNetwork"
+TAKEN = "Rename it"
+
+# What is done to a pod: whether it is given the sidecar, who is told, why not, whether it is refused.
+SHAPES = {
+    "a plain pod": (pod(), (True, ["log", "shop"], None, False)),
+    "a pod with an init container that pays": (
+        pod(initContainers=[{"name": "migrate", "image": "shop:1"}]),
+        (True, ["log", "migrate", "shop"], None, False),
+    ),
+    "a container with a base of its own": (
+        pod(containers=[SHOP | {"env": OWN_BASE}, {"name": "log", "image": "log:1"}]),
+        (True, ["log"], None, False),
+    ),
+    "an init container with a base of its own": (
+        pod(containers=[SHOP], initContainers=[{"name": "m", "image": "m", "env": OWN_BASE}]),
+        (True, ["shop"], None, False),
+    ),
+    "a container with other variables": (
+        pod(containers=[SHOP | {"env": [{"name": "A", "value": "1"}]}]),
+        (True, ["shop"], None, False),
+    ),
+    "the node's network": (pod(hostNetwork=True), (False, [], ON_NODE, False)),
+    "the team's own sidecar on the node's network": (
+        pod(hostNetwork=True, containers=[SHOP], initContainers=[SERVING | {"image": IMAGE}]),
+        (False, ["shop"], None, False),
+    ),
+    "the team's own sidecar, by its tag": (
+        pod(containers=[SHOP], initContainers=[SERVING | {"image": f"{IMAGE}:2"}]),
+        (False, ["shop"], None, False),
+    ),
+    "the team's own sidecar, by its digest": (
+        pod(containers=[SHOP], initContainers=[SERVING | {"image": f"{IMAGE}@sha256:00"}]),
+        (False, ["shop"], None, False),
+    ),
+    "the team's own sidecar with an image from elsewhere": (
+        pod(MINE, containers=[SHOP], initContainers=[SERVING | {"image": "mirror/proxy:1"}]),
+        (False, ["shop"], None, False),
+    ),
+    "the same without the annotation": (
+        pod(containers=[SHOP], initContainers=[SERVING | {"image": "mirror/proxy:1"}]),
+        (False, [], TAKEN, True),
+    ),
+    "an image that only begins like payonce's": (
+        pod(containers=[SHOP], initContainers=[SERVING | {"image": f"{IMAGE}-tools:1"}]),
+        (False, [], TAKEN, True),
+    ),
+    "an init container that runs payonce once": (
+        pod(containers=[SHOP], initContainers=[{"name": "payonce", "image": f"{IMAGE}:1"}]),
+        (False, [], TAKEN, True),
+    ),
+    "the same with the annotation": (
+        pod(MINE, containers=[SHOP], initContainers=[{"name": "payonce", "image": f"{IMAGE}:1"}]),
+        (False, [], TAKEN, True),
+    ),
+    "the annotation of a sidecar that is not there": (
+        pod(MINE, containers=[SHOP]),
+        (True, ["shop"], None, False),
+    ),
+    "the team's own ordinary container": (
+        pod(containers=[SHOP, {"name": "payonce", "image": f"{IMAGE}:1"}]),
+        (False, [], None, False),
+    ),
+    "the same with an image from elsewhere": (
+        pod(MINE, containers=[SHOP, {"name": "payonce", "image": "mirror/proxy:1"}]),
+        (False, [], None, False),
+    ),
+    "an application that is called payonce": (
+        pod(containers=[{"name": "payonce", "image": "shop:1"}]),
+        (False, [], TAKEN, True),
+    ),
+}
+
+
+@pytest.mark.parametrize(("subject", "wanted"), SHAPES.values(), ids=SHAPES.keys())
+def test_both_mechanisms_do_the_same_to_a_pod(policy, check, rules, subject, wanted):
+    given, told, why, denied = wanted
+    by_policy = policy_does(policy, check, subject)
+    assert (by_policy["given"], by_policy["told"], by_policy["denied"]) == (given, told, denied)
+    assert (why in by_policy["why"]) if why else by_policy["why"] is None
+    assert kyverno_does(rules, subject) == by_policy
+
+
+@pytest.fixture(scope="module")
+def check():
+    """The policy that is asked after all mutations."""
+    return one(render(values_of(REDIS, **POLICY)), "ValidatingAdmissionPolicy")["spec"]
+
+
+def test_a_pod_that_lost_its_sidecar_to_another_policy_is_refused(policy, check):
+    after = mutated(policy, pod())
+    assert evaluate(check["validations"][0]["expression"], after)
+    del after["spec"]["initContainers"][0]
+    assert not evaluate(check["validations"][0]["expression"], after)
 
 
 @pytest.mark.parametrize(
-    ("subject", "names"),
-    [
-        (pod(), ["shop", "log"]),
-        (pod(initContainers=[{"name": "payonce"}]), ["shop", "log", "payonce"]),
-    ],
+    ("more", "actions", "kyverno"),
+    [({}, ["Deny"], "Enforce"), (IGNORE, ["Warn", "Audit"], "Audit")],
+    ids=["Fail", "Ignore"],
 )
-def test_kyverno_sees_the_names_of_all_containers(subject, names):
-    rule = one(render(values_of(REDIS, **KYVERNO)), "ClusterPolicy")["spec"]["rules"][0]
-    (condition,) = rule["preconditions"]["all"]
-    asked = condition["value"].removeprefix("{{").removesuffix("}}")
-    assert jmespath.search(asked, {"request": {"object": subject}}) == names
-    assert (condition["key"], condition["operator"]) == ("payonce", "AnyNotIn")
+def test_what_is_refused_is_only_warned_about_where_failures_are_ignored(more, actions, kyverno):
+    values = manifests.merged(values_of(REDIS, **POLICY), manifests.merged(KYVERNO, more))
+    objects = render(values)
+    manifests.validate(objects, "1.36")
+    assert one(objects, "ValidatingAdmissionPolicyBinding")["spec"]["validationActions"] == actions
+    spec = one(objects, "ClusterPolicy")["spec"]
+    assert spec["rules"][-1]["validate"]["failureAction"] == kyverno
+    assert spec["emitWarning"] is True
 
 
-@pytest.mark.parametrize(("given", "then"), [(30, 120), (600, 600)])
-def test_kyverno_never_shortens_the_grace(given, then):
-    rule = one(render(values_of(REDIS, **KYVERNO)), "ClusterPolicy")["spec"]["rules"][0]
-    said = rule["mutate"]["patchStrategicMerge"]["spec"]["terminationGracePeriodSeconds"]
-    asked = said.removeprefix("{{").removesuffix("}}")
-    subject = {"request": {"object": pod(terminationGracePeriodSeconds=given)}}
-    assert jmespath.search(asked, subject) == then
+def test_what_is_checked_are_the_pods_that_are_changed(policy, check):
+    objects = render(values_of(REDIS, **POLICY))
+    assert check["matchConstraints"] == policy["matchConstraints"]
+    changed, checked = (
+        one(objects, f"{kind}AdmissionPolicyBinding")["spec"] for kind in ["Mutating", "Validating"]
+    )
+    assert checked["matchResources"] == changed["matchResources"]
+    assert checked["policyName"] == one(objects, "ValidatingAdmissionPolicy")["metadata"]["name"]
+
+
+def test_a_pod_that_the_chart_writes_is_known_as_one_with_a_sidecar(policy, check, rules):
+    """Whatever its image: the annotation comes with the named template."""
+    template = one(render(values_of(REDIS)), "Deployment")["spec"]["template"]
+    written = {"apiVersion": "v1", "kind": "Pod", **template}
+    written["spec"]["initContainers"][0]["image"] = "mirror/other:1"
+    said = policy_does(policy, check, written)
+    assert said == {"given": False, "told": [], "why": None, "denied": False}
+    assert kyverno_does(rules, written) == said
+
+
+def test_kyverno_adds_the_same_container_volumes_and_secrets(rules, written):
+    spec = rules["sidecar"]["mutate"]["patchStrategicMerge"]["spec"]
+    assert spec["initContainers"] == written["initContainers"]
+    assert spec["volumes"] == written["volumes"]
+    assert spec["imagePullSecrets"] == [{"name": "registry"}, {"name": "mirror"}]
+
+
+@pytest.mark.parametrize("own", [0, 30, 600])
+def test_kyverno_adds_payonce_s_time_to_the_pod_s(rules, own):
+    spec = rules["sidecar"]["mutate"]["patchStrategicMerge"]["spec"]
+    subject = {"request": {"object": pod(terminationGracePeriodSeconds=own)}}
+    assert substituted(spec["terminationGracePeriodSeconds"], subject) == own + OWN_GRACE
+
+
+def test_every_rule_of_kyverno_s_is_for_labelled_pods_of_labelled_namespaces(rules):
+    label = {"matchLabels": {"payonce": "enabled"}}
+    for rule in rules.values():
+        (resources,) = [each["resources"] for each in rule["match"]["all"]]
+        assert (resources["kinds"], resources["operations"]) == (["Pod"], ["CREATE"])
+        assert resources["selector"] == resources["namespaceSelector"] == label
