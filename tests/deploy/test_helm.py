@@ -147,6 +147,57 @@ def test_the_five_minutes_of_the_readme_render():
     assert one(objects, "Deployment")
 
 
+def service_for_webhooks(**webhook):
+    """The Service, if there is one."""
+    objects = render(values_of(REDIS, webhook=webhook))
+    return next((o for o in objects if o["kind"] == "Service"), None)
+
+
+def test_webhooks_have_a_service_at_the_pod_s_port():
+    service = service_for_webhooks(service={"port": 80, "annotations": {"team": "shop"}})
+    template = one(render(values_of(REDIS)), "Deployment")["spec"]["template"]
+    assert service["metadata"]["name"] == "payonce-webhooks"
+    assert service["metadata"]["annotations"] == {"team": "shop"}
+    assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+    (port,) = service["spec"]["ports"]
+    (sidecar,) = template["spec"]["initContainers"]
+    assert port["port"] == 80
+    assert port["targetPort"] in [p["containerPort"] for p in sidecar["ports"]]
+    # Stripe comes again; a pod that is not ready would only turn it away.
+    assert "publishNotReadyAddresses" not in service["spec"]
+
+
+def test_no_service_is_made_that_nobody_asked_for():
+    assert service_for_webhooks(service={"enabled": False}) is None
+    assert service_for_webhooks(enabled=False) is None
+
+
+def alerts_of(**alerts):
+    """The rendered alerts, by name, and the groups as they were written."""
+    values = values_of(REDIS, monitoring={"alerts": alerts})
+    groups = one(render(values), "PrometheusRule")["spec"]["groups"]
+    return {r["alert"]: r for g in groups for r in g["rules"] if "alert" in r}, groups
+
+
+def test_the_rules_are_rendered_as_they_are_written():
+    written = yaml.safe_load((ROOT / "deploy/alerts/payonce.rules.yaml").read_text())
+    assert alerts_of()[1] == written["groups"]
+
+
+def test_alerts_bear_the_platform_s_labels_and_lead_to_its_runbook():
+    written, _ = alerts_of()
+    base = "https://git.example.com/payonce/blob/main"
+    alerts, groups = alerts_of(runbookBase=f"{base}/", labels={"team": "payments", "area": "x"})
+    for name, alert in alerts.items():
+        assert alert["labels"] == {"team": "payments", "area": "x", **written[name]["labels"]}
+        path = written[name]["annotations"]["runbook_url"]
+        assert alert["annotations"]["runbook_url"] == f"{base}/{path}"
+        assert (ROOT / path.partition("#")[0]).exists()
+    records = [r for g in groups for r in g["rules"] if "record" in r]
+    assert records
+    assert not any("team" in r.get("labels", {}) for r in records)
+
+
 # --- What the schema refuses ---------------------------------------------------------------------
 
 BAD = [
@@ -180,6 +231,17 @@ BAD = [
     ({"webhook": {"endpoints": {"orders": {"path": "orders"}}}}, "orders"),
     ({"networkPolicy": {"applicationPorts": [8421]}}, "applicationPorts"),
     ({"networkPolicy": {"egress": {"exceptFromStripe": ["private"]}}}, "exceptFromStripe"),
+    # Everything but everything.
+    ({"networkPolicy": {"egress": {"exceptFromStripe": ["0.0.0.0/0"]}}}, "exceptFromStripe"),
+    ({"networkPolicy": {"egress": {"exceptFromStripe": ["::/0"]}}}, "exceptFromStripe"),
+    ({"networkPolicy": {"egress": {"dnsPorts": []}}}, "dnsPorts"),
+    ({"networkPolicy": {"egress": {"storeTo": [{}]}}}, "storeTo"),
+    ({"networkPolicy": {"monitoringFrom": [{}]}}, "monitoringFrom"),
+    ({"networkPolicy": {"webhookFrom": [{}]}}, "webhookFrom"),
+    ({"sidecar": {"listenOn": "127.0.0.1"}}, "listenOn"),
+    ({"webhook": {"service": {"port": 0}}}, "port"),
+    ({"monitoring": {"alerts": {"labels": {"severity": "page"}}}}, "labels"),
+    ({"monitoring": {"alerts": {"runbookBase": "git.example.com"}}}, "runbookBase"),
     ({"monitoring": {"kind": "prometheus"}}, "kind"),
     ({"monitoring": {"interval": "often"}}, "interval"),
     ({"admission": {"failurePolicy": "Warn"}}, "failurePolicy"),
