@@ -487,6 +487,15 @@ def test_a_pod_that_the_chart_writes_is_known_as_one_with_a_sidecar(policy, chec
     assert kyverno_does(rules, written) == said
 
 
+def test_a_watcher_is_left_as_it_is(policy, check, rules):
+    more = {"watcher": {"enabled": True}, "webhook": {"service": {"enabled": False}}}
+    template = one(render(values_of(REDIS, **more)), "Deployment", "watcher")["spec"]["template"]
+    watcher = {"apiVersion": "v1", "kind": "Pod", **template}
+    said = policy_does(policy, check, watcher)
+    assert said == {"given": False, "told": [], "why": None, "denied": False}
+    assert kyverno_does(rules, watcher) == said
+
+
 def test_kyverno_adds_the_same_container_volumes_and_secrets(rules, written):
     spec = rules["sidecar"]["mutate"]["patchStrategicMerge"]["spec"]
     assert spec["initContainers"] == written["initContainers"]

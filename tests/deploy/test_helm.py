@@ -147,6 +147,39 @@ def test_the_five_minutes_of_the_readme_render():
     assert one(objects, "Deployment")
 
 
+def test_a_watcher_is_payonce_alone_and_is_surveyed_like_the_others():
+    more = {"watcher": {"enabled": True}, "webhook": {"service": {"enabled": False}}}
+    objects = render(values_of(REDIS, **more, imagePullSecrets=["registry"]))
+    deployment = one(objects, "Deployment", "watcher")["spec"]
+    template = deployment["template"]
+    pod = template["spec"]
+    assert deployment["replicas"] == 1
+    assert deployment["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    (container,) = pod["containers"]
+    (sidecar,) = one(objects, "Deployment", "example")["spec"]["template"]["spec"]["initContainers"]
+    own = {"restartPolicy", "ports", "env"}
+    assert {k: v for k, v in container.items() if k not in own} == {
+        k: v for k, v in sidecar.items() if k not in own
+    }
+    assert "restartPolicy" not in container and "initContainers" not in pod
+    assert container["env"] == [{"name": "PAYONCE_WEBHOOK__LISTEN", "value": "off"}]
+    assert pod["terminationGracePeriodSeconds"] == 75 + 5
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    selector = one(objects, "PodMonitor")["spec"]["selector"]["matchLabels"]
+    assert selector.items() <= template["metadata"]["labels"].items()
+
+
+def test_each_deployment_selects_its_own_pods():
+    objects = render(values_of(CHART / "ci/sentinel-values.yaml"), "1.36")
+    selectors = [o["spec"]["selector"]["matchLabels"] for o in objects if o["kind"] == "Deployment"]
+    labels = [
+        o["spec"]["template"]["metadata"]["labels"] for o in objects if o["kind"] == "Deployment"
+    ]
+    assert len(selectors) == 2
+    for selector in selectors:
+        assert sum(selector.items() <= each.items() for each in labels) == 1
+
+
 def service_for_webhooks(**webhook):
     """The Service, if there is one."""
     objects = render(values_of(REDIS, webhook=webhook))
@@ -240,7 +273,7 @@ BAD = [
     ({"networkPolicy": {"webhookFrom": [{}]}}, "webhookFrom"),
     ({"sidecar": {"listenOn": "127.0.0.1"}}, "listenOn"),
     ({"webhook": {"service": {"port": 0}}}, "port"),
-    ({"monitoring": {"alerts": {"labels": {"severity": "page"}}}}, "labels"),
+    ({"monitoring": {"alerts": {"labels": {"severity": "page"}}}}, "severity"),
     ({"monitoring": {"alerts": {"runbookBase": "git.example.com"}}}, "runbookBase"),
     ({"monitoring": {"kind": "prometheus"}}, "kind"),
     ({"monitoring": {"interval": "often"}}, "interval"),
@@ -278,6 +311,8 @@ UNFIT = [
     (REDIS, {"sidecar": {"preStopSleepSeconds": 5}}, "of no use to a native sidecar"),
     (PLAIN, {"sidecar": {"preStopSleepSeconds": 11}}, "must be at least 91"),
     (PLAIN, {"admission": {"kyverno": {"enabled": True}}}, "leave sidecar.native true"),
+    (SINGLE, {"watcher": {"enabled": True}}, "cannot be watched from another pod"),
+    (REDIS, {"watcher": {"enabled": True}}, "would lead some of them to the watcher"),
 ]
 
 
