@@ -142,7 +142,6 @@ def test_names_are_looked_up_where_openshift_s_servers_listen():
 
 # --- What is refused -----------------------------------------------------------------------------
 
-CLOSED = {"networkPolicy": {"enabled": True}}
 UNFIT = [
     (egress(storeTo=[]), "cut payonce off from its store (store.redis.nodes), which is at redis.pay"),
     (egress(SENTINEL), "networkPolicy.egress.storePorts must be set: the Sentinels tell"),
@@ -171,6 +170,7 @@ UNFIT = [
         ),
         "networkPolicy.egress.proxyPorts must be set",
     ),
+    (egress(exceptFromStripe=["64:ff9b::/96"]), "a pod without IPv4 reaches Stripe by it"),
     (
         values_of(REDIS, networkPolicy={"enabled": False}),
         "closes nothing while networkPolicy.enabled is false",

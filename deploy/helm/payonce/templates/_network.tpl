@@ -112,6 +112,11 @@ destinations, by the name that networkPolicy.egress has for them.
   "proxy" "the proxy that leads to Stripe (settings.upstream.egress_proxy)"
   "upstream" "what stands in Stripe's place (settings.upstream)"
   "forward" "the application that gets webhooks (webhook.endpoints)" -}}
+{{- range .Values.networkPolicy.egress.exceptFromStripe -}}
+{{- if hasPrefix "64:ff9b:" . -}}
+{{- fail (printf "networkPolicy.egress.exceptFromStripe: %s is where NAT64 stands for IPv4, and a pod without IPv4 reaches Stripe by it: leave it out" .) -}}
+{{- end -}}
+{{- end -}}
 {{- range (fromYaml (include "payonce.destinations" .)).each -}}
 {{- if and .urls (not (get $.Values.networkPolicy.egress (printf "%sTo" .name))) -}}
 {{- fail (printf "networkPolicy.egress.enabled would cut payonce off from %s, which is at %s: say in networkPolicy.egress.%sTo where that is (a list of NetworkPolicyPeers)" (get $what .name) (include "payonce.authorities" .urls) .name) -}}
