@@ -503,6 +503,19 @@ def test_kyverno_adds_the_same_container_volumes_and_secrets(rules, written):
     assert spec["imagePullSecrets"] == [{"name": "registry"}, {"name": "mirror"}]
 
 
+def test_kyverno_leaves_the_kubelet_s_variables_to_it():
+    host = {"name": "HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}
+    collector = {"name": "PAYONCE_TRACING__OTLP_ENDPOINT", "value": "http://$(HOST_IP):4318"}
+    values = values_of(REDIS, sidecar={"extraEnv": [host, collector]})
+    values["networkPolicy"]["enabled"] = values["networkPolicy"]["egress"]["enabled"] = False
+    objects = render(manifests.merged(values, manifests.merged(POLICY, KYVERNO)))
+    spec = one(objects, "ClusterPolicy")["spec"]["rules"][1]["mutate"]["patchStrategicMerge"]["spec"]
+    escaped = {**collector, "value": "http://\\$(HOST_IP):4318"}
+    assert spec["initContainers"][0]["env"] == [host, escaped]
+    policy = one(objects, "MutatingAdmissionPolicy")["spec"]
+    assert mutated(policy, pod())["spec"]["initContainers"][0]["env"] == [host, collector]
+
+
 @pytest.mark.parametrize("own", [0, 30, 600])
 def test_kyverno_adds_payonce_s_time_to_the_pod_s(rules, own):
     spec = rules["sidecar"]["mutate"]["patchStrategicMerge"]["spec"]
