@@ -68,7 +68,7 @@ pub(super) async fn call<L: Ledger, U: Upstream>(
     // An exchange of this call that is remembered may have executed it, and so may one that passed.
     let again = asked.recalled.is_some() || asked.identified.call.is_some() && !first;
     let before = if again { Before::Perhaps } else { Before::Nothing };
-    let telling = Telling { label, row: "call", degraded: false, before };
+    let telling = Telling { label, row: "call", degraded: false, before, nobodys: false };
     exchange.log(&asked, &done, telling, None);
     table.tell(Arc::new(exchange.told(&asked, done, telling)));
 }
@@ -92,8 +92,13 @@ pub(super) async fn earlier<L: Ledger, U: Upstream>(
         error!(operation_id = %asked.identified.operation, "a saved answer was asked for again and \
             a fresh one came: the provider may have executed it twice");
     }
-    let telling =
-        Telling { label: Label::Replayed, row: "A2", degraded: false, before: Before::Perhaps };
+    let telling = Telling {
+        label: Label::Replayed,
+        row: "A2",
+        degraded: false,
+        before: Before::Perhaps,
+        nobodys: false,
+    };
     exchange.log(&asked, &done, telling, None);
     table.tell(Arc::new(exchange.told(&asked, done, telling)));
 }
@@ -251,11 +256,17 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         follows: Follows,
         table: &Table,
     ) {
+        // What nobody has joined by now is nobody's request: whoever comes is answered by what stands
+        // when it is settled. What somebody joined is theirs, and told as any other.
+        let nobodys = asked.finishes.is_some() && table.close_unless_joined();
+        let joined = asked.finishes.is_some() && !nobodys;
+        let label = tell::label(holding.way, follows, &done);
         let telling = Telling {
-            label: tell::label(holding.way, follows, &done),
+            label: if joined { Label::Joined } else { label },
             row: holding.row.as_str(),
             degraded: holding.version.is_none(),
             before: before(&holding),
+            nobodys,
         };
         if matches!(follows, Follows::Forgotten | Follows::Older) {
             holding.record = change::forgotten(holding.record, &asked.identified.operation);
@@ -263,7 +274,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         if let Some(made) = tell::made_before(asked, &done) {
             holding.record = change::aged(holding.record, &asked.identified.operation, made);
         }
-        self.count(asked, &holding, &done, follows);
+        self.count(asked, &holding, &done, follows, nobodys);
         let mut learnt = Learnt {
             conclusion: done.conclusion,
             attempts: done.attempts,
@@ -273,9 +284,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             answered: self.clock.now(),
             trail: std::mem::take(&mut done.trail),
         };
-        match &asked.finishes {
-            None => self.log(asked, &done, telling, learnt.object.as_deref()),
-            Some(_) => Self::log_finished(asked, &done, learnt.object.as_deref()),
+        if nobodys {
+            Self::log_finished(asked, &done, learnt.object.as_deref());
+        } else {
+            self.log(asked, &done, telling, learnt.object.as_deref());
         }
         self.note_decline(asked, &mut holding, &learnt).await;
         let nothing_happened = learnt.conclusion == Conclusion::NotExecuted;
@@ -288,7 +300,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let turned_away = matches!(done.meaning, Meaning::NotExecuted | Meaning::Conflict);
         table.tell(Arc::new(self.told(asked, done, telling)));
         self.finishing_learns(asked, learnt.conclusion, turned_away);
-        self.settle_told(asked, holding, learnt, table).await;
+        self.settle_told(asked, holding, learnt, nobodys, table).await;
     }
 
     /// Why a claim is not used: no time is left for an attempt, for this request or for its key, or

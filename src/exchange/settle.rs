@@ -22,12 +22,13 @@ use crate::upstream::Upstream;
 
 impl<L: Ledger, U: Upstream> Exchange<L, U> {
     /// Settles what the askers have been told: an outcome once it is known whether the latest got it,
-    /// and what was not executed is put back.
+    /// and what was not executed is put back. `nobodys`: nobody asked, and nobody was told.
     pub(super) async fn settle_told(
         &self,
         asked: &Asked,
         mut holding: Holding,
         mut learnt: Learnt,
+        nobodys: bool,
         table: &Table,
     ) {
         match learnt.conclusion {
@@ -44,7 +45,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             Conclusion::InDoubt { .. } => {
                 let joined = table.close();
                 let saved_500 = learnt.conclusion == Conclusion::InDoubt { saved_500: true };
-                if asked.finishes.is_some() && joined.is_empty() {
+                if nobodys {
                     // It opens the next occurrence (A10) for who was told of it, and nobody was: the
                     // next asker fetches it with the same key.
                     learnt.conclusion = Conclusion::InDoubt { saved_500: false };
@@ -59,7 +60,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 let early = seams::mistake(Mistake::DeliveredTooEarly)
                     || asked.finishes.is_some() && seams::mistake(Mistake::FinishedAsDelivered);
                 let delivered = delivery == Delivery::Yes || early;
-                if delivered || asked.finishes.is_none() {
+                if delivered || !nobodys {
                     self.metrics.delivery(delivered);
                 }
                 self.settle(asked, &holding, &learnt, delivered, &joined).await;

@@ -261,6 +261,8 @@ macro_rules! all {
             an_expired_record_is_not_on_the_open_list
             a_key_finds_the_record_last_written_with_it
             each_of_many_digests_finds_the_record_that_was_written_with_it
+            a_key_finds_its_record_also_after_writes_that_do_not_name_it
+            a_record_is_found_by_the_last_64_of_its_keys_at_least
             a_key_finds_nothing_once_its_record_is_gone
             removing_a_record_leaves_a_key_that_another_took_over
             of_64_claims_of_one_id_one_is_fresh
