@@ -136,8 +136,12 @@ def test_every_setting_can_stand_in_the_values_or_is_the_chart_s():
 
 def test_what_a_collector_asks_for_is_read_from_the_secret():
     tracing = {"otlp_endpoint": "https://otel.example.com", "sample_ratio": 0.1}
+    anywhere = [{"ipBlock": {"cidr": "0.0.0.0/0"}}]
     values = values_of(
-        REDIS, settings={"tracing": tracing}, secrets={"keys": {"traceHeaders": "trace-headers"}}
+        REDIS,
+        settings={"tracing": tracing},
+        secrets={"keys": {"traceHeaders": "trace-headers"}},
+        networkPolicy={"egress": {"collectorTo": anywhere}},
     )
     text = one(render(values), "ConfigMap", "settings")["data"]["payonce.toml"]
     told = tomllib.loads(text)["tracing"]

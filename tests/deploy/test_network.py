@@ -208,11 +208,11 @@ def test_metrics_can_be_closed_where_nothing_reads_them():
     ("name", "instead"),
     [
         ("PAYONCE_LISTEN__HEALTH", "sidecar.listenOn"),
-        ("PAYONCE_LISTEN__PROXY", "the chart decides it"),
+        ("PAYONCE_LISTEN__PROXY", "leave it out"),
         ("PAYONCE_WEBHOOK__LISTEN", "webhook.enabled"),
         ("PAYONCE_STORE__NODES", "store.redis.nodes"),
         ("PAYONCE_UPSTREAM__API", "settings.upstream.api"),
-        ("PAYONCE_SHUTDOWN__DRAIN", "settings.shutdown.drain"),
+        ("PAYONCE_SHUTDOWN__DRAIN", "set settings.shutdown.drain instead"),
         ("PAYONCE_RETRY__DEADLINE", "settings.retry.deadline"),
     ],
 )

@@ -61,7 +61,7 @@
 {{- fail (printf "secrets.keys.%s names %q, which secrets.values has not" $for $key) -}}
 {{- end -}}
 {{- end -}}
-{{- if and .Values.secrets.keys.traceHeaders (not (dig "tracing" "otlp_endpoint" "" .Values.settings)) -}}
+{{- if and .Values.secrets.keys.traceHeaders (not (include "payonce.said" (dict "of" . "section" "tracing" "name" "otlp_endpoint"))) -}}
 {{- fail "secrets.keys.traceHeaders is for a collector: set settings.tracing.otlp_endpoint" -}}
 {{- end -}}
 {{- if and (gt (int64 .Values.sidecar.preStopSleepSeconds) 0) (semverCompare "<1.30.0-0" .Capabilities.KubeVersion.Version) -}}
@@ -91,14 +91,14 @@ hold a password, and a collector's may be the node's.)
 */}}
 {{- define "payonce.checkVariables" -}}
 {{- $instead := dict
-  "PAYONCE_LISTEN__PROXY" "nothing: the chart decides it"
-  "PAYONCE_LISTEN__ADMIN" "nothing: the chart decides it"
+  "PAYONCE_LISTEN__PROXY" ""
+  "PAYONCE_LISTEN__ADMIN" ""
   "PAYONCE_LISTEN__HEALTH" "sidecar.listenOn"
   "PAYONCE_WEBHOOK__LISTEN" "webhook.enabled and sidecar.listenOn"
   "PAYONCE_STORE__KIND" "store.kind"
   "PAYONCE_STORE__NODES" "store.redis.nodes"
   "PAYONCE_STORE__TOPOLOGY" "store.redis.topology"
-  "PAYONCE_STORE__PATH" "nothing: the chart decides it"
+  "PAYONCE_STORE__PATH" ""
   "PAYONCE_UPSTREAM__API" "settings.upstream.api"
   "PAYONCE_UPSTREAM__FILES" "settings.upstream.files"
   "PAYONCE_UPSTREAM__CONNECT" "settings.upstream.connect"
@@ -107,7 +107,8 @@ hold a password, and a collector's may be the node's.)
   "PAYONCE_RETRY__DEADLINE" "settings.retry.deadline" -}}
 {{- range .Values.sidecar.extraEnv -}}
 {{- if hasKey $instead .name -}}
-{{- fail (printf "sidecar.extraEnv: %s would win over what the chart reckons with; set instead: %s" .name (get $instead .name)) -}}
+{{- $do := ternary "leave it out" (printf "set %s instead" (get $instead .name)) (empty (get $instead .name)) -}}
+{{- fail (printf "sidecar.extraEnv: %s would win over what the chart decides and reckons with: %s" .name $do) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
