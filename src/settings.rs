@@ -30,7 +30,6 @@ use secrecy::SecretString;
 
 use crate::decide::shown::Shown;
 use crate::finishing;
-use crate::webhook::application::Forward;
 
 pub use clients::Clients;
 pub use credential::{Credential, Unfit, fit};
@@ -41,6 +40,7 @@ pub use policy::Policy;
 pub use problem::{Origin, Problem};
 pub use secret::Secret;
 pub use store::{RedisStore, Store, StoreKind};
+pub use traces::{Tracing, TracingHeaders};
 pub use units::{duration as read_duration, show_duration, show_size};
 pub use webhook::{Webhook, WebhookEndpoint};
 
@@ -257,17 +257,6 @@ pub enum LogLevel {
     Debug,
     /// And everything else.
     Trace,
-}
-
-/// Where traces go.
-#[derive(Clone, Debug)]
-pub struct Tracing {
-    /// The collector's URL for traces; `None`: nothing is exported. Only where payonce can export.
-    pub collector: Option<Forward>,
-    /// The share of the traces that begin here that are kept, 0 to 1.
-    pub sample_ratio: f64,
-    /// Whether the provider is told the id of each attempt.
-    pub propagate: bool,
 }
 
 /// How payonce ends.

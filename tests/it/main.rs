@@ -34,6 +34,7 @@ mod mistakes;
 mod observe;
 mod operation_fields;
 mod ops;
+mod people;
 mod pods;
 mod policy;
 mod policy_guide;
@@ -57,6 +58,7 @@ mod server;
 mod serving;
 #[cfg(feature = "seams")]
 mod sim;
+mod third_look;
 #[cfg(feature = "otlp")]
 mod traces;
 mod upstream;
