@@ -292,7 +292,9 @@ impl Reader {
     fn given(&mut self, file: &'static str, value: &'static str) -> Option<(&'static str, Secret)> {
         self.asked.insert(value);
         let from = self.path(file);
-        let inline = self.layers.value(value).cloned();
+        // A table there is no value, and must not be overlooked.
+        let table = self.layers.is_table(value).then_some(ValueKind::Nil);
+        let inline = self.layers.value(value).cloned().or(table);
         match (from, inline) {
             (None, None) => None,
             (Some(_), Some(_)) => {

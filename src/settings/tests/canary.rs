@@ -14,10 +14,15 @@ const CANARIES: [(&str, &str); 6] = [
     ("c0ffee5a69788796a5b4c3d2e1f0c0ffeec0ffee5a69788796a5b4c3d2e1f0c0", "ffee5a6978"),
 ];
 
-/// Settings that hold a secret, or what stands for one: they take it without a word.
-const TAKES: [&str; 6] = [
+/// No secret.
+const PLACEHOLDER: &str = "[credential] placeholder";
+
+/// Variables that hold a secret, or what stands for one, which may stand in the file too: they are
+/// taken without a word.
+const TAKES: [&str; 7] = [
     "admin.token",
     "credential.placeholder",
+    PLACEHOLDER,
     "credential.value",
     "secret.value",
     "store.password",
@@ -31,8 +36,7 @@ fn silent(place: &str, (written, secret): (&str, &str), loaded: Result<Settings,
         Ok(settings) => {
             let key = written.contains("k_") || written.contains("whsec_");
             assert!(!key || TAKES.contains(&place), "{written} is taken as {place}");
-            // A placeholder is no secret.
-            let whole = if key && place != "credential.placeholder" {
+            let whole = if key && !place.ends_with("placeholder") {
                 format!("{settings:?}")
             } else {
                 String::new()
@@ -73,7 +77,8 @@ fn a_secret_in_any_place_of_the_file_is_not_shown() {
     for (n, path) in KNOWN.iter().enumerate() {
         let (section, key) = path.split_once('.').unwrap();
         let canary = CANARIES[n % CANARIES.len()];
-        let written = canary.0;
+        let (written, path) = (canary.0, format!("[{section}] {key}"));
+        let path = path.as_str();
         for value in [
             format!("\"{written}\""),
             format!("[\"{written}\"]"),
@@ -121,6 +126,17 @@ fn a_secret_in_any_place_of_an_endpoint_is_not_shown() {
             }
         }
         silent("an endpoint's field", canary, one("orders", &format!("\"{written}\" = 1")));
+    }
+}
+
+#[test]
+fn a_secret_that_is_written_as_a_table_is_not_overlooked() {
+    for (table, setting) in [
+        ("[tracing]\nheaders = { authorization = \"Bearer a\" }", "tracing.headers"),
+        ("[secret.value]\na = 1", "secret.value"),
+    ] {
+        let said = from_file(table).unwrap_err()[0].to_string();
+        assert!(said.starts_with(setting) && said.contains("must not stand in"), "{said}");
     }
 }
 
