@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{Health, Readiness};
 use crate::clock::{Clock, Timestamp};
 use crate::decide::policy::{Class, Mode, Policy, Rule, StoreDown};
+use crate::decide::shown::without_keys;
 use crate::exchange::Exchange;
 use crate::ledger::{Ledger, RecordId};
 use crate::policy_file::PolicyFile;
@@ -121,7 +122,10 @@ impl<L: Ledger, U: Upstream> Serving<L, U> {
 
     fn details(&self, closing: bool) -> Vec<(String, String)> {
         let mut details = Vec::new();
-        let mut detail = |name: &str, value: String| details.push((name.to_owned(), value));
+        // Anybody on the network reads it, whoever wrote what is said.
+        let mut detail = |name: &str, value: String| {
+            details.push((name.to_owned(), without_keys(&value).into_owned()));
+        };
         if closing {
             detail("closing", "payonce is shutting down".to_owned());
         } else {

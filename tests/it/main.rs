@@ -4,6 +4,7 @@
 
 mod admin;
 mod bad_input;
+mod canary;
 mod chaos;
 mod cli;
 mod clients;
