@@ -131,6 +131,18 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         hint.is_some_and(|hint| self.recent.may_know(hint, self.clock.now()))
     }
 
+    /// Whether the request may be of something that is known: a call that was sent lately, or what was
+    /// critical by another policy.
+    pub(super) fn may_concern(
+        &self,
+        head: &Head,
+        credentials: Option<&Credentials>,
+        policy: &Policy,
+    ) -> bool {
+        self.may_be_known(head, credentials)
+            || self.was_critical(&head.method, &head.target, policy)
+    }
+
     /// I2: a call that was sent lately keeps how it was sent, whatever the policy says now.
     pub(super) fn recall(&self, asked: &mut Asked) -> bool {
         let Some(call) = asked.identified.call else { return false };
@@ -166,8 +178,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             self.metrics.operation(&rule.name, "observed_refusable");
             witness.refusable();
         }
-        let known = self.may_be_known(&head, credentials.as_ref())
-            || self.was_critical(&head.method, &head.target, policy);
+        let known = self.may_concern(&head, credentials.as_ref(), policy);
         let critical = rule.class == Class::Critical;
         let Some(credentials) = credentials.filter(|_| critical || known) else {
             return self.pass(head, body).await;
