@@ -16,7 +16,7 @@ pub struct Bulk {
     pub rule: String,
     /// Which of them: those in doubt, or those in flight whose owner is gone.
     pub state: State,
-    /// Only those that were last sent at least so long ago, in milliseconds.
+    /// Only those that were first sent at least so long ago, in milliseconds.
     #[serde(default)]
     pub older_ms: Option<u64>,
     /// What became of them.

@@ -1,6 +1,6 @@
 //! What the askers are told, the log line and the counters.
 
-use http::StatusCode;
+use http::{Response, StatusCode};
 use http::header::HeaderValue;
 use tracing::{error, info, warn};
 
@@ -17,7 +17,7 @@ use crate::ledger::Ledger;
 use crate::refusal::Refusal;
 use crate::respond::{Answer, Held, Label, SHOULD_RETRY, Told};
 use crate::trace;
-use crate::upstream::Upstream;
+use crate::upstream::{Body, Upstream};
 
 impl<L: Ledger, U: Upstream> Exchange<L, U> {
     /// Counts what an exchange came to.
@@ -84,6 +84,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             it.tell_some("payonce.outcome", outcome);
         });
         let About { amount, currency, caller, policy, .. } = &asked.about;
+        let own = refusal(done, telling.before, keyless_call(asked));
         info!(
             target: "payonce::operation",
             operation_id = %asked.identified.operation,
@@ -100,6 +101,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             cause = done.cause.map(tracing::field::display),
             object_id = object,
             request_id = request_id_of(done),
+            code = own.as_ref().map(Refusal::code),
+            answer_id = own.map(|_refusal| asked.answer_id()),
             amount,
             currency,
             caller,
@@ -107,6 +110,29 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             duration_ms = u64::try_from(self.clock.now().since(asked.arrived()).as_millis())
                 .unwrap_or(u64::MAX),
             "operation"
+        );
+    }
+
+    /// The line of a request that shared the answer of another in flight, which leaves one as well.
+    pub(super) fn log_joined(&self, asked: &Asked, row: &'static str, answer: &Response<Body>) {
+        let About { amount, currency, caller, policy, .. } = &asked.about;
+        info!(
+            target: "payonce::operation",
+            operation_id = %asked.identified.operation,
+            request = asked.request(),
+            rule = asked.rule.name,
+            policy_version = policy,
+            identity = asked.identified.kind.as_str(),
+            row,
+            status = answer.status().as_u16(),
+            // What the SDK shows: Stripe's, or payonce's own.
+            request_id = answer.headers().get("request-id").and_then(|id| id.to_str().ok()),
+            amount,
+            currency,
+            caller,
+            duration_ms = u64::try_from(self.clock.now().since(asked.arrived()).as_millis())
+                .unwrap_or(u64::MAX),
+            "joined"
         );
     }
 
@@ -134,13 +160,12 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let succeeded = done.conclusion == Conclusion::Succeeded;
         let known = is_known(done.conclusion);
         let attempts = done.attempts;
-        let keyless_call = asked.identified.kind == Kind::Call && asked.client_key.is_none();
-        let answer = answer(done, telling.before, keyless_call).unwrap_or_else(|refusal| {
+        let answer = answer(done, telling.before, keyless_call(asked)).unwrap_or_else(|refusal| {
             if asked.finishes.is_none() {
                 self.metrics.refusal(refusal.code());
             }
             trace::note(|it| it.tell("payonce.code", refusal.code()));
-            refusal.answer(&self.request_id())
+            refusal.answer(&asked.answer_id())
         });
         Told {
             answer,
@@ -162,11 +187,21 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         // Where nobody asks, nobody is refused.
         if asked.finishes.is_none() {
             self.metrics.refusal(refusal.code());
-            warn!(operation_id = %asked.identified.operation, code = refusal.code(),
-                why = refusal.message(), policy_version = asked.about.policy, "refused");
+            warn!(
+                operation_id = %asked.identified.operation,
+                request = asked.request(),
+                rule = asked.rule.name,
+                caller = asked.about.caller,
+                code = refusal.code(),
+                status = refusal.status().as_u16(),
+                why = refusal.message(),
+                answer_id = asked.answer_id(),
+                policy_version = asked.about.policy,
+                "refused"
+            );
         }
         Told {
-            answer: refusal.answer(&self.request_id()),
+            answer: refusal.answer(&asked.answer_id()),
             label: None,
             succeeded: false,
             attempts: 0,
@@ -175,6 +210,11 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             at: self.clock.now(),
         }
     }
+}
+
+/// The client sent no key, so that the same request again may be another call.
+fn keyless_call(asked: &Asked) -> bool {
+    asked.identified.kind == Kind::Call && asked.client_key.is_none()
 }
 
 /// A conclusion's name in logs and metrics.
@@ -225,7 +265,29 @@ pub(super) enum Before {
 /// The provider's answer, if it may be handed on: an outcome as it is; a failure only where it does
 /// not hide a doubt, and only in Stripe's shape, which no SDK takes for a success (FACTS §1.9).
 /// An SDK is told not to retry what payonce has retried.
-fn answer(done: Exchanged, before: Before, keyless_call: bool) -> Result<Answer, Refusal> {
+fn answer(mut done: Exchanged, before: Before, keyless_call: bool) -> Result<Answer, Refusal> {
+    if let Some(refusal) = refusal(&done, before, keyless_call) {
+        return Err(refusal);
+    }
+    let last = done.answer.as_ref().map(|answer| answer.status.as_u16());
+    let Some(mut answer) = done.answer.take() else {
+        return Err(Refusal::OutcomeUnknown { cause: done.cause, last, keyless_call });
+    };
+    let retried = match (done.conclusion, done.meaning) {
+        (Conclusion::Succeeded, _) => false,
+        (Conclusion::Declined { .. }, _) => done.attempts > 1 && done.why != Why::Final,
+        (_in_doubt_or_nothing, Meaning::NotExecuted | Meaning::Conflict) => false,
+        (_in_doubt_or_nothing, _) => true,
+    };
+    if retried {
+        answer.headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+    Ok(answer)
+}
+
+/// What payonce answers by itself instead of handing on the provider's answer; `None` where that is
+/// handed on.
+fn refusal(done: &Exchanged, before: Before, keyless_call: bool) -> Option<Refusal> {
     let last = done.answer.as_ref().map(|answer| answer.status.as_u16());
     let unknown = match before {
         Before::Success => Refusal::AnswerUnavailable,
@@ -234,13 +296,8 @@ fn answer(done: Exchanged, before: Before, keyless_call: bool) -> Result<Answer,
         }
     };
     let in_doubt = match done.conclusion {
-        Conclusion::Succeeded => return done.answer.ok_or(unknown),
-        Conclusion::Declined { .. } => {
-            let mut answer = done.answer.ok_or(unknown)?;
-            if done.attempts > 1 && done.why != Why::Final {
-                answer.headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-            }
-            return Ok(answer);
+        Conclusion::Succeeded | Conclusion::Declined { .. } => {
+            return done.answer.is_none().then_some(unknown);
         }
         Conclusion::InDoubt { .. } => true,
         Conclusion::NotExecuted => match before {
@@ -260,24 +317,20 @@ fn answer(done: Exchanged, before: Before, keyless_call: bool) -> Result<Answer,
     // A lock time-out says that nothing happened as well, and knows no more of earlier attempts.
     let refused = nothing || last == Some(StatusCode::TOO_MANY_REQUESTS.as_u16());
     if in_doubt && (refused || keyless_call) {
-        return Err(unknown);
+        return Some(unknown);
     }
-    let Some(mut answer) = done.answer else {
-        return Err(match done.cause {
+    let Some(answer) = &done.answer else {
+        return Some(match done.cause {
             Some(cause) if !in_doubt => {
                 Refusal::Unreachable { cause, sent: done.sent, alone: before == Before::Untold }
             }
             Some(_) | None => unknown,
         });
     };
-    if unchanged {
-        return Ok(answer);
+    if unchanged || is_failure_in_shape(answer) {
+        return None;
     }
-    if !is_failure_in_shape(&answer) {
-        return Err(if nothing { Refusal::RateLimited } else { unknown });
-    }
-    answer.headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-    Ok(answer)
+    Some(if nothing { Refusal::RateLimited } else { unknown })
 }
 
 fn is_failure_in_shape(answer: &Answer) -> bool {

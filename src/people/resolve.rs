@@ -9,8 +9,9 @@ use tokio::sync::oneshot;
 use tracing::{error, warn};
 
 use super::People;
-use super::search::{AT_ONCE, is};
-use super::told::{answered, detail, facts_of_note, noted, read};
+use super::search::AT_ONCE;
+use super::next_key::frees_next_key;
+use super::told::{answered, facts_of_note, noted, read};
 use crate::admin::bulk::{Bulk, Bulked, Failed, Resolutions};
 use crate::admin::search::Wanted;
 use crate::admin::{Detail, OpsError, Resolution, Resolved};
@@ -59,10 +60,13 @@ impl<L: Ledger, U: Upstream> People<L, U> {
             return Ok(Resolved::Done(Box::new(Detail { resolved, advice: None, ..noted(&note) })));
         };
         if self.exchange.is_worked_on(held.id, &record) {
-            return Ok(Resolved::Busy(Box::new(detail(held.id, &record, now))));
+            return Ok(Resolved::Busy(Box::new(self.detail(held.id, &record, now))));
         }
         if !record.unresolved() {
-            return Ok(Resolved::NotOpen(Box::new(detail(held.id, &record, now))));
+            return Ok(Resolved::NotOpen(Box::new(self.detail(held.id, &record, now))));
+        }
+        if frees_next_key(&record, resolution) {
+            return Ok(Resolved::NextKey(Box::new(self.detail(held.id, &record, now))));
         }
         self.record(Verdict::Asked, word(id)).await?;
         let resolved = self.write(&held, record, said).await?;
@@ -151,13 +155,13 @@ impl<L: Ledger, U: Upstream> People<L, U> {
         if self.exchange.is_worked_on(held.id, &record) {
             return Ok(Ended::Busy);
         }
-        if !record.unresolved() || !is(wanted, held.id, &record, now) {
+        if !record.unresolved() || !self.is(wanted, held.id, &record, now) {
             return Ok(Ended::Changed);
         }
         Ok(match self.write(&held, record, said).await? {
             Resolved::Done(_) => Ended::Done,
             Resolved::Busy(_) => Ended::Busy,
-            Resolved::NotOpen(_) | Resolved::NotFound => Ended::Changed,
+            Resolved::NotOpen(_) | Resolved::NotFound | Resolved::NextKey(_) => Ended::Changed,
         })
     }
 
@@ -170,7 +174,7 @@ impl<L: Ledger, U: Upstream> People<L, U> {
         let now = self.exchange.clock.now();
         let resolution = match said.resolution {
             Resolution::Succeeded { object_id } => change::Resolution::Succeeded(object_id.clone()),
-            Resolution::Declined => change::Resolution::Declined,
+            Resolution::Declined { .. } => change::Resolution::Declined,
         };
         let word = record::Resolved {
             by: said.who.to_owned(),
@@ -188,10 +192,10 @@ impl<L: Ledger, U: Upstream> People<L, U> {
         match self.exchange.ledger.replace(held.id, held.version, entry).await? {
             Replaced::Done(_) => {
                 self.exchange.recent.wrote(held.id, record.clone(), now);
-                Ok(Resolved::Done(Box::new(detail(held.id, &record, now))))
+                Ok(Resolved::Done(Box::new(self.detail(held.id, &record, now))))
             }
             Replaced::Moved(Some(moved)) => {
-                Ok(Resolved::Busy(Box::new(detail(moved.id, &read(&moved)?, now))))
+                Ok(Resolved::Busy(Box::new(self.detail(moved.id, &read(&moved)?, now))))
             }
             Replaced::Moved(None) => Ok(Resolved::NotFound),
         }
@@ -230,7 +234,7 @@ fn note_down(done: &mut Resolutions, operation_id: String, ended: Result<Ended, 
 fn word(said: Said<'_>, rule: Option<String>, operations: Vec<String>) -> Word {
     let (outcome, object) = match said.resolution {
         Resolution::Succeeded { object_id } => ("succeeded", object_id.clone()),
-        Resolution::Declined => ("declined", None),
+        Resolution::Declined { .. } => ("declined", None),
     };
     Word {
         by: said.who.to_owned(),

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use tracing::warn;
 
 use super::People;
-use super::told::{answered, detail, facts, facts_of_note, noted, read, record_id};
+use super::told::{answered, facts, facts_of_note, noted, read, record_id};
 use crate::admin::search::{Found, MOST_FOUND, WHOLE_ID, Wanted};
 use crate::admin::{Detail, OpsError};
 use crate::clock::Timestamp;
@@ -45,8 +45,8 @@ impl<L: Ledger, U: Upstream> People<L, U> {
         let mut found = Vec::new();
         for held in held.values() {
             match read(held) {
-                Ok(record) if is(wanted, held.id, &record, now) => {
-                    found.push(detail(held.id, &record, now));
+                Ok(record) if self.is(wanted, held.id, &record, now) => {
+                    found.push(self.detail(held.id, &record, now));
                 }
                 Ok(_other) => {}
                 Err(why) => {
@@ -90,11 +90,23 @@ impl<L: Ledger, U: Upstream> People<L, U> {
             let mut ids = self
                 .exchange
                 .recent
-                .operations_where(most, |id, record| is(wanted, id, record, now));
+                .operations_where(most, |id, record| self.is(wanted, id, record, now));
             ids.retain(|id| !all.held.contains_key(id));
             all.add(self.each(&ids).await?);
         }
         Ok(all)
+    }
+
+    /// Whether a record is meant.
+    pub(super) fn is(
+        &self,
+        wanted: &Wanted,
+        id: RecordId,
+        record: &Record,
+        now: Timestamp,
+    ) -> bool {
+        let (stands, id) = (self.exchange.stands(id, record), id.to_string());
+        wanted.is(&facts(&id, record, stands), |request| answered(&record.about, request), now)
     }
 
     /// The records under these ids, as far as there are any.
@@ -117,12 +129,6 @@ impl<L: Ledger, U: Upstream> People<L, U> {
         });
         meant.map(noted).collect()
     }
-}
-
-/// Whether a record is meant.
-pub(super) fn is(wanted: &Wanted, id: RecordId, record: &Record, now: Timestamp) -> bool {
-    let id = id.to_string();
-    wanted.is(&facts(&id, record), |request| answered(&record.about, request), now)
 }
 
 /// By what the store's index can find it.

@@ -48,11 +48,13 @@ impl Fake {
 }
 
 impl Operations for Fake {
-    async fn list(&self, limit: usize) -> Result<Vec<Summary>, OpsError> {
+    async fn list(&self, limit: usize) -> Result<Listed, OpsError> {
         self.up()?;
         let held = self.held.lock().unwrap();
         let open = |detail: &&Detail| detail.summary.state == State::InDoubt;
-        Ok(held.values().filter(open).take(limit).map(|detail| detail.summary.clone()).collect())
+        let open = held.values().filter(open).take(limit).map(|detail| detail.summary.clone());
+        let operations: Vec<_> = open.collect();
+        Ok(Listed { more: operations.len() >= limit, operations, store: None })
     }
 
     async fn search(&self, wanted: &Wanted) -> Result<Found, OpsError> {
@@ -150,7 +152,7 @@ impl Operations for Fake {
                 detail.summary.state = State::Succeeded;
                 detail.summary.object_id.clone_from(object_id);
             }
-            Resolution::Declined => detail.summary.state = State::Declined,
+            Resolution::Declined { .. } => detail.summary.state = State::Declined,
         }
         detail.resolved = Some(format!("{who}: {why}"));
         Ok(Resolved::Done(Box::new(detail.clone())))
@@ -174,6 +176,7 @@ fn detail(id: &str, state: State) -> Detail {
             operation_id: id.to_owned(),
             rule: "charges".to_owned(),
             state,
+            saved_500: false,
             since: Timestamp::from_millis(1),
             attempts: 2,
             amount: Some(500),
