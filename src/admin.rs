@@ -30,7 +30,7 @@ pub use operations::{
     Detail, Listed, Moment, Operations, OpsError, Resolution, Resolved, State, Summary,
 };
 pub use routes::Outcome;
-pub(crate) use routes::Resolve;
+pub(crate) use routes::{Resolve, UNKNOWN};
 
 /// Connections to the admin port at a time.
 const MOST_CONNECTIONS: usize = 16;

@@ -198,8 +198,10 @@ impl Assembly {
         } = self;
         exporting.start(&shutdown, settings.shutdown.drain);
         let HealthPort { standing, aside, done, .. } = health;
-        let beside = Beside::new(aside, done.disarm());
-        let people = People::new(exchange.clone(), Arc::clone(&policy));
+        let done = done.disarm();
+        let people = People::new(exchange.clone(), Arc::clone(&policy))
+            .heard_until(aside.clone(), done.clone());
+        let beside = Beside::new(aside, done);
         let log = parts::audit_log(&settings, &exchange.clock);
         let people = people.recorded_in(log, settings.policy.audit_required);
         if let Some(admin) = admin {

@@ -69,7 +69,7 @@ pub(super) async fn call<L: Ledger, U: Upstream>(
     // An exchange of this call that is remembered may have executed it.
     let again = asked.identified.call.is_some() && !first;
     let before = if again { Before::Perhaps } else { Before::Nothing };
-    let telling = Telling { label, row: "call", degraded: false, before };
+    let telling = Telling { label, row: "call", degraded: false, before, nobodys: false };
     exchange.log(&asked, &done, telling, None);
     table.tell(Arc::new(exchange.told(&asked, done, telling)));
 }
@@ -93,8 +93,13 @@ pub(super) async fn earlier<L: Ledger, U: Upstream>(
         error!(operation_id = %asked.identified.operation, "a saved answer was asked for again and \
             a fresh one came: the provider may have executed it twice");
     }
-    let telling =
-        Telling { label: Label::Replayed, row: "A2", degraded: false, before: Before::Perhaps };
+    let telling = Telling {
+        label: Label::Replayed,
+        row: "A2",
+        degraded: false,
+        before: Before::Perhaps,
+        nobodys: false,
+    };
     exchange.log(&asked, &done, telling, None);
     table.tell(Arc::new(exchange.told(&asked, done, telling)));
 }
@@ -252,16 +257,22 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         follows: Follows,
         table: &Table,
     ) {
+        // What nobody has joined by now is nobody's request: whoever comes is answered by what stands
+        // when it is settled. What somebody joined is theirs, and told as any other.
+        let nobodys = asked.finishes.is_some() && table.close_unless_joined();
+        let joined = asked.finishes.is_some() && !nobodys;
+        let label = tell::label(holding.way, follows, &done);
         let telling = Telling {
-            label: tell::label(holding.way, follows, &done),
+            label: if joined { Label::Joined } else { label },
             row: holding.row.as_str(),
             degraded: holding.version.is_none(),
             before: before(&holding),
+            nobodys,
         };
         if matches!(follows, Follows::Forgotten | Follows::Older) {
             holding.record = change::forgotten(holding.record, &asked.identified.operation);
         }
-        self.count(asked, &holding, &done, follows);
+        self.count(asked, &holding, &done, follows, nobodys);
         let mut learnt = Learnt {
             conclusion: done.conclusion,
             attempts: done.attempts,
@@ -271,9 +282,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             answered: self.clock.now(),
             trail: std::mem::take(&mut done.trail),
         };
-        match &asked.finishes {
-            None => self.log(asked, &done, telling, learnt.object.as_deref()),
-            Some(_) => Self::log_finished(asked, &done, learnt.object.as_deref()),
+        if nobodys {
+            Self::log_finished(asked, &done, learnt.object.as_deref());
+        } else {
+            self.log(asked, &done, telling, learnt.object.as_deref());
         }
         self.note_decline(asked, &mut holding, &learnt).await;
         let nothing_happened = learnt.conclusion == Conclusion::NotExecuted;
@@ -300,7 +312,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             Conclusion::InDoubt { .. } => {
                 let joined = table.close();
                 let saved_500 = learnt.conclusion == Conclusion::InDoubt { saved_500: true };
-                if asked.finishes.is_some() && joined.is_empty() {
+                if nobodys {
                     // It opens the next occurrence (A10) for who was told of it, and nobody was: the
                     // next asker fetches it with the same key.
                     learnt.conclusion = Conclusion::InDoubt { saved_500: false };
@@ -315,7 +327,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 let early = seams::mistake(Mistake::DeliveredTooEarly)
                     || asked.finishes.is_some() && seams::mistake(Mistake::FinishedAsDelivered);
                 let delivered = delivery == Delivery::Yes || early;
-                if delivered || asked.finishes.is_none() {
+                if delivered || !nobodys {
                     self.metrics.delivery(delivered);
                 }
                 self.settle(asked, &holding, &learnt, delivered, &joined).await;

@@ -27,6 +27,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         holding: &Holding,
         done: &Exchanged,
         follows: Follows,
+        nobodys: bool,
     ) {
         let rule = &asked.rule.name;
         match follows {
@@ -53,14 +54,14 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                     self.metrics.abandoned();
                 }
             }
-            // Nobody gets it yet.
+            // Nobody gets it yet, or who joined is counted as that.
             Way::Replay | Way::TakeOver { .. } if asked.finishes.is_some() => {}
             Way::Replay | Way::TakeOver { .. } if asked.identified.kind == Kind::Content => {
                 self.metrics.merge("content");
             }
             Way::Replay | Way::TakeOver { .. } => {}
         }
-        if matches!(done.conclusion, Conclusion::InDoubt { .. }) && asked.finishes.is_none() {
+        if matches!(done.conclusion, Conclusion::InDoubt { .. }) && !nobodys {
             self.metrics.in_doubt(rule);
         }
     }
@@ -73,7 +74,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         telling: Telling,
         object: Option<&str>,
     ) {
-        let Telling { label, row, degraded, before: _ } = telling;
+        let Telling { label, row, degraded, before: _, nobodys: _ } = telling;
         let outcome = is_known(done.conclusion).then_some(label.as_str());
         let conclusion = conclusion(done.conclusion);
         self.metrics.operation(&asked.rule.name, conclusion);
@@ -161,7 +162,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let known = is_known(done.conclusion);
         let attempts = done.attempts;
         let answer = answer(done, telling.before, keyless_call(asked)).unwrap_or_else(|refusal| {
-            if asked.finishes.is_none() {
+            if !telling.nobodys {
                 self.metrics.refusal(refusal.code());
             }
             trace::note(|it| it.tell("payonce.code", refusal.code()));
@@ -246,6 +247,8 @@ pub(super) struct Telling {
     pub(super) degraded: bool,
     /// What earlier exchanges had left.
     pub(super) before: Before,
+    /// Nobody asked for it, and nobody has joined.
+    pub(super) nobodys: bool,
 }
 
 /// What earlier exchanges of an occurrence had left.

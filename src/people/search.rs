@@ -11,19 +11,77 @@ use futures_util::future::join_all;
 use tracing::warn;
 
 use super::People;
-use super::told::{answered, facts, facts_of_note, noted, read, record_id};
+use super::told::{answered, detail, facts, facts_of_note, noted, read, record_id};
 use crate::admin::search::{Found, MOST_FOUND, WHOLE_ID, Wanted};
 use crate::admin::{Detail, OpsError};
 use crate::clock::Timestamp;
 use crate::decide::digest::{key_digest, object_digest, request_digest};
 use crate::decide::operation::record::Record;
+use crate::decide::operation::stands::Stands;
 use crate::ledger::{Held, KeyDigest, Ledger, LedgerError, RecordId};
+use crate::notes::Note;
 use crate::upstream::Upstream;
 
 /// Reads that are under way at the same time.
 pub(super) const AT_ONCE: usize = 32;
 
-/// Records that were found, each once, and what may be missing.
+/// What was found.
+pub(super) enum Hit {
+    /// An operation, as it stands.
+    Record {
+        /// Where, and in which version.
+        held: Held,
+        /// What is held.
+        record: Box<Record>,
+        /// What that comes to just now.
+        stands: Stands,
+    },
+    /// A single call.
+    Note(Box<Note>),
+}
+
+impl Hit {
+    /// Its id.
+    pub(super) fn id(&self) -> String {
+        match self {
+            Self::Record { held, .. } => held.id.to_string(),
+            Self::Note(note) => note.operation.to_string(),
+        }
+    }
+
+    /// Its id, and what changes whenever anything about it does.
+    pub(super) fn mark(&self) -> (String, u64) {
+        let version = match self {
+            Self::Record { held, .. } => held.version.0,
+            Self::Note(note) => note.at.as_millis(),
+        };
+        (self.id(), version)
+    }
+
+    /// All that is told of it.
+    pub(super) fn detail(&self, now: Timestamp) -> Detail {
+        match self {
+            Self::Record { held, record, stands } => detail(held.id, record, *stands, now),
+            Self::Note(note) => noted(note),
+        }
+    }
+
+    const fn last_sent(&self) -> Timestamp {
+        match self {
+            Self::Record { record, .. } => record.last_sent,
+            Self::Note(note) => note.at,
+        }
+    }
+}
+
+/// All that was found, those last sent first.
+pub(super) struct Hits {
+    pub(super) all: Vec<Hit>,
+    pub(super) more: bool,
+    pub(super) unreadable: usize,
+}
+
+/// Records that may be meant, each once, and what may be missing.
 #[derive(Default)]
 struct Candidates {
     held: BTreeMap<RecordId, Held>,
@@ -40,15 +98,24 @@ impl<L: Ledger, U: Upstream> People<L, U> {
     /// What answers the description `wanted`, those last sent first.
     pub(super) async fn look_for(&self, wanted: &Wanted) -> Result<Found, OpsError> {
         let now = self.exchange.clock.now();
+        let Hits { all, more, unreadable } = self.hits(wanted, now).await?;
+        let operations = all.iter().map(|hit| hit.detail(now)).collect();
+        Ok(Found { operations, more, unreadable })
+    }
+
+    /// The same as it stands in the store.
+    pub(super) async fn hits(&self, wanted: &Wanted, now: Timestamp) -> Result<Hits, OpsError> {
         let Candidates { held, mut more } = self.candidates(wanted, now).await?;
         let mut unreadable = 0;
-        let mut found = Vec::new();
-        for held in held.values() {
-            match read(held) {
-                Ok(record) if self.is(wanted, held.id, &record, now) => {
-                    found.push(self.detail(held.id, &record, now));
+        let mut all = Vec::new();
+        for held in held.into_values() {
+            match read(&held) {
+                Ok(record) => {
+                    let stands = self.exchange.stands(held.id, &record);
+                    if is(wanted, held.id, &record, stands, now) {
+                        all.push(Hit::Record { held, record: Box::new(record), stands });
+                    }
                 }
-                Ok(_other) => {}
                 Err(why) => {
                     unreadable += 1;
                     warn!(%why, "a record is left out of what people look for");
@@ -56,12 +123,12 @@ impl<L: Ledger, U: Upstream> People<L, U> {
             }
         }
         if wanted.key.is_none() {
-            found.extend(self.noted(wanted, now));
+            all.extend(self.noted(wanted, now));
         }
-        found.sort_by_key(|detail| std::cmp::Reverse(last_sent(detail)));
-        more |= found.len() > wanted.most();
-        found.truncate(wanted.most());
-        Ok(Found { operations: found, more, unreadable })
+        all.sort_by_key(|hit| std::cmp::Reverse(hit.last_sent()));
+        more |= all.len() > wanted.most();
+        all.truncate(wanted.most());
+        Ok(Hits { all, more, unreadable })
     }
 
     async fn candidates(&self, wanted: &Wanted, now: Timestamp) -> Result<Candidates, OpsError> {
@@ -87,26 +154,13 @@ impl<L: Ledger, U: Upstream> People<L, U> {
         if !wanted.open {
             // One more than wanted shows that there are more.
             let most = wanted.most().saturating_add(1);
-            let mut ids = self
-                .exchange
-                .recent
-                .operations_where(most, |id, record| self.is(wanted, id, record, now));
+            let mut ids = self.exchange.recent.operations_where(most, |id, record| {
+                is(wanted, id, record, self.exchange.stands(id, record), now)
+            });
             ids.retain(|id| !all.held.contains_key(id));
             all.add(self.each(&ids).await?);
         }
         Ok(all)
-    }
-
-    /// Whether a record is meant.
-    pub(super) fn is(
-        &self,
-        wanted: &Wanted,
-        id: RecordId,
-        record: &Record,
-        now: Timestamp,
-    ) -> bool {
-        let (stands, id) = (self.exchange.stands(id, record), id.to_string());
-        wanted.is(&facts(&id, record, stands), |request| answered(&record.about, request), now)
     }
 
     /// The records under these ids, as far as there are any.
@@ -121,14 +175,26 @@ impl<L: Ledger, U: Upstream> People<L, U> {
         Ok(all)
     }
 
-    fn noted(&self, wanted: &Wanted, now: Timestamp) -> Vec<Detail> {
-        let notes = self.exchange.notes.all();
-        let meant = notes.iter().filter(|note| {
+    fn noted(&self, wanted: &Wanted, now: Timestamp) -> impl Iterator<Item = Hit> {
+        let notes = self.exchange.notes.all().into_iter();
+        let meant = notes.filter(move |note| {
             let id = note.operation.to_string();
             wanted.is(&facts_of_note(&id, note), |request| answered(&note.about, request), now)
         });
-        meant.map(noted).collect()
+        meant.map(|note| Hit::Note(Box::new(note)))
     }
+}
+
+/// Whether a record is meant.
+fn is(
+    wanted: &Wanted,
+    id: RecordId,
+    record: &Record,
+    stands: Stands,
+    now: Timestamp,
+) -> bool {
+    let id = id.to_string();
+    wanted.is(&facts(&id, record, stands), |request| answered(&record.about, request), now)
 }
 
 /// By what the store's index can find it.
@@ -136,8 +202,4 @@ fn indexed(wanted: &Wanted) -> impl Iterator<Item = KeyDigest> {
     let request = wanted.request_id.as_deref().map(request_digest);
     let object = wanted.object_id.as_deref().map(object_digest);
     request.into_iter().chain(object)
-}
-
-fn last_sent(detail: &Detail) -> Timestamp {
-    detail.last_sent.unwrap_or(detail.summary.since)
 }

@@ -269,6 +269,41 @@ async fn each_of_many_digests_finds_the_record_that_was_written_with_it<L: Ledge
     assert_eq!(ledger.by_key(all[11]).await.unwrap().unwrap().version, settled);
 }
 
+async fn a_key_finds_its_record_also_after_writes_that_do_not_name_it<L: Ledger>(
+    ledger: Arc<L>,
+    _clock: Clock,
+) {
+    // Who settles an operation need not know by which keys it was asked for: a person, a webhook.
+    let one = fresh(&*ledger, id(1), with_keys(open_entry("{}"), &[key(1), key(2), key(3)])).await;
+    let two = replaced(&*ledger, id(1), one, with_keys(entry("{}"), &[key(2)])).await;
+    let three = replaced(&*ledger, id(1), two, entry("settled")).await;
+    for named in [key(1), key(2), key(3)] {
+        let held = ledger.by_key(named).await.unwrap().unwrap();
+        assert_eq!((held.id, held.version), (id(1), three));
+    }
+    // Nor does such a write take back a key that names another record by now.
+    fresh(&*ledger, id(2), with_keys(entry("{}"), &[key(3)])).await;
+    let four = replaced(&*ledger, id(1), three, entry("once more")).await;
+    assert_eq!(found_by(&*ledger, key(3)).await, Some(id(2)));
+    ledger.remove(id(1), four).await.unwrap();
+    assert_eq!(found_by(&*ledger, key(1)).await, None);
+    assert_eq!(found_by(&*ledger, key(3)).await, Some(id(2)));
+}
+
+async fn a_record_is_found_by_the_last_64_of_its_keys_at_least<L: Ledger>(
+    ledger: Arc<L>,
+    _clock: Clock,
+) {
+    let all: Vec<KeyDigest> = (0..100).map(key).collect();
+    let mut version = fresh(&*ledger, id(1), entry("{}")).await;
+    for keys in all.chunks(10) {
+        version = replaced(&*ledger, id(1), version, with_keys(entry("{}"), keys)).await;
+    }
+    for named in &all[36..] {
+        assert_eq!(found_by(&*ledger, *named).await, Some(id(1)), "{named:?}");
+    }
+}
+
 async fn a_key_finds_nothing_once_its_record_is_gone<L: Ledger>(ledger: Arc<L>, clock: Clock) {
     let removed = fresh(&*ledger, id(1), with_keys(entry("{}"), &[key(1)])).await;
     fresh(&*ledger, id(2), with_keys(brief(entry("{}")), &[key(2)])).await;
@@ -382,6 +417,8 @@ macro_rules! all {
             an_expired_record_is_not_on_the_open_list
             a_key_finds_the_record_last_written_with_it
             each_of_many_digests_finds_the_record_that_was_written_with_it
+            a_key_finds_its_record_also_after_writes_that_do_not_name_it
+            a_record_is_found_by_the_last_64_of_its_keys_at_least
             a_key_finds_nothing_once_its_record_is_gone
             removing_a_record_leaves_a_key_that_another_took_over
             of_64_claims_of_one_id_one_is_fresh

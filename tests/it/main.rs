@@ -33,6 +33,7 @@ mod mistakes;
 mod observe;
 mod operation_fields;
 mod ops;
+mod people;
 mod pods;
 mod policy;
 mod policy_guide;

@@ -55,7 +55,7 @@ pub enum OpsAction {
     /// Follow what opens, ends in doubt and is resolved, one line for each.
     #[command(after_help = OpsWatch::EXAMPLES)]
     Watch(OpsWatch),
-    /// Say what became of an operation, or of all open ones of a rule, once you know: look at
+    /// Say what became of an operation, or of all of a rule that are in doubt, once you know: look at
     /// Stripe's dashboard first.
     #[command(after_help = OpsResolve::EXAMPLES)]
     Resolve(OpsResolve),
@@ -88,24 +88,22 @@ impl fmt::Debug for OpsShow {
 /// `payonce ops resolve`
 #[derive(Args, Clone, Debug)]
 pub struct OpsResolve {
-    /// The operation id.
+    /// The operation id, or its first 8 digits or more.
     #[arg(value_name = "ID", required_unless_present = "rule", conflicts_with = "rule")]
     pub id: Option<String>,
-    /// All open operations of this rule, 1,000 at most; what is being worked on is left alone.
+    /// All operations of this rule that are in doubt, 1,000 at most; what is being worked on is not.
     #[arg(long, value_name = "NAME", conflicts_with = "object")]
     pub rule: Option<String>,
     /// Of those, only what was first sent at least so long ago: 90s, 10m, 2h, 1d.
     #[arg(long, value_name = "TIME", conflicts_with = "id", value_parser = look::time)]
     pub older: Option<Duration>,
-    /// Of those, which: what is in doubt, or what is in flight and its process gone.
-    #[arg(long, value_name = "STATE", conflicts_with = "id", default_value = "in_doubt")]
-    pub state: OpsOpen,
-    /// Do it; otherwise it is only shown what would be resolved.
+    /// Do it to the very operations that were shown, if none was touched since. Without this it is
+    /// only shown what would be resolved, and what to say here, such as 3-9f2c81d0.
+    #[arg(long, value_name = "SHOWN", conflicts_with_all = ["id", "yes"], value_parser = shown)]
+    pub expect: Option<String>,
+    /// Do it to whatever there is by then, unseen: for scripts.
     #[arg(long, conflicts_with = "id")]
     pub yes: bool,
-    /// Do it if there are exactly so many.
-    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["id", "yes"])]
-    pub expect: Option<usize>,
     /// What became of it at the provider.
     #[arg(long = "as", value_name = "OUTCOME")]
     pub outcome: OpsOutcome,
@@ -130,6 +128,7 @@ impl OpsResolve {
   payonce ops resolve 5f3a9c01 --as succeeded --object pi_123 --by ann --why 'found in the dashboard'
   payonce ops resolve 5f3a9c01 --as declined --by ann --why 'no payment of that amount'
   payonce ops resolve --rule charges --older 1h --as declined --by ann --why 'Stripe incident 4711'
+  … the same once more, with the --expect that this prints, to do it
 Succeeded: whoever asks for it again gets Stripe's saved answer for the key that payonce sent. Do not
 say so of a payment that you made by other means: the key would be sent, and might make another.
 Declined: it is sent when it is asked for again, with the same key, which protects you if it did
@@ -138,14 +137,16 @@ you: it is sent with ANOTHER key, and if it did happen, the customer pays twice.
 --next-key; look for the payment itself before, by amount, customer and time.";
 }
 
-/// Which of a rule's open operations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum OpsOpen {
-    /// Sent, and nobody knows what became of it.
-    InDoubt,
-    /// Begun, and not ended; those whose process lives are left alone.
-    InFlight,
+/// What a look calls the operations that it showed: their number and a digest.
+fn shown(text: &str) -> Result<String, &'static str> {
+    let digits = |digits: &str| !digits.is_empty() && digits.bytes().all(|it| it.is_ascii_digit());
+    let hex = |text: &str| text.len() == 8 && text.bytes().all(|it| it.is_ascii_hexdigit());
+    match text.split_once('-') {
+        Some((number, digest)) if digits(number) && hex(digest) => Ok(text.to_ascii_lowercase()),
+        Some(_) | None => Err("say what was printed with the operations, such as 3-9f2c81d0: a \
+                               number alone does not tell which they are; leave --expect out to see \
+                               them"),
+    }
 }
 
 /// What became of an operation at the provider.
