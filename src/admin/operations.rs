@@ -100,6 +100,9 @@ pub struct Listed {
     /// listed then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<String>,
+    /// Why the store may not know all that was open, if something speaks for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<String>,
 }
 
 /// What is known of an operation's outcome. [`Stands`](crate::decide::operation::stands::Stands)

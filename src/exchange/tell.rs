@@ -1,7 +1,7 @@
 //! What the askers are told, the log line and the counters.
 
-use http::{Response, StatusCode};
 use http::header::HeaderValue;
+use http::{Response, StatusCode};
 use tracing::{error, info, warn};
 
 use super::claim::Holding;

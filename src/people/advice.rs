@@ -50,7 +50,8 @@ fn saved_500(record: &Record) -> String {
     let About { trail, .. } = &record.about;
     // The later ones only show the first again.
     let first = trail.iter().find_map(|tried| tried.request_id.clone());
-    let about = About { request_id: first, object: None, trail: Vec::new(), ..record.about.clone() };
+    let about =
+        About { request_id: first, object: None, trail: Vec::new(), ..record.about.clone() };
     format!(
         "The outcome is unknown{}: Stripe saved an error 500 for its key and keeps answering that, \
          which does not tell whether the payment happened. Asking again with that key brings no \

@@ -32,6 +32,7 @@ impl<L: Ledger, U: Upstream> People<L, U> {
         operations.sort_by_key(|operation| operation.since);
         more |= operations.len() > limit;
         operations.truncate(limit);
-        Ok(Listed { operations, more, store })
+        let doubt = self.exchange.ledger.doubt();
+        Ok(Listed { operations, more, store, doubt })
     }
 }

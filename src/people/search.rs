@@ -186,13 +186,7 @@ impl<L: Ledger, U: Upstream> People<L, U> {
 }
 
 /// Whether a record is meant.
-fn is(
-    wanted: &Wanted,
-    id: RecordId,
-    record: &Record,
-    stands: Stands,
-    now: Timestamp,
-) -> bool {
+fn is(wanted: &Wanted, id: RecordId, record: &Record, stands: Stands, now: Timestamp) -> bool {
     let id = id.to_string();
     wanted.is(&facts(&id, record, stands), |request| answered(&record.about, request), now)
 }

@@ -6,9 +6,9 @@
 use crate::admin::Moment;
 use crate::clock::Timestamp;
 use crate::decide::digest::OperationId;
-use crate::decide::operation::{Occurrence, Retention};
 use crate::decide::operation::change::kept;
 use crate::decide::operation::record::{Event, Outcome, Past, Record, Settled, Standing, Tried};
+use crate::decide::operation::{Occurrence, Retention};
 use crate::ledger::RecordId;
 use crate::notes::Note;
 

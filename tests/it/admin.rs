@@ -11,7 +11,9 @@ use clap::Parser as _;
 use payonce::admin::bulk::{Bulk, Bulked, Failed, Resolutions, Shown};
 use payonce::admin::judge::{Course, Judgement, Question, Recognition};
 use payonce::admin::search::{Facts, Found, Wanted};
-use payonce::admin::{self, Detail, Listed, Operations, OpsError, Resolution, Resolved, State, Summary};
+use payonce::admin::{
+    self, Detail, Listed, Operations, OpsError, Resolution, Resolved, State, Summary,
+};
 use payonce::admin::{Health, Readiness};
 use payonce::cli::ops::OpsFailure;
 use payonce::cli::{Cli, Command, Exit};
@@ -56,7 +58,7 @@ impl Operations for Fake {
         let open = |detail: &&Detail| detail.summary.state == State::InDoubt;
         let open = held.values().filter(open).take(limit).map(|detail| detail.summary.clone());
         let operations: Vec<_> = open.collect();
-        Ok(Listed { more: operations.len() >= limit, operations, store: None })
+        Ok(Listed { more: operations.len() >= limit, operations, ..Listed::default() })
     }
 
     async fn search(&self, wanted: &Wanted) -> Result<Found, OpsError> {

@@ -83,7 +83,12 @@ impl OnCall {
     }
 
     async fn declines(&self, id: &str) -> Result<Resolved, String> {
-        let said = self.people.resolve(id, &Resolution::Declined { next_key: false }, "ann", "asked Stripe");
+        let said = self.people.resolve(
+            id,
+            &Resolution::Declined { next_key: false },
+            "ann",
+            "asked Stripe",
+        );
         said.await.map_err(|error| error.to_string())
     }
 

@@ -25,10 +25,16 @@ pub(super) async fn run(
     }
     let path = format!("/ops?limit={}", asked.limit);
     let (listed, raw): (Listed, _) = client.ask(Method::GET, &path, None).await?;
-    let Listed { operations, more, store } = listed;
+    let Listed { operations, more, store, doubt } = listed;
     let nothing = operations.is_empty() && store.is_some();
     if json || !nothing {
-        show(out, json, &raw, || table::list(&operations, more, now))?;
+        show(out, json, &raw, || {
+            let doubt = doubt.map(|why| {
+                let why = table::plain(&why);
+                format!("Of the store: {why}. What was in doubt then stands in the logs alone.\n")
+            });
+            table::list(&operations, more, now) + &doubt.unwrap_or_default()
+        })?;
     }
     store.map_or(Ok(()), |why| {
         Err(OpsFailure::Refused(format!(

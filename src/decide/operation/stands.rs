@@ -57,8 +57,7 @@ mod tests {
         let record = decode(include_bytes!("../../../tests/fixtures/record-1.json")).unwrap();
         let stands = |standing, owner| Stands::of(&Record { standing, ..record.clone() }, owner);
         let doubt = |saved_500| Standing::InDoubt { saved_500 };
-        let known =
-            |result| Standing::Settled(Settled { result, spent: true, delivered: false });
+        let known = |result| Standing::Settled(Settled { result, spent: true, delivered: false });
         assert_eq!(stands(Standing::Begun, Owner::Gone), Stands::InDoubt { saved_500: false });
         assert_eq!(stands(doubt(true), Owner::Gone), Stands::InDoubt { saved_500: true });
         assert_eq!(stands(known(Outcome::Succeeded), Owner::Gone), Stands::Succeeded);

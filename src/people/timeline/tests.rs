@@ -129,7 +129,10 @@ fn whoever_took_it_over_and_what_stood_before_is_told() {
     record.occurrence.n = 1;
     record.about.taken_over = Some(TakenOver { from: "pod-7".to_owned(), at: after(30) });
     let text = told(&record, after(60));
-    assert!(text.contains("taken_over: taken over from pod-7, which had perhaps sent it"), "{text}");
+    assert!(
+        text.contains("taken_over: taken over from pod-7, which had perhaps sent it"),
+        "{text}"
+    );
     assert!(text.contains("Occurrences 0 to 0 of this operation came earlier"), "{text}");
 }
 
@@ -170,7 +173,6 @@ fn the_advice_says_what_each_state_means_for_the_money() {
         ("succeeded, answer lost, a day later", &settled(Outcome::Succeeded, false), day),
         ("declined", &settled(Outcome::Declined, true), after(60)),
     ];
-    let all =
-        cases.map(|(case, record, now)| format!("{case}:\n  {}", advised(record, now)));
+    let all = cases.map(|(case, record, now)| format!("{case}:\n  {}", advised(record, now)));
     insta::assert_snapshot!(all.join("\n"));
 }

@@ -154,5 +154,6 @@ fn state(text: &str) -> Result<State, String> {
 fn open_state(text: &str) -> Result<State, String> {
     let open = || State::ALL.into_iter().filter(|state| state.is_open());
     let found = open().find(|state| state.name() == text);
-    found.ok_or_else(|| format!("one of {}", open().map(State::name).collect::<Vec<_>>().join(", ")))
+    found
+        .ok_or_else(|| format!("one of {}", open().map(State::name).collect::<Vec<_>>().join(", ")))
 }
