@@ -198,10 +198,8 @@ impl Assembly {
         } = self;
         exporting.start(&shutdown, settings.shutdown.drain);
         let HealthPort { standing, aside, done, .. } = health;
-        let done = done.disarm();
-        let people = People::new(exchange.clone(), Arc::clone(&policy))
-            .heard_until(aside.clone(), done.clone());
-        let beside = Beside::new(aside, done);
+        let beside = Beside::new(aside, done.disarm());
+        let people = People::new(exchange.clone(), Arc::clone(&policy));
         let log = parts::audit_log(&settings, &exchange.clock);
         let people = people.recorded_in(log, settings.policy.audit_required);
         if let Some(admin) = admin {

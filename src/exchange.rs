@@ -284,8 +284,7 @@ fn judged_by(policy: &Policy, handled: Result<Response<Body>, Response<Body>>) -
 
 /// Its own task ended without an answer, which is a bug: what was sent is not known.
 fn unanswered(asked: &Asked) -> Refusal {
-    let keyless_call = asked.identified.kind == Kind::Call && asked.client_key.is_none();
-    Refusal::OutcomeUnknown { cause: None, last: None, keyless_call }
+    Refusal::OutcomeUnknown { cause: None, last: None, again: asked.again() }
 }
 
 fn refusal_of(refused: Refused, record: &Record) -> Refusal {

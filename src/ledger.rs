@@ -120,6 +120,17 @@ pub enum LedgerError {
     Damaged(String),
 }
 
+impl LedgerError {
+    /// The name in traces, as in metrics.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::Damaged(_) => "damaged",
+        }
+    }
+}
+
 /// A store of records, by compare and swap.
 ///
 /// Every operation is atomic, and a write that was answered is durable as far as the kind of

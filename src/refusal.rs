@@ -123,8 +123,8 @@ pub enum Refusal {
         cause: Option<Cause>,
         /// The status of its last answer, which does not tell the outcome.
         last: Option<u16>,
-        /// The client sent no key, so the same request again may be another operation.
-        keyless_call: bool,
+        /// What the same request would be, asked again.
+        again: Again,
     },
     /// It succeeded, and the saved answer could not be fetched again.
     AnswerUnavailable,
@@ -139,6 +139,18 @@ pub enum Refusal {
     },
     /// payonce failed inside before anything was sent.
     Internal,
+}
+
+/// What the same request would be, asked again while its outcome is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// The same operation: its name, its content or the key that the application chose says so.
+    Same,
+    /// The same only with the same key: a single call. What an application does again bears another,
+    /// for an SDK makes one for each call.
+    SameByKey,
+    /// Another operation: a single call that bore no key.
+    Another,
 }
 
 impl Refusal {
@@ -195,7 +207,7 @@ mod tests {
         for refusal in [
             Refusal::Busy("connections"),
             Refusal::Conflict { fields: vec!["amount".to_owned()] },
-            Refusal::OutcomeUnknown { cause: None, last: Some(500), keyless_call: true },
+            Refusal::OutcomeUnknown { cause: None, last: Some(500), again: Again::Another },
             Refusal::Unreachable { cause: Cause::Tls, sent: false, alone: false },
         ] {
             let answer = refusal.answer("req_1");
@@ -236,10 +248,13 @@ mod tests {
     }
 
     #[test]
-    fn a_call_without_a_key_is_told_to_be_checked_first() {
+    fn a_call_that_nothing_tells_from_another_is_told_to_be_checked_first() {
         let unknown =
-            |keyless_call| Refusal::OutcomeUnknown { cause: None, last: None, keyless_call };
-        assert!(unknown(true).for_the_money().contains("Check before repeating"));
-        assert!(!unknown(false).for_the_money().contains("Check"));
+            |again| Refusal::OutcomeUnknown { cause: None, last: None, again }.for_the_money();
+        for again in [Again::Another, Again::SameByKey] {
+            assert!(unknown(again).contains("Check before repeating"));
+            assert!(!unknown(again).contains("safe"));
+        }
+        assert!(!unknown(Again::Same).contains("Check"));
     }
 }

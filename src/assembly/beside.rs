@@ -39,6 +39,7 @@ impl Beside {
         people: People<Arc<AnyLedger>, Direct>,
     ) {
         let done = self.done.clone();
+        let people = people.heard_until(self.tasks.clone(), done.clone());
         self.tasks.spawn(async move {
             admin::serve(listener, people, token, done.cancelled_owned()).await;
         });

@@ -24,7 +24,7 @@ use crate::decide::policy::{Indeterminate, Policy, Rule};
 use crate::decide::traffic::{Heard, Said};
 use crate::forward::Message;
 use crate::ledger::{KeyDigest, Ledger, RecordId};
-use crate::refusal::Refusal;
+use crate::refusal::{Again, Refusal};
 use crate::request::{BadHead, BodyError, Buffered, Head, buffer};
 use crate::seams::{self, Mistake};
 use crate::upstream::{Body, Upstream, headers, routes};
@@ -211,6 +211,16 @@ impl Asked {
     #[must_use]
     pub fn call_key(&self) -> IdempotencyKey {
         self.client_key.clone().unwrap_or_else(|| IdempotencyKey::minted(self.nonce))
+    }
+
+    /// What this request would be, asked again.
+    #[must_use]
+    pub fn again(&self) -> Again {
+        match (self.identified.kind, &self.client_key) {
+            (Kind::Header | Kind::Fields | Kind::OwnKey | Kind::Content, _) => Again::Same,
+            (Kind::Call, Some(_)) => Again::SameByKey,
+            (Kind::Call, None) => Again::Another,
+        }
     }
 
     /// What tells this request's claim from any other, however often it is made: a claim that was

@@ -24,7 +24,7 @@ use crate::ledger::Ledger;
 use crate::notes::Note;
 use crate::passthrough;
 use crate::recent::Call;
-use crate::refusal::Refusal;
+use crate::refusal::{Again, Refusal};
 use crate::request::{Buffered, Head};
 use crate::respond::{Label, annotate, full};
 use crate::server::Connection;
@@ -82,7 +82,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         if named || !by_call || demands {
             return Err(Refusal::BodyTooLarge { limit: self.config.body_bytes });
         }
-        let keyless_call = own.is_none();
+        let again = if own.is_some() { Again::SameByKey } else { Again::Another };
         let key = own.unwrap_or_else(|| IdempotencyKey::minted(self.chance.bytes()));
         let operation = OperationId(self.chance.bytes());
         let told = format!("{} {}", head.method, head.target.raw_path());
@@ -118,9 +118,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                     "a call too large to hold ended in doubt");
                 self.metrics.in_doubt(&rule.name);
                 let about = About { rule: rule.name.clone(), ..About::default() };
-                let (keyless, at) = (keyless_call, self.clock.now());
+                let (keyless, at) = (again == Again::Another, self.clock.now());
                 self.notes.add(Note { operation, request: told, about, keyless, at, attempts: 1 });
-                Err(Refusal::OutcomeUnknown { cause: Some(cause), last: None, keyless_call })
+                Err(Refusal::OutcomeUnknown { cause: Some(cause), last: None, again })
             }
         }
     }

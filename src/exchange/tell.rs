@@ -14,7 +14,7 @@ use crate::decide::outcome::{Conclusion, ErrorBody, Meaning};
 use crate::decide::retry::Why;
 use crate::forward::{Exchanged, request_id};
 use crate::ledger::Ledger;
-use crate::refusal::Refusal;
+use crate::refusal::{Again, Refusal};
 use crate::respond::{Answer, Held, Label, SHOULD_RETRY, Told};
 use crate::trace;
 use crate::upstream::{Body, Upstream};
@@ -85,7 +85,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             it.tell_some("payonce.outcome", outcome);
         });
         let About { amount, currency, caller, policy, .. } = &asked.about;
-        let own = refusal(done, telling.before, keyless_call(asked));
+        let own = refusal(done, telling.before, asked.again());
         info!(
             target: "payonce::operation",
             operation_id = %asked.identified.operation,
@@ -161,7 +161,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let succeeded = done.conclusion == Conclusion::Succeeded;
         let known = is_known(done.conclusion);
         let attempts = done.attempts;
-        let answer = answer(done, telling.before, keyless_call(asked)).unwrap_or_else(|refusal| {
+        let answer = answer(done, telling.before, asked.again()).unwrap_or_else(|refusal| {
             if !telling.nobodys {
                 self.metrics.refusal(refusal.code());
             }
@@ -211,11 +211,6 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             at: self.clock.now(),
         }
     }
-}
-
-/// The client sent no key, so that the same request again may be another call.
-fn keyless_call(asked: &Asked) -> bool {
-    asked.identified.kind == Kind::Call && asked.client_key.is_none()
 }
 
 /// A conclusion's name in logs and metrics.
@@ -268,13 +263,13 @@ pub(super) enum Before {
 /// The provider's answer, if it may be handed on: an outcome as it is; a failure only where it does
 /// not hide a doubt, and only in Stripe's shape, which no SDK takes for a success (FACTS §1.9).
 /// An SDK is told not to retry what payonce has retried.
-fn answer(mut done: Exchanged, before: Before, keyless_call: bool) -> Result<Answer, Refusal> {
-    if let Some(refusal) = refusal(&done, before, keyless_call) {
+fn answer(mut done: Exchanged, before: Before, again: Again) -> Result<Answer, Refusal> {
+    if let Some(refusal) = refusal(&done, before, again) {
         return Err(refusal);
     }
     let last = done.answer.as_ref().map(|answer| answer.status.as_u16());
     let Some(mut answer) = done.answer.take() else {
-        return Err(Refusal::OutcomeUnknown { cause: done.cause, last, keyless_call });
+        return Err(Refusal::OutcomeUnknown { cause: done.cause, last, again });
     };
     let retried = match (done.conclusion, done.meaning) {
         (Conclusion::Succeeded, _) => false,
@@ -290,12 +285,12 @@ fn answer(mut done: Exchanged, before: Before, keyless_call: bool) -> Result<Ans
 
 /// What payonce answers by itself instead of handing on the provider's answer; `None` where that is
 /// handed on.
-fn refusal(done: &Exchanged, before: Before, keyless_call: bool) -> Option<Refusal> {
+fn refusal(done: &Exchanged, before: Before, again: Again) -> Option<Refusal> {
     let last = done.answer.as_ref().map(|answer| answer.status.as_u16());
     let unknown = match before {
         Before::Success => Refusal::AnswerUnavailable,
         Before::Nothing | Before::Untold | Before::Perhaps => {
-            Refusal::OutcomeUnknown { cause: done.cause, last, keyless_call }
+            Refusal::OutcomeUnknown { cause: done.cause, last, again }
         }
     };
     let in_doubt = match done.conclusion {
@@ -319,7 +314,7 @@ fn refusal(done: &Exchanged, before: Before, keyless_call: bool) -> Option<Refus
     };
     // A lock time-out says that nothing happened as well, and knows no more of earlier attempts.
     let refused = nothing || last == Some(StatusCode::TOO_MANY_REQUESTS.as_u16());
-    if in_doubt && (refused || keyless_call) {
+    if in_doubt && (refused || again == Again::Another) {
         return Some(unknown);
     }
     let Some(answer) = &done.answer else {

@@ -1,6 +1,6 @@
 //! What a refusal says to people: what happened, and what that means for the money.
 
-use super::Refusal;
+use super::{Again, Refusal};
 use crate::clock::Timestamp;
 use crate::upstream::Cause;
 
@@ -114,11 +114,16 @@ impl Refusal {
             Self::StillInFlight => {
                 "This request sent nothing to Stripe; the same request again is safe."
             }
-            Self::OutcomeUnknown { keyless_call: true, .. } => {
+            Self::OutcomeUnknown { again: Again::Another, .. } => {
                 "The outcome is unknown. Check before repeating: the request bore no key, so the \
                  same request again may be another payment."
             }
-            Self::OutcomeUnknown { keyless_call: false, .. } => {
+            Self::OutcomeUnknown { again: Again::SameByKey, .. } => {
+                "The outcome is unknown. Check before repeating: only with the same \
+                 Idempotency-Key is the same request the same payment, and an SDK makes a new key \
+                 for each call."
+            }
+            Self::OutcomeUnknown { again: Again::Same, .. } => {
                 "The outcome is unknown; the same request again, with the same key if it bears \
                  one, is safe."
             }

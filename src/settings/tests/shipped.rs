@@ -50,6 +50,8 @@ fn a_commented_out_example_of_the_shipped_file_is_a_setting_that_works() {
     std::fs::write(&pem, "-----BEGIN CERTIFICATE-----").unwrap();
     let ranges = dir.path().join("ips.txt");
     std::fs::write(&ranges, "192.0.2.7\n").unwrap();
+    let headers = dir.path().join("headers");
+    std::fs::write(&headers, "api-key: 1\n").unwrap();
     let mut text = String::new();
     for line in layers::DEFAULTS.lines() {
         let example = line
@@ -65,7 +67,8 @@ fn a_commented_out_example_of_the_shipped_file_is_a_setting_that_works() {
             )) => format!("{name} = {secret:?}"),
             Some(("other_files", _)) => format!("other_files = {other:?}"),
             // Without the feature it is an error, which has a test of its own.
-            Some(("otlp_endpoint", _)) if !cfg!(feature = "otlp") => String::new(),
+            Some(("otlp_endpoint" | "headers_file", _)) if !cfg!(feature = "otlp") => String::new(),
+            Some(("headers_file", _)) => format!("headers_file = {headers:?}"),
             Some((name, value)) => format!("{name} = {value}"),
             None => line.to_owned(),
         };
