@@ -117,6 +117,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     /// The line of a request that shared the answer of another in flight, which leaves one as well.
     pub(super) fn log_joined(&self, asked: &Asked, row: &'static str, answer: &Response<Body>) {
         let About { amount, currency, caller, policy, .. } = &asked.about;
+        // What the SDK shows: Stripe's, or payonce's own.
+        let request_id = answer.headers().get("request-id").and_then(|id| id.to_str().ok());
         info!(
             target: "payonce::operation",
             operation_id = %asked.identified.operation,
@@ -126,8 +128,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             identity = asked.identified.kind.as_str(),
             row,
             status = answer.status().as_u16(),
-            // What the SDK shows: Stripe's, or payonce's own.
-            request_id = answer.headers().get("request-id").and_then(|id| id.to_str().ok()),
+            request_id,
             amount,
             currency,
             caller,

@@ -68,17 +68,16 @@ fn earlier(past: &Past) -> Moment {
     moment(past.first_sent, "earlier", text)
 }
 
+const OF_THIS: &str = "nothing of this occurrence left before";
+const EARLIER: &str = "came earlier, and may have been paid: the log tells, by this operation's id";
+
 /// What stood before this occurrence is not held, but for those that a client key points to.
 fn claimed(record: &Record) -> String {
     let Occurrence { epoch, n } = record.occurrence;
-    let before = if n == 0 {
-        "nothing of it left before".to_owned()
-    } else {
-        format!(
-            "nothing of this occurrence left before. Occurrences 0 to {} of this operation came \
-             earlier, and may have been paid: the log tells, by this operation's id",
-            n - 1
-        )
+    let before = match n {
+        0 => "nothing of it left before".to_owned(),
+        1 => format!("{OF_THIS}. Another of this operation {EARLIER}"),
+        n => format!("{OF_THIS}. {n} others of this operation {EARLIER}"),
     };
     format!("claimed as occurrence {n} of epoch {epoch}; {before}")
 }

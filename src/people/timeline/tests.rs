@@ -133,7 +133,7 @@ fn whoever_took_it_over_and_what_stood_before_is_told() {
         text.contains("taken_over: taken over from pod-7, which had perhaps sent it"),
         "{text}"
     );
-    assert!(text.contains("Occurrences 0 to 0 of this operation came earlier"), "{text}");
+    assert!(text.contains("Another of this operation came earlier"), "{text}");
 }
 
 #[test]

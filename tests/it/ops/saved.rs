@@ -10,7 +10,8 @@ use super::{found, id, ids, is_known_as, ops, said};
 
 const BY: [&str; 4] = ["--by", "ann", "--why", "looked for the payment"];
 
-/// A charge that happened, and of which Stripe says nothing but a saved error 500.
+/// A charge that happened, and of which Stripe says nothing but a saved error 500: the second
+/// attempt shows that it is saved.
 fn saved(payonce: &Running, key: &str) -> String {
     fault(payonce.sandbox(), &json!({ "kind": "saved500", "effect": "after" }));
     let answer = post(payonce.proxy(), "/v1/charges", &[("Idempotency-Key", key)], CHARGE);
@@ -22,7 +23,7 @@ fn saved(payonce: &Running, key: &str) -> String {
 
 fn payonce() -> Running {
     let directory = Arc::new(tempfile::tempdir().unwrap());
-    let env = [("PAYONCE_RETRY__MAX_ATTEMPTS", "1")];
+    let env = [("PAYONCE_RETRY__MAX_ATTEMPTS", "2")];
     Running::serve_in(directory, &["--sandbox"], &env)
 }
 
@@ -56,7 +57,7 @@ fn a_word_on_many_leaves_them_alone_and_with_the_next_key_means_them_only() {
     let payonce = payonce();
     let admin = payonce.admin();
     let saved = saved(&payonce, "order-1");
-    let plain = super::doubtful(&payonce, 1, &[("Idempotency-Key", "order-2")], CHARGE);
+    let plain = super::doubtful(&payonce, 2, &[("Idempotency-Key", "order-2")], CHARGE);
     let bulk = |line: &[&'static str]| {
         [&["resolve", "--rule", "charges", "--as", "declined"][..], line, &BY].concat()
     };
