@@ -30,6 +30,7 @@ use crate::server::{Connection, Serve};
 use crate::trace;
 use crate::upstream::{Body, Upstream};
 
+mod about;
 mod asked;
 mod caller;
 mod claim;
@@ -165,12 +166,13 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let witness = &mut beside.witness;
         if !acts {
             return self
-                .unenforced(head, body, conn, policy, &rule, credentials, arrived, witness)
+                .unenforced(head, body, conn, policy, &rule, credentials.as_ref(), arrived, witness)
                 .await;
         }
         match rule.class {
             Class::Refuse => return Err(Refusal::ByPolicy { rule: rule.name.clone() }),
             Class::Pass if !self.may_concern(&head, credentials.as_ref(), policy) => {
+                self.lets_pass(&head, credentials.as_ref());
                 return self.pass(head, body).await;
             }
             Class::Pass | Class::Critical => {}
@@ -183,6 +185,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             Ok(body) => Arc::new(body),
             Err(Unbuffered::Refused(refusal)) => return Err(refusal),
             Err(Unbuffered::TooLarge(rest)) if rule.class == Class::Pass => {
+                self.lets_pass(&head, Some(&credentials));
                 return self.pass(head, rest).await;
             }
             Err(Unbuffered::TooLarge(rest)) => {
@@ -194,15 +197,19 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let mut asked = match identify(&rule) {
             Ok(asked) => asked,
             // What was critical under another policy is looked at; that is no reason to refuse it.
-            Err(_refused) if rule.class == Class::Pass => return self.pass_held(head, &body).await,
+            Err(_refused) if rule.class == Class::Pass => {
+                self.lets_pass(&head, Some(&credentials));
+                return self.pass_held(head, &body).await;
+            }
             Err(refused) => self.begun(refused, identify(&Arc::new(rule.by_call()))).await?,
         };
         witness.identified(&mut asked);
         if !self.recall(&mut asked) && rule.class == Class::Pass {
-            return match self.found_elsewhere(&asked, Wanted::Unfinished).await {
-                Some(former) => self.enforce(former, conn).await,
-                None => self.pass_held(head, &body).await,
-            };
+            if let Some(former) = self.found_elsewhere(&asked, Wanted::Unfinished).await {
+                return self.enforce(former, conn).await;
+            }
+            self.lets_pass(&head, Some(&credentials));
+            return self.pass_held(head, &body).await;
         }
         self.enforce(asked, conn).await
     }

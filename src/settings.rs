@@ -29,8 +29,6 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::finishing;
-use crate::trace::headers::Headers;
-use crate::webhook::application::Forward;
 
 pub use clients::Clients;
 pub use credential::{Credential, Unfit, fit};
@@ -41,6 +39,7 @@ pub use policy::Policy;
 pub use problem::{Origin, Problem};
 pub use secret::Secret;
 pub use store::{RedisStore, Store, StoreKind};
+pub use traces::{Tracing, TracingHeaders};
 pub use units::{duration as read_duration, show_duration, show_size};
 pub use webhook::{Webhook, WebhookEndpoint};
 
@@ -257,30 +256,6 @@ pub enum LogLevel {
     Debug,
     /// And everything else.
     Trace,
-}
-
-/// Where traces go.
-#[derive(Clone, Debug)]
-pub struct Tracing {
-    /// The collector's URL for traces; `None`: nothing is exported. Only where payonce can export.
-    pub collector: Option<Forward>,
-    /// What it wants to see.
-    pub headers: TracingHeaders,
-    /// Trusted instead of the platform's authorities. PEM; it could be read.
-    pub ca_file: Option<PathBuf>,
-    /// The share of the traces that begin here that are kept, 0 to 1.
-    pub sample_ratio: f64,
-    /// Whether the provider is told the id of each attempt.
-    pub propagate: bool,
-}
-
-/// Header fields for the collector. With any, nothing goes to it in clear but on this machine.
-#[derive(Clone, Debug, Default)]
-pub struct TracingHeaders {
-    /// The file that they are in; read again as spans are sent.
-    pub path: Option<PathBuf>,
-    /// What that file, or the environment, held at start.
-    pub headers: Headers,
 }
 
 /// How payonce ends.

@@ -5,10 +5,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::header::USER_AGENT;
-use http::{HeaderMap, Method, Uri};
+use http::{Method, Uri};
 use sha2::{Digest, Sha256};
 
-use super::caller::caller;
 use super::finishing::Finishes;
 use super::reading::remembered;
 use super::{By, Credentials, Exchange, Reading};
@@ -294,22 +293,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let others = self.others(head, &reading, credentials, policy, rule, &identified);
         let names = identified.kind == Kind::Fields;
         let Reading { client_key, content, .. } = reading;
-        let short = |name: &str| {
-            let value = content.get(name).and_then(|value| std::str::from_utf8(value).ok());
-            let plain = |c: &char| c.is_ascii_alphanumeric() || *c == '.' || *c == '-';
-            value.map(|value| value.chars().filter(plain).take(32).collect())
-        };
-        let about = About {
-            rule: rule.name.clone(),
-            policy: policy.version().to_owned(),
-            // v2 has money as an object.
-            amount: short("amount").or_else(|| short("amount[value]")),
-            currency: short("currency").or_else(|| short("amount[currency]")),
-            caller: caller(&head.headers, self.config.caller.as_deref()),
-            account: account(&head.headers),
-            api_key: Some(credentials.digest.hint()),
-            ..About::default()
-        };
+        let about = self.about(head, &content, credentials, policy, rule);
         let message = message(head, body.bytes().clone(), arrived)?;
         Ok(Asked {
             rule: Arc::clone(rule),
@@ -391,13 +375,6 @@ pub(super) fn uri(head: &Head) -> Result<Uri, Refusal> {
     text.parse().map_err(|_bad: http::uri::InvalidUri| {
         Refusal::BadRequest("The request target cannot be forwarded as it is")
     })
-}
-
-/// Whose account is asked for, if it is named.
-fn account(headers: &HeaderMap) -> Option<String> {
-    const LONGEST: usize = 255;
-    let field = headers.get("stripe-account").or_else(|| headers.get("stripe-context"))?;
-    Some(field.to_str().ok()?.chars().take(LONGEST).collect())
 }
 
 impl From<BadHead> for Refusal {

@@ -18,7 +18,6 @@ use crate::decide::operation::record::{About, Outcome, Past, Record, Standing};
 use crate::decide::operation::table::Way;
 use crate::decide::operation::{Occurrence, Retention};
 use crate::decide::outcome::{Conclusion, Meaning};
-use crate::delivery::Delivery;
 use crate::forward::{Exchanged, Until};
 use crate::inflight::{Table, Turn};
 use crate::ledger::Ledger;
@@ -66,8 +65,8 @@ pub(super) async fn call<L: Ledger, U: Upstream>(
     }
     let own = done.replayed && done.first;
     let label = if own { Label::Replayed } else { Label::Executed };
-    // An exchange of this call that is remembered may have executed it.
-    let again = asked.identified.call.is_some() && !first;
+    // An exchange of this call that is remembered may have executed it, and so may one that passed.
+    let again = asked.recalled.is_some() || asked.identified.call.is_some() && !first;
     let before = if again { Before::Perhaps } else { Before::Nothing };
     let telling = Telling { label, row: "call", degraded: false, before, nobodys: false };
     exchange.log(&asked, &done, telling, None);
@@ -272,6 +271,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         if matches!(follows, Follows::Forgotten | Follows::Older) {
             holding.record = change::forgotten(holding.record, &asked.identified.operation);
         }
+        if let Some(made) = tell::made_before(asked, &done) {
+            holding.record = change::aged(holding.record, &asked.identified.operation, made);
+        }
         self.count(asked, &holding, &done, follows, nobodys);
         let mut learnt = Learnt {
             conclusion: done.conclusion,
@@ -298,41 +300,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let turned_away = matches!(done.meaning, Meaning::NotExecuted | Meaning::Conflict);
         table.tell(Arc::new(self.told(asked, done, telling)));
         self.finishing_learns(asked, learnt.conclusion, turned_away);
-        match learnt.conclusion {
-            Conclusion::InDoubt { .. } if seams::mistake(Mistake::PutBackAfterBytes) => {
-                table.close();
-                self.put_back(asked, &holding).await;
-            }
-            Conclusion::NotExecuted => {
-                table.close();
-                if !matches!(holding.record.kind, Kind::Header | Kind::Fields) {
-                    self.put_back(asked, &holding).await;
-                }
-            }
-            Conclusion::InDoubt { .. } => {
-                let joined = table.close();
-                let saved_500 = learnt.conclusion == Conclusion::InDoubt { saved_500: true };
-                if nobodys {
-                    // It opens the next occurrence (A10) for who was told of it, and nobody was: the
-                    // next asker fetches it with the same key.
-                    learnt.conclusion = Conclusion::InDoubt { saved_500: false };
-                }
-                let left = self.settle(asked, &holding, &learnt, false, &joined).await;
-                self.left_in_doubt(asked, &left, saved_500);
-            }
-            Conclusion::Succeeded | Conclusion::Declined { .. } => {
-                let delivery = table.delivery(&self.clock);
-                let (delivery, joined) = self.while_held(asked, &mut holding, delivery).await;
-                seams::point(Point::DeliveryKnown);
-                let early = seams::mistake(Mistake::DeliveredTooEarly)
-                    || asked.finishes.is_some() && seams::mistake(Mistake::FinishedAsDelivered);
-                let delivered = delivery == Delivery::Yes || early;
-                if delivered || !nobodys {
-                    self.metrics.delivery(delivered);
-                }
-                self.settle(asked, &holding, &learnt, delivered, &joined).await;
-            }
-        }
+        self.settle_told(asked, holding, learnt, nobodys, table).await;
     }
 
     /// Why a claim is not used: no time is left for an attempt, for this request or for its key, or

@@ -9,14 +9,13 @@ use tracing::{info, warn};
 
 use super::Exchange;
 use super::asked::{Asked, Other, Unbuffered, uri};
-use super::other::{Wanted, unfinished};
+use super::other::{Wanted, unfinished, was_sent_for};
 use super::witness::Witness;
 use super::{Credentials, reading};
 use crate::clock::Timestamp;
 use crate::decide::digest::OperationId;
 use crate::decide::identity::Kind;
 use crate::decide::key::IdempotencyKey;
-use crate::decide::operation::codec::decode;
 use crate::decide::operation::record::About;
 use crate::decide::policy::{Class, ClientKey, IdentityRule, Policy, Rule};
 use crate::forward::IDEMPOTENCY_KEY;
@@ -143,10 +142,29 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             || self.was_critical(&head.method, &head.target, policy)
     }
 
+    /// A write is let through as it is: should an edit make it critical before its SDK asks again,
+    /// it keeps the key that it came with (I2).
+    pub(super) fn lets_pass(&self, head: &Head, credentials: Option<&Credentials>) {
+        let writes = !matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        if let Some(hint) = credentials.and_then(|it| it.hint(head)).filter(|_| writes) {
+            self.recent.passed(hint, self.clock.now());
+        }
+    }
+
     /// I2: a call that was sent lately keeps how it was sent, whatever the policy says now.
     pub(super) fn recall(&self, asked: &mut Asked) -> bool {
         let Some(call) = asked.identified.call else { return false };
-        let Some(sent) = self.recent.call(call, self.clock.now()) else { return false };
+        let now = self.clock.now();
+        let Some(sent) = self.recent.call(call, now) else {
+            let passed = asked.hint.is_some_and(|hint| self.recent.has_passed(hint, now));
+            if asked.rule.class == Class::Critical && passed {
+                let parts: [&[u8]; 2] = [b"payonce passed call 1", &call.0];
+                asked.identified.operation = OperationId(asked.secret.digest(&parts));
+                asked.identified.kind = Kind::Call;
+                asked.recalled.clone_from(&asked.client_key);
+            }
+            return asked.recalled.is_some();
+        };
         let same = |other: &Other| other.identified.operation == sent.operation;
         if let Some(other) = asked.others.iter().find(|other| same(other)).cloned() {
             (asked.identified, asked.secret, asked.today) = (other.identified, other.secret, false);
@@ -170,7 +188,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         conn: &Connection,
         policy: &Policy,
         rule: &Arc<Rule>,
-        credentials: Option<Credentials>,
+        credentials: Option<&Credentials>,
         arrived: Timestamp,
         witness: &mut Witness,
     ) -> Result<Response<Body>, Refusal> {
@@ -178,18 +196,22 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             self.metrics.operation(&rule.name, "observed_refusable");
             witness.refusable();
         }
-        let known = self.may_concern(&head, credentials.as_ref(), policy);
+        let known = self.may_concern(&head, credentials, policy);
         let critical = rule.class == Class::Critical;
         let Some(credentials) = credentials.filter(|_| critical || known) else {
+            self.lets_pass(&head, credentials);
             return self.pass(head, body).await;
         };
         let body = match self.buffer(body).await {
             Ok(body) => Arc::new(body),
-            Err(Unbuffered::TooLarge(rest)) => return self.pass(head, rest).await,
+            Err(Unbuffered::TooLarge(rest)) => {
+                self.lets_pass(&head, Some(credentials));
+                return self.pass(head, rest).await;
+            }
             Err(Unbuffered::Refused(refusal)) => return Err(refusal),
         };
         let identify =
-            |rule: &Arc<Rule>| self.identify(&head, &body, &credentials, policy, rule, arrived);
+            |rule: &Arc<Rule>| self.identify(&head, &body, credentials, policy, rule, arrived);
         let asked = identify(rule).or_else(|_refused| {
             self.metrics.operation(&rule.name, "observed_refusable");
             witness.refusable();
@@ -208,6 +230,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             return self.enforce(former, conn).await;
         }
         if !critical {
+            self.lets_pass(&head, Some(credentials));
             return self.pass_held(head, &body).await;
         }
         self.observed(&asked);
@@ -220,23 +243,31 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         Ok(response)
     }
 
-    /// Whether the ledger holds this operation as open, so that its key must be kept.
+    /// Whether this operation is open, or this very call was sent for it, so that its key must be kept:
+    /// by the ledger, or by what this process remembers.
     async fn is_open(&self, asked: &Asked) -> bool {
         match asked.identified.kind {
             Kind::Call => return false,
             Kind::Header | Kind::Fields | Kind::OwnKey | Kind::Content => {}
         }
-        match self.ledger.get(asked.record()).await {
-            Ok(held) => held
-                .and_then(|held| decode(&held.record).ok())
-                .is_some_and(|record| unfinished(&record, self.clock.now())),
-            Err(failed) => {
-                self.metrics.ledger_error("unavailable");
-                warn!(operation_id = %asked.identified.operation, error = %failed,
+        let (now, client_key) = (self.clock.now(), asked.identified.client_key);
+        let remembered = self.recent.operation(asked.record(), now);
+        let read = self.ledger.get(asked.record()).await;
+        let unread = read.as_ref().err().map(ToString::to_string);
+        let found = self.furthest(read.ok().flatten().as_ref(), remembered, now).ok().flatten();
+        // An own key by itself goes upstream as it is, whoever sends it.
+        let open = found.is_some_and(|record| {
+            let by_another = asked.client_key.as_ref() != Some(&record.key);
+            unfinished(&record, now) || by_another && was_sent_for(&record, client_key, now)
+        });
+        if let Some(error) = unread {
+            self.metrics.ledger_error("unavailable");
+            if !open {
+                warn!(operation_id = %asked.identified.operation, error,
                     "the store did not say whether this operation is open; it passes unchanged");
-                false
             }
         }
+        open
     }
 
     /// The request by another identity, if what is `wanted` of its operation stands there.

@@ -1,11 +1,14 @@
 //! What the askers are told, the log line and the counters.
 
+use std::time::Duration;
+
 use http::header::HeaderValue;
 use http::{Response, StatusCode};
 use tracing::{error, info, warn};
 
 use super::claim::Holding;
 use super::{Asked, Exchange};
+use crate::clock::Timestamp;
 use crate::decide::identity::Kind;
 use crate::decide::operation::change::Follows;
 use crate::decide::operation::record::About;
@@ -365,6 +368,23 @@ pub(super) fn object(done: &Exchanged) -> Option<String> {
     }
     let id = serde_json::from_slice::<Object>(body).ok()?.id?;
     (id.len() <= LONGEST).then_some(id)
+}
+
+/// When that was made whose making the provider replayed, by its own word (in v1). Not of what was
+/// there before it was asked for: the path names that.
+pub(super) fn made_before(asked: &Asked, done: &Exchanged) -> Option<Timestamp> {
+    #[derive(serde::Deserialize)]
+    struct Object {
+        id: String,
+        created: u64,
+    }
+    let Some(Answer { body: Held::Whole(body), .. }) = &done.answer else { return None };
+    if done.conclusion != Conclusion::Succeeded || !done.replayed {
+        return None;
+    }
+    let Object { id, created } = serde_json::from_slice(body).ok()?;
+    let named = asked.message.uri.path().split('/').any(|segment| segment == id);
+    (!named).then(|| Timestamp::default().plus(Duration::from_secs(created)))
 }
 
 /// Stripe's id of the answer.

@@ -1,11 +1,36 @@
 //! Where traces go, and which.
 
+use std::path::PathBuf;
+
 use super::checked::ca_file;
 use super::reader::Reader;
-use super::{Tracing, TracingHeaders};
 use crate::trace::headers::Headers;
 use crate::upstream::origin::Scheme;
 use crate::webhook::application::Forward;
+
+/// Where traces go.
+#[derive(Clone, Debug)]
+pub struct Tracing {
+    /// The collector's URL for traces; `None`: nothing is exported. Only where payonce can export.
+    pub collector: Option<Forward>,
+    /// What it wants to see.
+    pub headers: TracingHeaders,
+    /// Trusted instead of the platform's authorities. PEM; it could be read.
+    pub ca_file: Option<PathBuf>,
+    /// The share of the traces that begin here that are kept, 0 to 1.
+    pub sample_ratio: f64,
+    /// Whether the provider is told the id of each attempt.
+    pub propagate: bool,
+}
+
+/// Header fields for the collector. With any, nothing goes to it in clear but on this machine.
+#[derive(Clone, Debug, Default)]
+pub struct TracingHeaders {
+    /// The file that they are in; read again as spans are sent.
+    pub path: Option<PathBuf>,
+    /// What that file, or the environment, held at start.
+    pub headers: Headers,
+}
 
 /// Whether this payonce can export at all.
 const CAN_EXPORT: bool = cfg!(feature = "otlp");

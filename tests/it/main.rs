@@ -57,6 +57,7 @@ mod server;
 mod serving;
 #[cfg(feature = "seams")]
 mod sim;
+mod third_look;
 #[cfg(feature = "otlp")]
 mod traces;
 mod upstream;

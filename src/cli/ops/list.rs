@@ -31,7 +31,7 @@ pub(super) async fn run(
         show(out, json, &raw, || {
             let doubt = doubt.map(|why| {
                 let why = table::plain(&why);
-                format!("Of the store: {why}. What was in doubt then stands in the logs alone.\n")
+                format!("Of the store: {why}. What it forgets in doubt stands in the logs alone.\n")
             });
             table::list(&operations, more, now) + &doubt.unwrap_or_default()
         })?;

@@ -108,6 +108,18 @@ pub fn forgotten(mut record: Record, operation: &OperationId) -> Record {
     record
 }
 
+/// A record that is younger than what was made under its key, which the provider replayed (I6): the
+/// ledger forgot when that was, and the attempts of the exchange do not tell, where one was not
+/// answered. No derived key is older than its epoch.
+#[must_use]
+pub fn aged(mut record: Record, operation: &OperationId, made: Timestamp) -> Record {
+    let epoch =
+        Retention::of(record.api).epoch_end(operation, record.occurrence.epoch.saturating_sub(1));
+    let sent = if record.kind == Kind::OwnKey { made } else { made.max(epoch) };
+    record.first_sent = record.first_sent.min(sent);
+    record
+}
+
 /// Passes over the current occurrence, which the provider answered with a replayed decline.
 #[must_use]
 pub fn advanced(record: &Record, epoch: u64, key: IdempotencyKey, now: Timestamp) -> Record {
@@ -320,6 +332,19 @@ pub fn further<'a>(stored: &'a Record, remembered: &'a Record, owner: Owner) -> 
         (record.occurrence, spent(record), later)
     };
     if reached(stored) >= reached(remembered) { stored } else { remembered }
+}
+
+/// Whether `record`, with which an exchange ends, says more of its key than what `stands` there free:
+/// an outcome that the provider keeps, or a later exchange. Its claim never stood there, or was
+/// judged to be over, and whoever wrote what stands did not learn this. A person's word gives way to
+/// the provider's alone.
+#[must_use]
+pub fn says_more(record: &Record, stands: &Record) -> bool {
+    let free = record.claim.is_none() && stands.claim.is_none();
+    let same = record.occurrence == stands.occurrence && record.key == stands.key;
+    let later = record.last_sent > stands.last_sent && stands.about.resolved.is_none();
+    let more = spent(record) && !spent(stands) || spent(record) == spent(stands) && later;
+    free && same && more
 }
 
 #[cfg(test)]

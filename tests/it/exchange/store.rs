@@ -328,3 +328,26 @@ async fn a_store_that_forgot_what_stood_before_an_edit_is_told_again() {
     world.done(&order()).await.is(200, "replayed");
     assert_eq!(world.effects().len(), 1);
 }
+
+/// A request with a mistake in it was refused; what was corrected is paid for at another process while
+/// the store is down, with the key that was not taken up. The record must come to know of it, or
+/// the next process takes the next key.
+#[tokio::test]
+async fn what_was_done_without_a_store_is_written_over_a_refusal_that_stood_there() {
+    let named = |amount: u32| {
+        let body = format!("amount={amount}&currency=usd&source=tok_visa");
+        Post::charge(&body).with("Payonce-Operation", "order-7")
+    };
+    let (one, store) = world(BY_CONTENT).await;
+    one.done(&named(0)).await.is(400, "executed");
+    store.is(Mood::Down);
+    let beside = Setup::policy(BY_CONTENT).clock(&one.clock).upstream(one.sandbox.addr());
+    let shared = Arc::clone(&store);
+    let other: World<Arc<Flaky>> = beside.start_with(|_| shared).await;
+    other.done(&named(500)).await.is(200, "executed");
+    store.is(Mood::Fine);
+    let unwritten = &other.payonce().exchange.unwritten;
+    until("the outcome is written", || unwritten.is_empty()).await;
+    one.done(&named(500)).await.is(200, "replayed");
+    assert_eq!(one.effects().len(), 1);
+}
