@@ -14,7 +14,7 @@ const BY: [&str; 4] = ["--by", "ann", "--why", "looked for the payment"];
 /// attempt shows that it is saved.
 fn saved(payonce: &Running, key: &str) -> String {
     fault(payonce.sandbox(), &json!({ "kind": "saved500", "effect": "after" }));
-    let answer = post(payonce.proxy(), "/v1/charges", &[("Idempotency-Key", key)], CHARGE);
+    let answer = post(payonce.proxy(), "/v1/charges", &[("Payonce-Operation", key)], CHARGE);
     assert_eq!(answer.status, 500, "{}", answer.body);
     let id = id(&answer);
     is_known_as(payonce.admin(), &id, "in_doubt");
@@ -40,14 +40,14 @@ fn declined_is_not_taken_for_it_unless_the_next_key_is_meant() {
     assert_eq!(ids(admin, &["--state", "in_doubt"]), [id.as_str()]);
     // Whoever follows that advice finds the payment, and nobody is charged again.
     said(admin, &[&["resolve", &id[..8], "--as", "succeeded"][..], &BY].concat());
-    let again = post(payonce.proxy(), "/v1/charges", &[("Idempotency-Key", "order-1")], CHARGE);
+    let again = post(payonce.proxy(), "/v1/charges", &[("Payonce-Operation", "order-1")], CHARGE);
     assert!(again.status >= 400, "{}", again.body);
     assert_eq!(effects(payonce.sandbox()), 1);
 
     let other = saved(&payonce, "order-2");
     let sure = [&["resolve", &other, "--as", "declined", "--next-key"][..], &BY].concat();
     said(admin, &sure);
-    let next = post(payonce.proxy(), "/v1/charges", &[("Idempotency-Key", "order-2")], CHARGE);
+    let next = post(payonce.proxy(), "/v1/charges", &[("Payonce-Operation", "order-2")], CHARGE);
     assert_eq!(next.status, 200, "{}", next.body);
     assert_eq!(effects(payonce.sandbox()), 3, "the word was wrong, and this is what it cost");
 }
@@ -57,7 +57,7 @@ fn a_word_on_many_leaves_them_alone_and_with_the_next_key_means_them_only() {
     let payonce = payonce();
     let admin = payonce.admin();
     let saved = saved(&payonce, "order-1");
-    let plain = super::doubtful(&payonce, 2, &[("Idempotency-Key", "order-2")], CHARGE);
+    let plain = super::doubtful(&payonce, 2, &[("Payonce-Operation", "order-2")], CHARGE);
     let bulk = |line: &[&'static str]| {
         [&["resolve", "--rule", "charges", "--as", "declined"][..], line, &BY].concat()
     };
