@@ -95,16 +95,21 @@ impl<L: Ledger, U: Upstream> Health for Standing<L, U> {
         let answers = self.store_answers(serving).await;
         let refuses = serving.refuses_without_store();
         let store = match (answers, serving.exchange.ledger.never_forgets()) {
-            (true, true) => "ok",
-            (true, false) => "degraded: it answers, and may forget what it holds",
+            (true, true) => "ok".to_owned(),
+            (true, false) => {
+                let why = serving.exchange.ledger.doubt();
+                let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+                format!("degraded: it answers, and may forget what it holds{why}")
+            }
             (false, _) if refuses => {
                 "down: it does not answer, and all that is critical is refused without it"
+                    .to_owned()
             }
-            (false, _) => "degraded: it does not answer",
+            (false, _) => "degraded: it does not answer".to_owned(),
         };
         let closing = serving.closing.is_cancelled();
         let mut details = serving.details(closing);
-        details.push(("store".to_owned(), store.to_owned()));
+        details.push(("store".to_owned(), store));
         Readiness { ready: !closing && (answers || !refuses), details }
     }
 
