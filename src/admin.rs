@@ -26,9 +26,11 @@ use tokio::net::TcpListener;
 use crate::settings::Secret;
 pub use health::{Health, Readiness};
 pub use http1::Answer;
-pub use operations::{Detail, Moment, Operations, OpsError, Resolution, Resolved, State, Summary};
+pub use operations::{
+    Detail, Listed, Moment, Operations, OpsError, Resolution, Resolved, State, Summary,
+};
 pub use routes::Outcome;
-pub(crate) use routes::{List, Resolve, UNKNOWN};
+pub(crate) use routes::{Resolve, UNKNOWN};
 
 /// Connections to the admin port at a time.
 const MOST_CONNECTIONS: usize = 16;

@@ -22,6 +22,8 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand};
 use http::{HeaderName, HeaderValue, Method};
 
+use crate::decide::shown::masked;
+
 pub use self::clients::Clients;
 pub use self::ops::{Ops, OpsAction, OpsOutcome, OpsResolve, OpsShow};
 pub use self::policy::Policy;
@@ -302,6 +304,32 @@ impl fmt::Debug for HeaderField {
     }
 }
 
+/// Says on standard error what is wrong; nothing of it looks like a secret. What was typed comes back
+/// in errors of the system and of libraries too.
+pub fn complain(what: &impl fmt::Display) {
+    eprintln!("{}", masked(&what.to_string()));
+}
+
+impl Cli {
+    /// What is asked on the command line of this process.
+    ///
+    /// # Errors
+    /// The exit code, once it is said what is wrong, or the help that was asked for.
+    pub fn read() -> Result<Self, Exit> {
+        Self::try_parse().map_err(|bad| {
+            if bad.use_stderr() {
+                complain(&bad.to_string().trim_end());
+                return Exit::Usage;
+            }
+            // Help, in colours where they are seen.
+            match bad.print() {
+                Ok(()) => Exit::Done,
+                Err(_closed) => Exit::Failed,
+            }
+        })
+    }
+}
+
 /// How a command ended: what the process's exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -309,7 +337,7 @@ pub enum Exit {
     Done,
     /// It is not, and standard error says why.
     Failed,
-    /// The command line is wrong (clap exits with this by itself).
+    /// The command line is wrong.
     Usage,
     /// Settings or policy are wrong; nothing was started.
     Configuration,

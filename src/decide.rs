@@ -5,7 +5,7 @@
 //! upstream, and [`agent`] whose keys have which shape; [`operation`] what to do with what the ledger
 //! holds; [`outcome`] what an answer means; [`retry`] whether to ask again; [`observe`] what would
 //! have been done where nothing is; [`traffic`] what is written down of it, and what can be read from
-//! that. [`guard`] says what is wrong with API keys and own keys.
+//! that. [`guard`] says what is wrong with API keys and own keys; [`shown`] what of a text people may see.
 
 pub mod agent;
 pub mod canonical;
@@ -20,4 +20,5 @@ pub mod outcome;
 pub mod path;
 pub mod policy;
 pub mod retry;
+pub mod shown;
 pub mod traffic;

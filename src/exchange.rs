@@ -98,10 +98,20 @@ impl<L: Ledger, U: Upstream> Serve for Exchange<L, U> {
 /// What is learnt of a request beside its answer.
 #[derive(Default)]
 struct Beside {
+    /// What is asked, and by whom, for the log.
+    asks: Asks,
     /// What its SDK is told.
     warning: client::Warning,
     /// What is observed and written down of it.
     witness: witness::Witness,
+}
+
+/// What a request asks and who asks, as far as that is known of one that is refused.
+#[derive(Default)]
+struct Asks {
+    request: Option<String>,
+    rule: Option<String>,
+    caller: Option<String>,
 }
 
 impl<L: Ledger, U: Upstream> Exchange<L, U> {
@@ -123,7 +133,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let handled = Box::pin(self.handle(parts, body, &conn, &policy, arrived, &mut beside));
         let handled = handled.await.map_err(|refusal| {
             beside.witness.refused(&refusal);
-            self.refuse(&refusal, &policy)
+            self.refuse(&refusal, &policy, &beside.asks)
         });
         let mut response = judged_by(&policy, handled);
         beside.warning.attach(response.headers_mut());
@@ -144,6 +154,11 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let mut head = Head::check(parts)?;
         let rule = Arc::clone(policy.judge(&head.method, &head.target));
         trace::about(&head.method, &head.target, &rule.name);
+        beside.asks = Asks {
+            request: Some(asked::shown(&head.method, head.target.raw_path())),
+            rule: Some(rule.name.clone()),
+            caller: caller::caller(&head.headers, self.config.caller.as_deref()),
+        };
         self.client(&head.method, &head.headers, policy, &mut beside.warning)?;
         let acts = !self.config.bypass && policy.mode_of(&rule) == Mode::Enforce;
         let credentials = self.admit(&mut head, policy, &rule, acts)?;
@@ -234,13 +249,23 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         format!("req_payonce_{}", hex::encode(self.chance.bytes::<8>()))
     }
 
-    fn refuse(&self, refusal: &Refusal, policy: &Policy) -> Response<Body> {
+    fn refuse(&self, refusal: &Refusal, policy: &Policy, asks: &Asks) -> Response<Body> {
         self.metrics.refusal(refusal.code());
         trace::note(|it| it.tell("payonce.code", refusal.code()));
-        let answer = refusal.answer(&self.request_id());
-        let status = answer.status.as_u16();
-        let (code, why, policy) = (refusal.code(), refusal.message(), policy.version());
-        warn!(code, status, why, policy_version = policy, "refused");
+        let answer_id = self.request_id();
+        let answer = refusal.answer(&answer_id);
+        let Asks { request, rule, caller } = asks;
+        warn!(
+            request,
+            rule,
+            caller,
+            code = refusal.code(),
+            status = answer.status.as_u16(),
+            why = refusal.message(),
+            answer_id,
+            policy_version = policy.version(),
+            "refused"
+        );
         let Held::Whole(body) = answer.body else {
             return Response::new(crate::upstream::empty_body());
         };

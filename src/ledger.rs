@@ -179,6 +179,12 @@ pub trait Ledger: Send + Sync + 'static {
     fn never_forgets(&self) -> bool {
         false
     }
+
+    /// Why it may not know all that was written, in words for people; `None` where nothing is known
+    /// to speak for that.
+    fn doubt(&self) -> Option<String> {
+        None
+    }
 }
 
 /// By which keys a record is found after a write that names `named`, where `earlier` ones found it
@@ -238,5 +244,9 @@ impl<L: Ledger> Ledger for std::sync::Arc<L> {
 
     fn never_forgets(&self) -> bool {
         L::never_forgets(self)
+    }
+
+    fn doubt(&self) -> Option<String> {
+        L::doubt(self)
     }
 }

@@ -4,23 +4,26 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
 use payonce::cli::policy::PolicyAction;
 use payonce::cli::{self, Cli, Command, Exit};
+use payonce::decide::shown::without_keys;
 use payonce::settings::{self, Settings};
 use payonce::{clock, sandbox, telemetry};
 
 fn main() -> ExitCode {
     #[cfg(feature = "seams")]
     if let Err(why) = payonce::seams::arm(std::env::vars_os()) {
-        eprintln!("{why}");
+        cli::complain(&why);
         return Exit::Configuration.into();
     }
-    let command = Cli::parse().command;
+    let command = match Cli::read() {
+        Ok(cli) => cli.command,
+        Err(exit) => return exit.into(),
+    };
     let exit = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(run(command)),
         Err(error) => {
-            eprintln!("the runtime cannot be started: {error}");
+            cli::complain(&format_args!("the runtime cannot be started: {error}"));
             Exit::Bug
         }
     };
@@ -32,7 +35,7 @@ async fn run(command: Command) -> Exit {
         Command::Serve(args) => match load(args.settings.as_deref()) {
             Ok(settings) => {
                 if let Err(error) = telemetry::start(settings.log) {
-                    eprintln!("logs cannot be written: {error}");
+                    cli::complain(&format_args!("logs cannot be written: {error}"));
                     return Exit::Bug;
                 }
                 Box::pin(cli::serve::run(&args, settings)).await
@@ -76,7 +79,7 @@ async fn run(command: Command) -> Exit {
                 // The answer says what it is not ready for.
                 Ok(false) => Exit::Failed,
                 Err(failure) => {
-                    eprintln!("{failure}");
+                    eprintln!("{}", without_keys(&failure.to_string()));
                     failure.exit()
                 }
             },
@@ -91,7 +94,7 @@ fn told(asked: Result<(), cli::ops::OpsFailure>) -> Exit {
     match asked {
         Ok(()) => Exit::Done,
         Err(failure) => {
-            eprintln!("{failure}");
+            eprintln!("{}", without_keys(&failure.to_string()));
             failure.exit()
         }
     }
@@ -101,7 +104,7 @@ fn told(asked: Result<(), cli::ops::OpsFailure>) -> Exit {
 fn load(file: Option<&Path>) -> Result<Settings, Exit> {
     Settings::load(file, settings::environment()).map_err(|problems| {
         for problem in &problems {
-            eprintln!("{problem}");
+            cli::complain(problem);
         }
         eprintln!("{} problem(s) in the settings; nothing was started.", problems.len());
         Exit::Configuration
@@ -162,7 +165,7 @@ fn done(result: &io::Result<()>) -> Exit {
         Err(error) => {
             // A pipe that its reader closed is no failure worth words.
             if error.kind() != io::ErrorKind::BrokenPipe {
-                eprintln!("{error}");
+                cli::complain(error);
             }
             io::stdout().flush().unwrap_or_default();
             Exit::Failed

@@ -10,12 +10,12 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
 
 use self::resolve::Said;
-use self::told::{detail, noted, read, record_id, summary};
+use self::told::{noted, read, record_id};
 use self::work::Work;
 use crate::admin::bulk::{Bulk, Bulked};
 use crate::admin::judge::{self, Around, Judgement, Question, Recognition};
 use crate::admin::search::{Found, Wanted};
-use crate::admin::{Detail, Operations, OpsError, Resolution, Resolved, Summary};
+use crate::admin::{Detail, Listed, Operations, OpsError, Resolution, Resolved};
 use crate::audit::AuditLog;
 use crate::clients::list::List;
 use crate::clock::Timestamp;
@@ -32,7 +32,9 @@ use crate::server::Tasks;
 use crate::upstream::Upstream;
 
 mod advice;
+mod list;
 mod many;
+mod next_key;
 mod resolve;
 mod search;
 mod timeline;
@@ -90,9 +92,12 @@ impl<L: Ledger, U: Upstream> People<L, U> {
 
     async fn found(&self, id: &str) -> Result<Option<(Held, Record)>, OpsError> {
         let Some(id) = record_id(id) else { return Ok(None) };
-        match self.exchange.ledger.get(id).await? {
-            Some(held) => Ok(Some((held.clone(), read(&held)?))),
-            None => Ok(None),
+        match self.exchange.ledger.get(id).await {
+            Ok(Some(held)) => Ok(Some((held.clone(), read(&held)?))),
+            Ok(None) => Ok(None),
+            // What has a note has no record: the store need not answer for it.
+            Err(_no_answer) if self.note(&id.to_string()).is_some() => Ok(None),
+            Err(why) => Err(why.into()),
         }
     }
 
@@ -102,21 +107,13 @@ impl<L: Ledger, U: Upstream> People<L, U> {
 }
 
 impl<L: Ledger, U: Upstream> Operations for People<L, U> {
-    async fn list(&self, limit: usize) -> Result<Vec<Summary>, OpsError> {
-        let held = self.exchange.ledger.open(limit).await?;
-        let mut list = Vec::with_capacity(held.len());
-        for held in held {
-            list.push(summary(held.id, &read(&held)?));
-        }
-        let notes = self.exchange.notes.all();
-        let room = limit.saturating_sub(list.len());
-        list.extend(notes.iter().rev().take(room).map(|note| noted(note).summary));
-        Ok(list)
+    async fn list(&self, limit: usize) -> Result<Listed, OpsError> {
+        self.listed(limit).await
     }
 
     async fn show(&self, id: &str) -> Result<Option<Detail>, OpsError> {
         if let Some((held, record)) = self.found(id).await? {
-            return Ok(Some(detail(held.id, &record, self.exchange.clock.now())));
+            return Ok(Some(self.detail(held.id, &record, self.exchange.clock.now())));
         }
         Ok(self.note(id).map(|note| noted(&note)))
     }
@@ -127,7 +124,7 @@ impl<L: Ledger, U: Upstream> Operations for People<L, U> {
 
     async fn by_key(&self, key: &SecretString) -> Result<Option<Detail>, OpsError> {
         match self.exchange.ledger.by_key(key_digest(key.expose_secret())).await? {
-            Some(held) => Ok(Some(detail(held.id, &read(&held)?, self.exchange.clock.now()))),
+            Some(held) => Ok(Some(self.detail(held.id, &read(&held)?, self.exchange.clock.now()))),
             None => Ok(None),
         }
     }
@@ -166,7 +163,7 @@ impl<L: Ledger, U: Upstream> Operations for People<L, U> {
             recalled: sent.is_some(),
             policy_version: policy.version().to_owned(),
             mode: if bypass { "bypass" } else { policy.mode().as_str() }.to_owned(),
-            found: seen.record.as_ref().map(|record| detail(seen.id, record, now)),
+            found: seen.record.as_ref().map(|record| self.detail(seen.id, record, now)),
         };
         Ok(Some(Judgement::of(&seen, around)))
     }

@@ -120,7 +120,7 @@ pub fn shipped(clock: Clock, accept: &Accept) -> Result<PolicyFile, LoadError> {
     let policy = parse(path, SHIPPED.as_bytes())?;
     match accept(&policy) {
         Ok(()) => Ok(PolicyFile::fixed(policy, clock)),
-        Err(why) => Err(LoadError::of(path, &policy, Why::Unfit(why))),
+        Err(why) => Err(LoadError::of(path, &policy, Why::Unfit(why.into()))),
     }
 }
 
@@ -148,7 +148,7 @@ impl PolicyFile {
         let mark = look.mark();
         let sound = look.judge(path, &trusted)?.sound();
         if let Err(why) = accept(&sound.policy) {
-            return Err(LoadError::of(path, &sound.policy, Why::Unfit(why)));
+            return Err(LoadError::of(path, &sound.policy, Why::Unfit(why.into())));
         }
         let file = Self::holding(sound, Some(path.to_owned()), clock);
         Ok(Self { accept, trusted, last: Mutex::new(Some(mark)), ..file })
@@ -196,7 +196,7 @@ impl PolicyFile {
         witness
             .hear(&load)
             .await
-            .map_err(|why| LoadError::of(self.shown(), &policy, Why::Unrecorded(why)))?;
+            .map_err(|why| LoadError::of(self.shown(), &policy, Why::Unrecorded(why.into())))?;
         // A second witness would be a mistake in the assembly; the first one stays.
         self.witness.set(witness).unwrap_or_default();
         Ok(())
@@ -242,7 +242,7 @@ impl PolicyFile {
         let found = look.judge_aside(path, &self.trusted).await;
         let found = found.and_then(|sound| match (self.accept)(&sound.policy) {
             Ok(()) => Ok(sound),
-            Err(why) => Err(LoadError::of(path, &sound.policy, Why::Unfit(why))),
+            Err(why) => Err(LoadError::of(path, &sound.policy, Why::Unfit(why.into()))),
         });
         let before = self.current();
         let load = Load { event: Event::Reload, path, before: Some(&before), found: &found };
@@ -265,7 +265,7 @@ impl PolicyFile {
             (Ok(sound), Err(why)) => {
                 // The disk may be full only for now: the next look finds the file new again.
                 *last = None;
-                self.refuse(LoadError::of(path, &sound.policy, Why::Unrecorded(why)))
+                self.refuse(LoadError::of(path, &sound.policy, Why::Unrecorded(why.into())))
             }
             (Err(error), _) => self.refuse(error),
         }

@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::decide::shown::Shown;
 use crate::finishing;
 
 pub use clients::Clients;
@@ -83,7 +84,7 @@ pub struct Settings {
     /// How payonce ends.
     pub shutdown: Shutdown,
     /// What is allowed but should be said aloud at start, each with its setting.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Shown>,
 }
 
 impl Settings {

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{Health, Readiness};
 use crate::clock::{Clock, Timestamp};
 use crate::decide::policy::{Class, Mode, Policy, Rule, StoreDown};
+use crate::decide::shown::without_keys;
 use crate::exchange::Exchange;
 use crate::ledger::{Ledger, RecordId};
 use crate::policy_file::PolicyFile;
@@ -94,16 +95,21 @@ impl<L: Ledger, U: Upstream> Health for Standing<L, U> {
         let answers = self.store_answers(serving).await;
         let refuses = serving.refuses_without_store();
         let store = match (answers, serving.exchange.ledger.never_forgets()) {
-            (true, true) => "ok",
-            (true, false) => "degraded: it answers, and may forget what it holds",
+            (true, true) => "ok".to_owned(),
+            (true, false) => {
+                let why = serving.exchange.ledger.doubt();
+                let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+                format!("degraded: it answers, and may forget what it holds{why}")
+            }
             (false, _) if refuses => {
                 "down: it does not answer, and all that is critical is refused without it"
+                    .to_owned()
             }
-            (false, _) => "degraded: it does not answer",
+            (false, _) => "degraded: it does not answer".to_owned(),
         };
         let closing = serving.closing.is_cancelled();
         let mut details = serving.details(closing);
-        details.push(("store".to_owned(), store.to_owned()));
+        details.push(("store".to_owned(), store));
         Readiness { ready: !closing && (answers || !refuses), details }
     }
 
@@ -121,7 +127,10 @@ impl<L: Ledger, U: Upstream> Serving<L, U> {
 
     fn details(&self, closing: bool) -> Vec<(String, String)> {
         let mut details = Vec::new();
-        let mut detail = |name: &str, value: String| details.push((name.to_owned(), value));
+        // Anybody on the network reads it, whoever wrote what is said.
+        let mut detail = |name: &str, value: String| {
+            details.push((name.to_owned(), without_keys(&value).into_owned()));
+        };
         if closing {
             detail("closing", "payonce is shutting down".to_owned());
         } else {

@@ -14,6 +14,7 @@ use crate::clock::Timestamp;
 use crate::decide::operation::Retention;
 use crate::decide::operation::codec::decode;
 use crate::decide::operation::record::Record;
+use crate::decide::operation::stands::Stands;
 use crate::decide::path::Api;
 use crate::decide::policy::{Class, Policy};
 use crate::exchange::Exchange;
@@ -65,8 +66,7 @@ pub async fn survey<L: Ledger, U: Upstream>(exchange: &Exchange<L, U>) {
     for held in &held {
         match decode(&held.record) {
             Ok(record) => {
-                let worked_on = exchange.is_worked_on(held.id, &record);
-                found.record(&record, worked_on, now);
+                found.record(&record, exchange.stands(held.id, &record), now);
             }
             // Another version's, perhaps: it is open all the same.
             Err(_unreadable) => complete = false,
@@ -105,16 +105,18 @@ impl Found {
         self.rules.entry(if known { name } else { OTHERS }.to_owned()).or_default()
     }
 
-    /// An operation of the store. One that nobody works on any more is in doubt, also if its
-    /// process died over it; one whose outcome is known is not open.
-    fn record(&mut self, record: &Record, worked_on: bool, now: Timestamp) {
+    /// An operation of the store. One whose outcome is known is not open, though the store still
+    /// lists it.
+    fn record(&mut self, record: &Record, stands: Stands, now: Timestamp) {
         let age = now.since(record.first_sent);
         let open = self.rule(&record.about.rule);
-        if worked_on {
-            add(&mut open.in_flight, age);
-        } else if record.unresolved() {
-            add(&mut open.in_doubt, age);
-            nearer(open, Retention::of(record.api).safe.saturating_sub(age));
+        match stands {
+            Stands::InFlight => add(&mut open.in_flight, age),
+            Stands::InDoubt { .. } => {
+                add(&mut open.in_doubt, age);
+                nearer(open, Retention::of(record.api).safe.saturating_sub(age));
+            }
+            Stands::Succeeded | Stands::Declined => {}
         }
     }
 

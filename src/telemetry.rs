@@ -19,6 +19,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry, fmt};
 
+mod hidden;
 mod traced;
 
 use crate::settings::{Log, LogFormat, LogLevel};
@@ -34,11 +35,13 @@ pub fn start(log: Log) -> Result<(), tracing::dispatcher::SetGlobalDefaultError>
     Ok(())
 }
 
-/// What writes events to `out` as `log` says.
+/// What writes events to `out` as `log` says. No line has one of Stripe's keys in it, nor a URL's
+/// password, whoever wrote what it tells.
 pub fn subscriber<W>(log: Log, colours: bool, out: W) -> impl Subscriber + Send + Sync
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
+    let out = hidden::Keys(out);
     let lines = match log.format {
         LogFormat::Human => fmt::layer()
             .with_writer(out)
@@ -160,6 +163,21 @@ mod tests {
         });
         assert!(text.contains("ours") && text.contains("a warning of theirs"), "{text}");
         assert!(!text.contains("API key"), "{text}");
+    }
+
+    #[test]
+    fn a_key_is_in_no_line_whoever_tells_it() {
+        let act = || {
+            let url = "redis://u:hunter2@h";
+            tracing::info!(why = "is \"sk_live_51abc\"", url, "no\nwhsec_0123abcd");
+        };
+        for format in [LogFormat::Human, LogFormat::Json] {
+            let text = logged(Log { format, level: LogLevel::Info }, act);
+            assert!(text.contains("redis://•••••••••@h"), "{text}");
+            assert!(text.contains("sk_live_•••••") && text.contains("whsec_••••••••"), "{text}");
+        }
+        let json: serde_json::Value = serde_json::from_str(&logged(JSON, act)).unwrap();
+        assert_eq!(json["message"], "no\nwhsec_••••••••");
     }
 
     #[test]

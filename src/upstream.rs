@@ -10,6 +10,7 @@ pub mod direct;
 mod head;
 pub mod headers;
 mod measured;
+mod names;
 pub mod origin;
 mod pool;
 pub mod proxy;
@@ -154,8 +155,8 @@ impl Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Dns => "the upstream name did not resolve (upstream.api, …)",
-            Self::Connect => "no connection to the upstream (upstream.api, …)",
+            Self::Dns => "the upstream's name did not resolve (DNS; is upstream.api right?)",
+            Self::Connect => "no connection to the upstream: it was refused, or there is no way there (is upstream.api right? at debug level the log names the address)",
             Self::ConnectTimeout => "no connection to the upstream in time",
             Self::Tls => "the TLS handshake with the upstream failed (upstream.ca_file)",
             Self::Proxy => "the egress proxy made no tunnel (upstream.egress_proxy)",

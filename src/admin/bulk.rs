@@ -1,23 +1,21 @@
-//! A person's word on many operations at once: all open ones of one rule. The wire form.
+//! A person's word on many operations at once: all of one rule that are in doubt. The wire form.
 //!
 //! Nothing is ever sent for it, and no key chosen: as with one operation, only its record changes.
 
 use serde::{Deserialize, Serialize};
 
-use super::operations::State;
+use super::operations::{Resolution, State};
 use super::routes::Outcome;
 use super::search::{Found, MOST_FOUND, Wanted};
 
-/// The body of `POST /ops/resolve`: what became of all open operations of a rule. Without `expect` and
+/// The body of `POST /ops/resolve`: what became of all operations of a rule that are in doubt. Without `expect` and
 /// `yes` it is only shown which those are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bulk {
     /// Their rule.
     pub rule: String,
-    /// Which of them: those in doubt, or those in flight whose owner is gone.
-    pub state: State,
-    /// Only those that were last sent at least so long ago, in milliseconds.
+    /// Only those that were first sent at least so long ago, in milliseconds.
     #[serde(default)]
     pub older_ms: Option<u64>,
     /// What became of them.
@@ -34,15 +32,28 @@ pub struct Bulk {
     /// Do it to whatever is meant by now.
     #[serde(default)]
     pub yes: bool,
+    /// With `declined`: do it to exactly those for whose keys Stripe saved an error 500, which are
+    /// left alone otherwise. Whoever asks for them again is sent with another key.
+    #[serde(default)]
+    pub next_key: bool,
 }
 
 impl Bulk {
+    /// What is said of each.
+    #[must_use]
+    pub const fn resolution(&self) -> Resolution {
+        match self.outcome {
+            Outcome::Succeeded => Resolution::Succeeded { object_id: None },
+            Outcome::Declined => Resolution::Declined { next_key: self.next_key },
+        }
+    }
+
     /// The operations that it is about, [`MOST_FOUND`] at most.
     #[must_use]
     pub fn wanted(&self) -> Wanted {
         Wanted {
             rule: Some(self.rule.clone()),
-            state: Some(self.state),
+            state: Some(State::InDoubt),
             older_ms: self.older_ms,
             open: true,
             limit: Some(MOST_FOUND),
@@ -73,6 +84,9 @@ pub struct Shown {
     pub set: String,
     /// How many others somebody works on: those are left alone.
     pub busy: usize,
+    /// How many others are left alone because Stripe saved an error 500 for their keys.
+    #[serde(default)]
+    pub saved_500: usize,
 }
 
 /// What became of each operation, by id.
@@ -82,6 +96,10 @@ pub struct Resolutions {
     pub done: Vec<String>,
     /// Somebody works on it: nothing was changed.
     pub busy: Vec<String>,
+    /// Stripe saved an error 500 for its key, which the word would give up, and that was not said:
+    /// nothing was changed.
+    #[serde(default)]
+    pub saved_500: Vec<String>,
     /// It is no longer what was asked for (it has an outcome, or was sent again): nothing was
     /// changed.
     pub changed: Vec<String>,

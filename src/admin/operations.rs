@@ -15,8 +15,8 @@ use crate::ledger::LedgerError;
 
 /// What the admin port asks of the rest of payonce.
 pub trait Operations: Clone + Send + Sync + 'static {
-    /// At most `limit` (1 to 1000) open operations, in no order.
-    fn list(&self, limit: usize) -> impl Future<Output = Result<Vec<Summary>, OpsError>> + Send;
+    /// At most `limit` (1 to 1000) open operations, the oldest first.
+    fn list(&self, limit: usize) -> impl Future<Output = Result<Listed, OpsError>> + Send;
 
     /// The operation with this id, as a person typed it (letters, digits, `-`, `_`; at most 128).
     fn show(&self, id: &str) -> impl Future<Output = Result<Option<Detail>, OpsError>> + Send;
@@ -89,13 +89,30 @@ impl From<LedgerError> for OpsError {
     }
 }
 
-/// What is known of an operation's outcome.
+/// What is open.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// The operations.
+    pub operations: Vec<Summary>,
+    /// Whether there may be more than that.
+    pub more: bool,
+    /// Why the store did not answer, if it did not: only this process's notes of single calls are
+    /// listed then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
+    /// Why the store may not know all that was open, if something speaks for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<String>,
+}
+
+/// What is known of an operation's outcome. [`Stands`](crate::decide::operation::stands::Stands)
+/// says which it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Somebody is working on it, or died over it.
+    /// Somebody is working on it.
     InFlight,
-    /// It was sent, and nobody knows what became of it.
+    /// It was perhaps sent, nobody works on it, and nobody knows what became of it.
     InDoubt,
     /// It happened.
     Succeeded,
@@ -137,6 +154,9 @@ pub struct Summary {
     pub rule: String,
     /// What is known of it.
     pub state: State,
+    /// It is in doubt, and Stripe keeps answering its key with an error 500 that it saved.
+    #[serde(default)]
+    pub saved_500: bool,
     /// Since when this occurrence exists.
     pub since: Timestamp,
     /// How often it was sent.
@@ -202,7 +222,7 @@ pub struct Detail {
 pub struct Moment {
     /// When.
     pub at: Timestamp,
-    /// What, for programs: `earlier`, `claimed`, `attempt`, `sent_again`, `answered`, `delivered`,
+    /// What, for programs: `earlier`, `claimed`, `taken_over`, `attempt`, `sent_again`, `answered`, `delivered`,
     /// `webhook`, `resolved`, `held_until`, `key_safe_until`, `forgotten_at`.
     pub what: String,
     /// The same for people.
@@ -224,7 +244,11 @@ pub enum Resolution {
         object_id: Option<String>,
     },
     /// It did not happen and no longer can: asking again is a new operation.
-    Declined,
+    Declined {
+        /// Said by who knows that the next request bears another key, where Stripe keeps answering
+        /// this one's with an error 500.
+        next_key: bool,
+    },
 }
 
 /// What became of a person's word.
@@ -238,4 +262,6 @@ pub enum Resolved {
     NotOpen(Box<Detail>),
     /// Somebody works on the operation just now; nothing was written.
     Busy(Box<Detail>),
+    /// Declined would give its key up, and that was not said; nothing was written.
+    NextKey(Box<Detail>),
 }

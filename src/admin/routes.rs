@@ -2,7 +2,7 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /ops?limit=100` | `{"operations": [summary…], "more": bool}` |
+//! | `GET /ops?limit=100` | what is open, [`Listed`](super::operations::Listed) |
 //! | `GET /ops/{id}` | a detail |
 //! | `GET /clients` | the [list](crate::clients::list::List) of the clients that were seen |
 //! | `POST /ops/lookup` `{"key": "…"}` | the detail of the operation with that idempotency key |
@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use super::bulk::{Bulk, Bulked};
 use super::http1::{self, Answer};
 use super::judge::Question;
-use super::operations::{Detail, Operations, OpsError, Resolution, Resolved, Summary};
+use super::operations::{Detail, Operations, OpsError, Resolution, Resolved};
 use super::search::Wanted;
 use crate::clock::Clock;
 
@@ -48,15 +48,6 @@ const MOST_WHY: usize = 1000;
 
 /// The code of an error after which it is not known whether a person's word was written.
 pub(crate) const UNKNOWN: &str = "unknown";
-
-/// The answer to `GET /ops`.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct List {
-    /// What is open.
-    pub(crate) operations: Vec<Summary>,
-    /// Whether there may be more than that.
-    pub(crate) more: bool,
-}
 
 /// The body of `POST /ops/lookup`.
 #[derive(Deserialize)]
@@ -79,6 +70,9 @@ pub(crate) struct Resolve {
     pub(crate) by: String,
     /// How they know.
     pub(crate) why: String,
+    /// They know that the next request bears another key, where Stripe saved an error 500 for it.
+    #[serde(default)]
+    pub(crate) next_key: bool,
 }
 
 /// What a person may say of an operation.
@@ -100,16 +94,19 @@ impl Outcome {
             Self::Declined => "declined",
         }
     }
-
-    /// Without an object.
-    #[must_use]
-    pub const fn resolution(self) -> Resolution {
-        match self {
-            Self::Succeeded => Resolution::Succeeded { object_id: None },
-            Self::Declined => Resolution::Declined,
-        }
-    }
 }
+
+/// What succeeded is never sent again.
+const NO_NEXT_KEY: &str = "\"next_key\" goes with \"declined\" only";
+
+/// What a person must know before an operation is called declined whose key Stripe keeps answering
+/// with an error 500.
+pub(super) const SAVED_500: &str = "\
+    Stripe saved an error 500 for its key, which it also does where the payment HAPPENED. \"declined\" \
+    gives that key up: whoever asks again is sent with another key, and if it did happen, pays twice. \
+    Look for the payment itself at Stripe, by amount, customer and time, not only for the log's error \
+    500. If it is there, say \"succeeded\". If you have seen that it is not, say the same with \
+    --next-key";
 
 /// Answers a request that was allowed in.
 pub(super) async fn answer<O: Operations>(ops: &O, request: Request<Incoming>) -> Answer {
@@ -156,10 +153,7 @@ async fn list<O: Operations>(ops: &O, query: &str) -> Answer {
         return bad("limit must be 1 to 1000, and nothing else is asked");
     };
     match ops.list(limit).await {
-        Ok(operations) => {
-            let more = operations.len() >= limit;
-            http1::json(StatusCode::OK, &List { operations, more })
-        }
+        Ok(listed) => http1::json(StatusCode::OK, &listed),
         Err(error) => failed(&error, ""),
     }
 }
@@ -209,6 +203,9 @@ async fn resolve_all<O: Operations>(ops: &O, request: Request<Incoming>) -> Answ
     if let Err(why) = is_said(&said.by, &said.why).and_then(|()| said.wanted().check()) {
         return bad(why);
     }
+    if said.next_key && said.outcome != Outcome::Declined {
+        return bad(NO_NEXT_KEY);
+    }
     if said.yes && said.expect.is_some() {
         return bad("say \"expect\" or \"yes\", and not both");
     }
@@ -242,6 +239,7 @@ async fn resolve<O: Operations>(ops: &O, id: &str, request: Request<Incoming>) -
         Ok(Resolved::Busy(detail)) => {
             conflict("in_flight", "it is being worked on; ask again when it has settled", &detail)
         }
+        Ok(Resolved::NextKey(detail)) => conflict("saved_500", SAVED_500, &detail),
         Err(error) => failed(&error, &format!("payonce ops show {id}")),
     }
 }
@@ -249,12 +247,15 @@ async fn resolve<O: Operations>(ops: &O, id: &str, request: Request<Incoming>) -
 /// What a person said, if it makes sense. These words go to logs and records.
 fn understood(said: &Resolve) -> Result<Resolution, &'static str> {
     is_said(&said.by, &said.why)?;
+    if said.next_key && said.outcome != Outcome::Declined {
+        return Err(NO_NEXT_KEY);
+    }
     match (said.outcome, &said.object_id) {
         (Outcome::Succeeded, Some(id)) if !is_name(id) => {
             Err("\"object_id\" must be an id as Stripe shows it, such as pi_123")
         }
         (Outcome::Succeeded, id) => Ok(Resolution::Succeeded { object_id: id.clone() }),
-        (Outcome::Declined, None) => Ok(Resolution::Declined),
+        (Outcome::Declined, None) => Ok(Resolution::Declined { next_key: said.next_key }),
         (Outcome::Declined, Some(_)) => {
             Err("what was declined made no object: leave object_id out")
         }

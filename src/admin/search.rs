@@ -49,7 +49,7 @@ pub struct Wanted {
     /// What is known of its outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
-    /// Last sent at least so long ago, in milliseconds.
+    /// First sent at least so long ago, in milliseconds: the age that alerts go by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub older_ms: Option<u64>,
     /// Only what is open.
@@ -95,8 +95,8 @@ pub struct Facts<'a> {
     pub object: Option<&'a str>,
     /// What is known of its outcome.
     pub state: State,
-    /// When it was last sent.
-    pub last_sent: Timestamp,
+    /// When it was first sent; of a call, last.
+    pub first_sent: Timestamp,
 }
 
 impl Wanted {
@@ -153,7 +153,7 @@ impl Wanted {
             let (_, path) = facts.request.split_once(' ').unwrap_or_default();
             facts.object == Some(wanted) || path.split('/').any(|segment| segment == wanted)
         };
-        let age = now.since(facts.last_sent);
+        let age = now.since(facts.first_sent);
         self.id.as_ref().is_none_or(begins)
             && (self.ids.is_empty() || self.ids.iter().any(begins))
             && same(&self.caller, facts.caller)
@@ -181,7 +181,7 @@ mod tests {
             caller: Some("shop"),
             object: Some("pi_1"),
             state: State::InDoubt,
-            last_sent: NOW.minus(Duration::from_mins(10)),
+            first_sent: NOW.minus(Duration::from_mins(10)),
         }
     }
 

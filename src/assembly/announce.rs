@@ -15,7 +15,8 @@ impl Assembly {
     pub fn announce(&self) {
         let status = self.policy.status();
         let source = self.settings.policy.path.as_deref().map(Path::display);
-        info!(version = env!("CARGO_PKG_VERSION"), "payonce starts");
+        let process = &self.exchange.config.owner;
+        info!(version = env!("CARGO_PKG_VERSION"), process, "payonce starts");
         for local in self.local() {
             info!(address = %local, upstream = self.settings.upstream.api, "proxy listens");
         }

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::NotWritten;
 use super::entry::{Entry, Event};
+use crate::decide::shown::without_keys;
 
 /// The `prev` of a log's first line.
 pub const NOTHING_BEFORE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -55,7 +56,9 @@ pub(super) fn append(path: &Path, mut entry: Entry) -> Result<String, NotWritten
         let before = line.and_then(|line| serde_json::from_slice::<Entry>(line).ok());
         entry.previous = before.and_then(|before| before.in_force().map(str::to_owned));
     }
-    let written = serde_json::to_vec(&entry).map_err(|why| failed(why.into()))?;
+    let written = serde_json::to_string(&entry).map_err(|why| failed(why.into()))?;
+    // Whatever people wrote into it: a line is for ever.
+    let written = without_keys(&written).into_owned().into_bytes();
     let mut bytes = Vec::with_capacity(written.len() + 2);
     if broken_off {
         bytes.push(b'\n');

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::decide::operation::codec::decode;
 use crate::decide::operation::record::Record;
 use crate::decide::policy::Policy;
+use crate::decide::shown::masked;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::policy_file::{self, Load, LoadError, Sound, Why, Witness};
@@ -126,7 +127,7 @@ fn entry(load: &Load<'_>, clock: &Clock) -> Entry {
             policy_file::Event::Reload => Event::Reload,
         },
         verdict: Verdict::Taken,
-        file: cut(&load.path.display().to_string()),
+        file: cut(&masked(&load.path.display().to_string())),
         hash: None,
         previous: load.before.map(|before| before.hash().to_owned()),
         rules: None,

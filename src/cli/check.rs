@@ -5,9 +5,10 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{Check, Exit};
+use super::{Check, Exit, complain};
 use crate::decide::policy::lint::{self, Store};
 use crate::decide::policy::{Code, Policy, Problem, Severity};
+use crate::decide::shown::masked;
 use crate::policy_file::signature::{Signed, TrustedKeys};
 use crate::policy_file::{self, Found, LoadError, Why};
 use crate::settings::{Settings, StoreKind};
@@ -50,7 +51,10 @@ pub fn run(args: &Check, settings: &Settings, out: &mut impl Write) -> io::Resul
     let exit = checked.exit(args.strict);
     if exit == Exit::Failed {
         let open = checked.count(Problem::is_open_warning);
-        eprintln!("--strict: {open} warning(s) that the policy {} does not accept", checked.file);
+        complain(&format_args!(
+            "--strict: {open} warning(s) that the policy {} does not accept",
+            checked.file
+        ));
     }
     Ok(exit)
 }
@@ -65,7 +69,7 @@ impl Checked {
                     Found { policy, signed: None, text: policy_file::SHIPPED.to_owned() }
                 }),
             };
-        let file = file.display().to_string();
+        let file = masked(&file.display().to_string());
         match read {
             Ok(Found { policy, signed, text }) => {
                 let findings = lint::findings(&text, &policy, store);
@@ -127,11 +131,11 @@ fn finding_json(finding: &Problem) -> serde_json::Value {
         "line": finding.line,
         "column": finding.column,
         "width": finding.width,
-        "what": finding.what,
+        "what": finding.what.as_str(),
         "why": finding.code.why(),
-        "mend": finding.mend,
-        "source": finding.source,
-        "accepted": finding.accepted,
+        "mend": finding.mend.as_str(),
+        "source": finding.source.as_str(),
+        "accepted": finding.accepted.as_deref(),
     })
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use zeroize::Zeroizing;
 
-use super::{Exit, Explain};
+use super::{Exit, Explain, complain};
 use crate::assembly;
 use crate::clock::{Clock, Timestamp};
 use crate::decide::digest::Secret;
@@ -62,14 +62,14 @@ pub async fn run(args: &Explain, settings: &Settings, out: &mut impl Write) -> E
     let policy = match policy {
         Ok(policy) => policy,
         Err(problems) => {
-            eprintln!("{problems}");
+            complain(&problems);
             return Exit::Configuration;
         }
     };
     let all = match asked::all(args) {
         Ok(all) => all,
         Err(bad) => {
-            eprintln!("{bad}");
+            complain(&bad);
             return bad.exit();
         }
     };
@@ -85,7 +85,7 @@ pub async fn run(args: &Explain, settings: &Settings, out: &mut impl Write) -> E
         // A pipe that its reader closed is no failure worth words.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit,
         Err(error) => {
-            eprintln!("{error}");
+            complain(&error);
             Exit::Failed
         }
     }

@@ -9,7 +9,7 @@ use http::Method;
 
 use super::{Exit, table};
 use crate::admin::search::{Found, Wanted};
-use crate::admin::{Detail, List, Outcome, Resolve, Summary};
+use crate::admin::{Detail, Outcome, Resolve, Summary};
 use crate::clock::{Clock, Timestamp};
 use crate::settings::{Settings, environment};
 
@@ -17,10 +17,11 @@ mod args;
 mod bulk;
 mod client;
 mod export;
+mod list;
 mod watch;
 
 pub use args::{
-    Ops, OpsAction, OpsExport, OpsFilter, OpsOpen, OpsOutcome, OpsResolve, OpsSearch, OpsShow,
+    Ops, OpsAction, OpsExport, OpsFilter, OpsList, OpsOutcome, OpsResolve, OpsSearch, OpsShow,
     OpsWatch,
 };
 pub(super) use client::{Client, exchange};
@@ -113,11 +114,7 @@ pub async fn run(ops: &Ops, settings: &Settings, out: &mut impl Write) -> Result
     let client = Client::of(settings)?;
     let now = Clock::System.now();
     match &ops.action {
-        OpsAction::List { limit } => {
-            let (list, raw) = client.ask(Method::GET, &format!("/ops?limit={limit}"), None).await?;
-            let List { operations, more } = list;
-            show(out, ops.json, &raw, || table::list(&operations, more, now))
-        }
+        OpsAction::List(asked) => list::run(asked, ops.json, &client, out).await,
         OpsAction::Show(OpsShow { id: Some(id), key: None }) if is_beginning(id) => {
             shown_by_beginning(&client, id, ops.json, out, now).await
         }
@@ -140,8 +137,9 @@ pub async fn run(ops: &Ops, settings: &Settings, out: &mut impl Write) -> Result
         OpsAction::Resolve(said) => {
             // What was said should not be given up on before payonce does.
             let client = client.patient();
+            let word = resolution(said)?;
             let one = whole_id(&client, said.id.as_deref().unwrap_or_default()).await?;
-            let answer = client.post(&format!("/ops/{one}/resolve"), &resolution(said)).await;
+            let answer = client.post(&format!("/ops/{one}/resolve"), &word).await;
             let look = format!("payonce ops show {one}");
             let (after, raw) = answer.map_err(|failure| failure.of_a_word(&look))?;
             detail(out, ops.json, &raw, &after, now)
@@ -185,8 +183,10 @@ async fn shown_by_beginning(
     let (found, raw): (Found, _) = client.post("/ops/search", &wanted).await?;
     match found.operations.as_slice() {
         [] => Err(OpsFailure::Refused(
-            "no operation that is open, or was handled lately, begins so: one that is settled is \
-             found by its whole id"
+            "no operation that is open here, or was handled lately by this payonce, begins so. One that \
+             is settled is found by its whole id. Nobody finds: a single call that is over, one of \
+             another pod (ask that), and what the store held before it was flushed or restored; those \
+             stand in the logs, by operation_id"
                 .to_owned(),
         )),
         [one] if json => {
@@ -200,8 +200,10 @@ async fn shown_by_beginning(
 
 fn found_text(found: &Found, now: Timestamp) -> String {
     if found.operations.is_empty() {
-        return "Nothing was found. What is settled is found by its whole id, a key, a Request-Id or \
-                an object.\n"
+        return "Nothing was found. What is settled is found by its whole id, a key, or the Request-Id \
+                or object of the last time that it was done. Single calls that are over, and what was \
+                done before that last time, stand in the logs: object_id, request_id, \
+                operation_id.\n"
             .to_owned();
     }
     let summaries: Vec<Summary> =
@@ -215,6 +217,11 @@ fn found_text(found: &Found, now: Timestamp) -> String {
 }
 
 fn wanted(filter: &OpsFilter) -> Result<Wanted, OpsFailure> {
+    if filter.request_id.as_ref().is_some_and(|id| id.starts_with("req_payonce_")) {
+        let why = "req_payonce_… is the id of an answer that payonce wrote itself: it stands in the \
+                   logs, as answer_id, beside the operation_id, and not in the store";
+        return Err(OpsFailure::Input(why.to_owned()));
+    }
     let wanted = Wanted {
         id: filter.id.clone(),
         ids: Vec::new(),
@@ -268,13 +275,14 @@ fn id(text: &str) -> Result<&str, OpsFailure> {
     Err(OpsFailure::Input(why.to_owned()))
 }
 
-fn resolution(said: &OpsResolve) -> Resolve {
-    Resolve {
+fn resolution(said: &OpsResolve) -> Result<Resolve, OpsFailure> {
+    Ok(Resolve {
         outcome: outcome(said.outcome),
         object_id: said.object.clone(),
-        by: said.by.clone().or_else(login).unwrap_or_else(|| "unknown".to_owned()),
+        by: who(said)?,
         why: said.why.clone(),
-    }
+        next_key: said.next_key,
+    })
 }
 
 const fn outcome(said: OpsOutcome) -> Outcome {
@@ -282,6 +290,12 @@ const fn outcome(said: OpsOutcome) -> Outcome {
         OpsOutcome::Succeeded => Outcome::Succeeded,
         OpsOutcome::Declined => Outcome::Declined,
     }
+}
+
+/// Who says it: a word that nobody said is worth nothing to who reads it later.
+fn who(said: &OpsResolve) -> Result<String, OpsFailure> {
+    let by = said.by.clone().or_else(login);
+    by.ok_or_else(|| OpsFailure::Input("say who you are, with --by".to_owned()))
 }
 
 /// Who is logged in, as far as the environment says.

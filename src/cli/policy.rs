@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::{Args, Subcommand};
 
-use super::Exit;
+use super::{Exit, complain};
 use crate::policy_file;
 use crate::settings::Settings;
 
@@ -73,7 +73,7 @@ pub(super) fn policy(path: Option<&Path>) -> Result<(crate::decide::policy::Poli
         None => policy_file::parse(file, policy_file::SHIPPED.as_bytes()),
     };
     read.map(|policy| (policy, file.display().to_string())).map_err(|problems| {
-        eprintln!("{problems}");
+        complain(&problems);
         Exit::Configuration
     })
 }
@@ -85,7 +85,7 @@ fn written(result: io::Result<()>, exit: Exit) -> Exit {
         // A pipe that its reader closed is no failure worth words.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit,
         Err(error) => {
-            eprintln!("{error}");
+            complain(&error);
             Exit::Failed
         }
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::Exit;
 use super::table::{columns, moment, plain};
+use super::{Exit, complain};
 use crate::clock::Timestamp;
 use crate::decide::observe::Finding;
 use crate::decide::traffic::money::Sums;
@@ -70,13 +70,13 @@ pub fn run(args: &Report, settings: &Settings, now: Timestamp, out: &mut impl Wr
 pub(super) fn load(files: &[PathBuf], settings: &Settings) -> Result<Recorded, Exit> {
     let named = if files.is_empty() { settings.record.path.as_slice() } else { files };
     if named.is_empty() {
-        eprintln!("name the recorded file, or a settings file with record.path (--settings)");
+        complain(&"name the recorded file, or a settings file with record.path (--settings)");
         return Err(Exit::Usage);
     }
     let mut recorded = Recorded::default();
     for path in named {
         if let Err(error) = recorded.add(path) {
-            eprintln!("{}: {error}", path.display());
+            complain(&format_args!("{}: {error}", path.display()));
             return Err(Exit::Unavailable);
         }
     }
@@ -90,7 +90,7 @@ pub(super) fn print(text: &str, out: &mut impl Write) -> Exit {
         // A pipe that its reader closed is no failure worth words.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
         Err(error) => {
-            eprintln!("{error}");
+            complain(&error);
             Exit::Failed
         }
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tracing::{error, info};
 
-use super::{Exit, Serve};
+use super::{Exit, Serve, complain};
 use crate::assembly::{Assembly, StartError};
 use crate::clock::Clock;
 use crate::sandbox;
@@ -72,10 +72,10 @@ fn toward(settings: &mut Settings, sandbox: SocketAddr) {
 fn not_started(error: &StartError) -> Exit {
     // On standard error as it stands: a policy's problems have several lines each.
     if error.is_configuration() {
-        eprintln!("{error}\npayonce has not started; nothing was bound or sent.");
+        complain(&format_args!("{error}\npayonce has not started; nothing was bound or sent."));
         Exit::Configuration
     } else {
-        eprintln!("{error}\npayonce has not started; nothing was sent.");
+        complain(&format_args!("{error}\npayonce has not started; nothing was sent."));
         Exit::Unavailable
     }
 }

@@ -5,10 +5,16 @@ use std::fmt::Write as _;
 use crate::admin::{Detail, Moment, Summary};
 use crate::clock::Timestamp;
 
+/// An empty list is not yet good news.
+const NOTHING: &str = "Nothing is open, as far as this payonce and its store know. They do not know: \
+                       single calls in doubt at other pods (ask each of them), and what a store held \
+                       before it was flushed or restored. Such doubts stand in the logs: state is \
+                       in_doubt.\n";
+
 /// A list with one line an operation, or a sentence if there is none.
 pub(super) fn list(operations: &[Summary], more: bool, now: Timestamp) -> String {
     if operations.is_empty() {
-        return "Nothing is open: every operation has a known outcome.\n".to_owned();
+        return NOTHING.to_owned();
     }
     let head = ["OPERATION", "RULE", "STATE", "SINCE", "SENT", "AMOUNT", "OBJECT"];
     let mut rows = vec![head.map(str::to_owned)];
@@ -16,7 +22,7 @@ pub(super) fn list(operations: &[Summary], more: bool, now: Timestamp) -> String
         [
             plain(&operation.operation_id),
             plain(&operation.rule),
-            operation.state.name().to_owned(),
+            state(operation),
             ago(operation.since, now),
             operation.attempts.to_string(),
             amount(operation),
@@ -38,7 +44,7 @@ pub(super) fn detail(detail: &Detail, now: Timestamp) -> String {
     let untold = detail.timeline.is_empty();
     let lines = [
         ("operation", Some(plain(&summary.operation_id))),
-        ("state", Some(summary.state.name().to_owned())),
+        ("state", Some(state(summary))),
         ("request", detail.request.as_deref().map(plain)),
         ("rule", Some(plain(&summary.rule))),
         ("identity", Some(plain(&detail.identity))),
@@ -48,11 +54,11 @@ pub(super) fn detail(detail: &Detail, now: Timestamp) -> String {
         ("request id", summary.request_id.as_deref().map(plain)),
         ("caller", summary.caller.as_deref().map(plain)),
         ("since", Some(ago(summary.since, now))),
-        ("sent", Some(format!("{} times", summary.attempts))),
+        ("sent", Some(sent(detail))),
         ("asked by", asked_by(detail)),
         ("first sent", untold.then(|| when(detail.first_sent)).flatten()),
         ("last sent", untold.then(|| when(detail.last_sent)).flatten()),
-        ("key safe", when(detail.safe_until)),
+        ("key safe", detail.safe_until.map(|until| safe(until, now))),
         ("held", untold.then(|| when(detail.lease_until)).flatten()),
         ("delivered", detail.delivery.as_deref().map(plain)),
         ("policy", Some(plain(&summary.policy_version))),
@@ -86,6 +92,31 @@ fn story(moments: &[Moment], now: Timestamp) -> String {
     columns(&rows)
 }
 
+/// What a person must know before a word is said of it stands beside its state.
+fn state(summary: &Summary) -> String {
+    let saved = if summary.saved_500 { " (saved 500)" } else { "" };
+    format!("{}{saved}", summary.state.name())
+}
+
+/// What a process that is gone had sent is not known.
+fn sent(detail: &Detail) -> String {
+    let times = match detail.summary.attempts {
+        1 => "once".to_owned(),
+        some => format!("{some} times"),
+    };
+    let gone = detail.timeline.iter().any(|moment| moment.what == "taken_over");
+    if gone { format!("{times}, and perhaps by a process that is gone") } else { times }
+}
+
+/// `for 22h more`
+fn safe(until: Timestamp, now: Timestamp) -> String {
+    if until > now {
+        format!("for {} more", span(until, now))
+    } else {
+        format!("no more, since {} ago", span(now, until))
+    }
+}
+
 fn asked_by(detail: &Detail) -> Option<String> {
     match detail.client_keys {
         0 => None,
@@ -98,7 +129,7 @@ fn asked_by(detail: &Detail) -> Option<String> {
 pub(super) fn line(detail: &Detail, now: Timestamp) -> String {
     let summary = &detail.summary;
     let mut words = vec![plain(&summary.operation_id), plain(&summary.rule)];
-    words.push(summary.state.name().to_owned());
+    words.push(state(summary));
     words.push(format!("since {}", ago(summary.since, now)));
     words.push(format!("sent {}", summary.attempts));
     words.extend(Some(amount(summary)).filter(|amount| amount != "-"));
@@ -201,6 +232,7 @@ mod tests {
             operation_id: "5f3a".to_owned(),
             rule: "charges".to_owned(),
             state: State::InDoubt,
+            saved_500: false,
             since: Timestamp::from_millis(1_000_000),
             attempts: 3,
             amount: Some(500),
@@ -214,12 +246,17 @@ mod tests {
 
     #[test]
     fn a_list_has_aligned_columns() {
-        let other = Summary { rule: "a_longer_name".to_owned(), amount: None, ..summary() };
+        let other = Summary {
+            rule: "a_longer_name".to_owned(),
+            amount: None,
+            saved_500: true,
+            ..summary()
+        };
         let text = list(&[summary(), other], false, Timestamp::from_millis(1_300_000));
         insta::assert_snapshot!(text, @r"
-        OPERATION  RULE           STATE     SINCE   SENT  AMOUNT   OBJECT
-        5f3a       charges        in_doubt  5m ago  3     500 usd  -
-        5f3a       a_longer_name  in_doubt  5m ago  3     -        -
+        OPERATION  RULE           STATE                 SINCE   SENT  AMOUNT   OBJECT
+        5f3a       charges        in_doubt              5m ago  3     500 usd  -
+        5f3a       a_longer_name  in_doubt (saved 500)  5m ago  3     -        -
         ");
     }
 

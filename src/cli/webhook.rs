@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::Exit;
+use super::{Exit, complain};
 use crate::clock::{Clock, Timestamp};
 use crate::settings::read_duration;
 use crate::webhook::event::Event;
@@ -92,7 +92,7 @@ pub fn run(args: &Webhook, out: &mut impl Write) -> Exit {
     match said.and_then(|said| writeln!(out, "{said}").map_err(|error| error.to_string())) {
         Ok(()) => Exit::Done,
         Err(why) => {
-            eprintln!("{why}");
+            complain(&why);
             Exit::Failed
         }
     }

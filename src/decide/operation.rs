@@ -1,7 +1,8 @@
 //! What to do with what the ledger holds: the state machine of DESIGN §4, pure.
 //!
 //! [`record`] is what is remembered; [`table`] the rows A1–A16; [`change`] how a record moves on;
-//! [`codec`] its bytes. Nothing here knows a socket, a clock or a store.
+//! [`stands`] how it
+//! stands, in a word; [`codec`] its bytes. Nothing here knows a socket, a clock or a store.
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ pub mod change;
 pub mod codec;
 pub mod finding;
 pub mod record;
+pub mod stands;
 pub mod table;
 
 /// The n-th time that one operation is meant to happen, counted within an epoch.

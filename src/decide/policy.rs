@@ -42,6 +42,7 @@ mod problem;
 mod routes;
 mod rule;
 mod scope;
+mod secret;
 mod table;
 mod template;
 #[cfg(test)]

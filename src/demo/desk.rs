@@ -56,7 +56,8 @@ impl Desk {
         let object = made.skip(known).last().map(|effect| effect.object);
         let resolution = match &object {
             Some(object) => Resolution::Succeeded { object_id: Some(object.clone()) },
-            None => Resolution::Declined,
+            // The desk has looked for the payment itself.
+            None => Resolution::Declined { next_key: true },
         };
         let why = "looked up in the dashboard";
         match self.people.resolve(operation, &resolution, "the person on call", why).await {
@@ -64,9 +65,13 @@ impl Desk {
                 Some(object) => Found::Happened { object: Some(object) },
                 None => Found::DidNot,
             },
-            Ok(Resolved::NotFound | Resolved::NotOpen(_) | Resolved::Busy(_)) | Err(_) => {
-                Found::Nothing
-            }
+            Ok(
+                Resolved::NotFound
+                | Resolved::NotOpen(_)
+                | Resolved::Busy(_)
+                | Resolved::NextKey(_),
+            )
+            | Err(_) => Found::Nothing,
         }
     }
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::Uri;
 use http::header::USER_AGENT;
+use http::{Method, Uri};
+use sha2::{Digest, Sha256};
 
 use super::finishing::Finishes;
 use super::reading::remembered;
@@ -71,6 +72,16 @@ pub struct Asked {
     nonce: [u8; 16],
     waited: AtomicBool,
     body: Arc<Buffered>,
+}
+
+/// Digits of an answer's own id.
+const ANSWER_DIGITS: usize = 16;
+
+/// Method and path, cut short, for people.
+pub(super) fn shown(method: &Method, path: &str) -> String {
+    const LONGEST: usize = 200;
+    let path: String = path.chars().take(LONGEST).collect();
+    format!("{method} {path}")
 }
 
 /// Another identity of a request: what it is under a former policy, scope or secret; or, where it
@@ -183,9 +194,16 @@ impl Asked {
     /// What was asked, for people.
     #[must_use]
     pub fn request(&self) -> String {
-        const LONGEST: usize = 200;
-        let path: String = self.message.uri.path().chars().take(LONGEST).collect();
-        format!("{} {path}", self.message.method)
+        shown(&self.message.method, self.message.uri.path())
+    }
+
+    /// payonce's own `Request-Id`, for an answer that it writes itself. What it is made of is also
+    /// what a key may be made of, and is not told.
+    #[must_use]
+    pub(super) fn answer_id(&self) -> String {
+        let digest = Sha256::new().chain_update(b"answer").chain_update(self.nonce).finalize();
+        let digits: String = hex::encode(digest).chars().take(ANSWER_DIGITS).collect();
+        format!("req_payonce_{digits}")
     }
 
     /// The upstream key of a single call: the client's, else one minted for it.

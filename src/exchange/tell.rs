@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
 use http::header::HeaderValue;
+use http::{Response, StatusCode};
 use tracing::{error, info, warn};
 
 use super::claim::Holding;
@@ -20,7 +20,7 @@ use crate::ledger::Ledger;
 use crate::refusal::{Again, Refusal};
 use crate::respond::{Answer, Held, Label, SHOULD_RETRY, Told};
 use crate::trace;
-use crate::upstream::Upstream;
+use crate::upstream::{Body, Upstream};
 
 impl<L: Ledger, U: Upstream> Exchange<L, U> {
     /// Counts what an exchange came to.
@@ -88,6 +88,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             it.tell_some("payonce.outcome", outcome);
         });
         let About { amount, currency, caller, policy, .. } = &asked.about;
+        let own = refusal(done, telling.before, asked.again());
         info!(
             target: "payonce::operation",
             operation_id = %asked.identified.operation,
@@ -104,6 +105,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             cause = done.cause.map(tracing::field::display),
             object_id = object,
             request_id = request_id_of(done),
+            code = own.as_ref().map(Refusal::code),
+            answer_id = own.map(|_refusal| asked.answer_id()),
             amount,
             currency,
             caller,
@@ -111,6 +114,30 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             duration_ms = u64::try_from(self.clock.now().since(asked.arrived()).as_millis())
                 .unwrap_or(u64::MAX),
             "operation"
+        );
+    }
+
+    /// The line of a request that shared the answer of another in flight, which leaves one as well.
+    pub(super) fn log_joined(&self, asked: &Asked, row: &'static str, answer: &Response<Body>) {
+        let About { amount, currency, caller, policy, .. } = &asked.about;
+        // What the SDK shows: Stripe's, or payonce's own.
+        let request_id = answer.headers().get("request-id").and_then(|id| id.to_str().ok());
+        info!(
+            target: "payonce::operation",
+            operation_id = %asked.identified.operation,
+            request = asked.request(),
+            rule = asked.rule.name,
+            policy_version = policy,
+            identity = asked.identified.kind.as_str(),
+            row,
+            status = answer.status().as_u16(),
+            request_id,
+            amount,
+            currency,
+            caller,
+            duration_ms = u64::try_from(self.clock.now().since(asked.arrived()).as_millis())
+                .unwrap_or(u64::MAX),
+            "joined"
         );
     }
 
@@ -143,7 +170,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 self.metrics.refusal(refusal.code());
             }
             trace::note(|it| it.tell("payonce.code", refusal.code()));
-            refusal.answer(&self.request_id())
+            refusal.answer(&asked.answer_id())
         });
         Told {
             answer,
@@ -165,11 +192,21 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         // Where nobody asks, nobody is refused.
         if asked.finishes.is_none() {
             self.metrics.refusal(refusal.code());
-            warn!(operation_id = %asked.identified.operation, code = refusal.code(),
-                why = refusal.message(), policy_version = asked.about.policy, "refused");
+            warn!(
+                operation_id = %asked.identified.operation,
+                request = asked.request(),
+                rule = asked.rule.name,
+                caller = asked.about.caller,
+                code = refusal.code(),
+                status = refusal.status().as_u16(),
+                why = refusal.message(),
+                answer_id = asked.answer_id(),
+                policy_version = asked.about.policy,
+                "refused"
+            );
         }
         Told {
-            answer: refusal.answer(&self.request_id()),
+            answer: refusal.answer(&asked.answer_id()),
             label: None,
             succeeded: false,
             attempts: 0,
@@ -230,7 +267,29 @@ pub(super) enum Before {
 /// The provider's answer, if it may be handed on: an outcome as it is; a failure only where it does
 /// not hide a doubt, and only in Stripe's shape, which no SDK takes for a success (FACTS §1.9).
 /// An SDK is told not to retry what payonce has retried.
-fn answer(done: Exchanged, before: Before, again: Again) -> Result<Answer, Refusal> {
+fn answer(mut done: Exchanged, before: Before, again: Again) -> Result<Answer, Refusal> {
+    if let Some(refusal) = refusal(&done, before, again) {
+        return Err(refusal);
+    }
+    let last = done.answer.as_ref().map(|answer| answer.status.as_u16());
+    let Some(mut answer) = done.answer.take() else {
+        return Err(Refusal::OutcomeUnknown { cause: done.cause, last, again });
+    };
+    let retried = match (done.conclusion, done.meaning) {
+        (Conclusion::Succeeded, _) => false,
+        (Conclusion::Declined { .. }, _) => done.attempts > 1 && done.why != Why::Final,
+        (_in_doubt_or_nothing, Meaning::NotExecuted | Meaning::Conflict) => false,
+        (_in_doubt_or_nothing, _) => true,
+    };
+    if retried {
+        answer.headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+    Ok(answer)
+}
+
+/// What payonce answers by itself instead of handing on the provider's answer; `None` where that is
+/// handed on.
+fn refusal(done: &Exchanged, before: Before, again: Again) -> Option<Refusal> {
     let last = done.answer.as_ref().map(|answer| answer.status.as_u16());
     let unknown = match before {
         Before::Success => Refusal::AnswerUnavailable,
@@ -239,13 +298,8 @@ fn answer(done: Exchanged, before: Before, again: Again) -> Result<Answer, Refus
         }
     };
     let in_doubt = match done.conclusion {
-        Conclusion::Succeeded => return done.answer.ok_or(unknown),
-        Conclusion::Declined { .. } => {
-            let mut answer = done.answer.ok_or(unknown)?;
-            if done.attempts > 1 && done.why != Why::Final {
-                answer.headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-            }
-            return Ok(answer);
+        Conclusion::Succeeded | Conclusion::Declined { .. } => {
+            return done.answer.is_none().then_some(unknown);
         }
         Conclusion::InDoubt { .. } => true,
         Conclusion::NotExecuted => match before {
@@ -265,24 +319,20 @@ fn answer(done: Exchanged, before: Before, again: Again) -> Result<Answer, Refus
     // A lock time-out says that nothing happened as well, and knows no more of earlier attempts.
     let refused = nothing || last == Some(StatusCode::TOO_MANY_REQUESTS.as_u16());
     if in_doubt && (refused || again == Again::Another) {
-        return Err(unknown);
+        return Some(unknown);
     }
-    let Some(mut answer) = done.answer else {
-        return Err(match done.cause {
+    let Some(answer) = &done.answer else {
+        return Some(match done.cause {
             Some(cause) if !in_doubt => {
                 Refusal::Unreachable { cause, sent: done.sent, alone: before == Before::Untold }
             }
             Some(_) | None => unknown,
         });
     };
-    if unchanged {
-        return Ok(answer);
+    if unchanged || is_failure_in_shape(answer) {
+        return None;
     }
-    if !is_failure_in_shape(&answer) {
-        return Err(if nothing { Refusal::RateLimited } else { unknown });
-    }
-    answer.headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-    Ok(answer)
+    Some(if nothing { Refusal::RateLimited } else { unknown })
 }
 
 fn is_failure_in_shape(answer: &Answer) -> bool {

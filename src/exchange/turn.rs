@@ -12,6 +12,7 @@ use http::Response;
 use super::{Asked, Exchange, drive, refusal_of, unanswered};
 use crate::decide::identity::Kind;
 use crate::decide::operation::record::Record;
+use crate::decide::operation::stands::Stands;
 use crate::decide::operation::table::{Owner, Refused, Then, judge};
 use crate::inflight::{Entered, NoSeat, Seat, Standing, Table};
 use crate::ledger::{Ledger, RecordId};
@@ -98,6 +99,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                         self.metrics.merge("joined");
                         self.remember_call(asked, &record.key);
                         if let Some(response) = self.take_answer(seat, conn, true).await {
+                            self.log_joined(asked, verdict.row.as_str(), &response);
                             return Ok(Visit::Answered(response));
                         }
                     }
@@ -158,6 +160,12 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     pub(crate) fn is_worked_on(&self, id: RecordId, record: &Record) -> bool {
         let leased = record.claim.as_ref().is_some_and(|claim| claim.lease > self.clock.now());
         self.inflight.contains(id) || (leased && !self.ledger.exclusive())
+    }
+
+    /// How an operation stands just now, for whoever counts, lists or looks for it.
+    pub(crate) fn stands(&self, id: RecordId, record: &Record) -> Stands {
+        let owner = if self.is_worked_on(id, record) { Owner::Alive } else { Owner::Gone };
+        Stands::of(record, owner)
     }
 }
 

@@ -14,7 +14,7 @@ use super::claim::Holding;
 use super::{Asked, Exchange};
 use crate::clock::Timestamp;
 use crate::decide::digest::OperationId;
-use crate::decide::operation::change::{kept, says_more};
+use crate::decide::operation::change::{kept, put_back, says_more};
 use crate::decide::operation::codec::{decode, encode};
 use crate::decide::operation::finding::digests;
 use crate::decide::operation::record::Record;
@@ -63,6 +63,11 @@ impl Write {
         self.operation.record()
     }
 
+    /// Nothing was executed: it only gives the claim back.
+    fn gives_back(&self) -> bool {
+        put_back(self.found.clone()) == self.record
+    }
+
     fn entry(&self, now: Timestamp) -> Result<Option<Entry>, LedgerError> {
         let entry = |record| entry(&self.operation, self.client_key, record, now);
         self.record.as_ref().map(entry).transpose()
@@ -107,15 +112,25 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 Ok(Written::Ours(held)) => version = held,
                 Err(failed) => {
                     self.metrics.ledger_error("unavailable");
-                    warn!(%operation_id, error = %failed, "the store did not take what was learnt");
+                    if write.gives_back() {
+                        warn!(%operation_id, error = %failed, "the store did not take that nothing was \
+                            executed");
+                    } else {
+                        warn!(%operation_id, error = %failed, "the store did not take what was learnt");
+                    }
                     version = None;
                     self.clock.sleep(BETWEEN_WRITES).await;
                 }
             }
         }
         self.metrics.ledger_error("unwritten");
-        error!(%operation_id, "the store did not take what was learnt; it is tried again later, and \
+        if write.gives_back() {
+            warn!(%operation_id, "the store did not take that nothing was executed; it is tried again \
+                later, and until then the operation may be listed as in doubt");
+        } else {
+            error!(%operation_id, "the store did not take what was learnt; it is tried again later, and \
             the next request for this operation sends the same key and gets the same answer");
+        }
         if !self.unwritten.add(write.id(), write) {
             self.metrics.limit_reached("unwritten outcomes");
         }

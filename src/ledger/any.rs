@@ -139,4 +139,8 @@ impl Ledger for AnyLedger {
     fn never_forgets(&self) -> bool {
         each!(self, ledger => ledger.never_forgets())
     }
+
+    fn doubt(&self) -> Option<String> {
+        each!(self, ledger => ledger.doubt())
+    }
 }

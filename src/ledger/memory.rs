@@ -130,6 +130,10 @@ impl Ledger for Memory {
     fn exclusive(&self) -> bool {
         true
     }
+
+    fn doubt(&self) -> Option<String> {
+        Some("it is in memory and ends with its process".to_owned())
+    }
 }
 
 /// What a ledger held at one moment.

@@ -341,6 +341,10 @@ impl Ledger for Redis {
     fn never_forgets(&self) -> bool {
         self.shared.watch.trusted()
     }
+
+    fn doubt(&self) -> Option<String> {
+        self.shared.watch.doubt()
+    }
 }
 
 impl fmt::Debug for Redis {

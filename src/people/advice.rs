@@ -4,27 +4,26 @@ use crate::clock::Timestamp;
 use crate::decide::identity::Kind;
 use crate::decide::operation::Retention;
 use crate::decide::operation::record::{About, Outcome, Record, Settled, Standing};
+use crate::decide::operation::stands::Stands;
 use crate::notes::Note;
 
-/// What to do about a record.
-pub(super) fn of_record(record: &Record, now: Timestamp) -> String {
+/// What to do about a record, which `stands` like this.
+pub(super) fn of_record(record: &Record, stands: Stands, now: Timestamp) -> String {
     let safe = record.first_sent.plus(Retention::of(record.api).safe);
-    if let Some(claim) = &record.claim {
-        return at_work(claim.lease > now, record.beyond_retention(now));
-    }
-    match record.standing {
+    match (stands, record.standing) {
+        (Stands::InFlight, _) => "Wait: it is being worked on and has perhaps been sent; there is \
+                                  nothing to do before its lease ends."
+            .to_owned(),
+        (_, Standing::InDoubt { saved_500: true }) => saved_500(record),
+        (_, Standing::Begun | Standing::InDoubt { saved_500: false }) if record.claim.is_some() => {
+            left(record.beyond_retention(now))
+        }
         // A record is free only once an exchange has ended; a person's word, or a crash between two
         // writes, can leave this.
-        Standing::Begun | Standing::InDoubt { saved_500: false } => in_doubt(record, safe, now),
-        Standing::InDoubt { saved_500: true } => format!(
-            "The outcome is unknown{}: Stripe keeps answering its key with a saved error 500, so \
-             that asking again with that key brings no answer and moves no money (under a rule with \
-             indeterminate = \"next\", another client key is another payment); look {} and say what \
-             you found with `payonce ops resolve`.",
-            money(&record.about),
-            place(&record.about, &record.request, record.first_sent),
-        ),
-        Standing::Settled(settled) => known(record, settled, now),
+        (_, Standing::Begun | Standing::InDoubt { saved_500: false }) => {
+            in_doubt(record, safe, now)
+        }
+        (_, Standing::Settled(settled)) => known(record, settled, now),
     }
 }
 
@@ -46,23 +45,36 @@ pub(super) fn of_note(note: &Note) -> String {
     )
 }
 
-fn at_work(lives: bool, old: bool) -> String {
-    match (lives, old) {
-        (true, _) => {
-            "Wait: it is being worked on and has perhaps been sent; there is nothing to do \
-                      before its lease ends."
-                .to_owned()
-        }
-        (false, false) => "Its process is perhaps gone, and it has perhaps been sent: the same \
-                           request again is safe, for it takes it over with the same key."
-            .to_owned(),
-        (false, true) => {
-            "Its process is gone, it has perhaps been sent, and its key is too old to \
-                          be sent again: look it up at Stripe and say what you found with `payonce \
-                          ops resolve`."
-                .to_owned()
-        }
-    }
+/// Stripe saved an error 500 for its key. That error tells nothing: it is also what is saved where
+/// the payment had happened by then.
+fn saved_500(record: &Record) -> String {
+    let About { trail, .. } = &record.about;
+    // The later ones only show the first again.
+    let first = trail.iter().find_map(|tried| tried.request_id.clone());
+    let about =
+        About { request_id: first, object: None, trail: Vec::new(), ..record.about.clone() };
+    format!(
+        "The outcome is unknown{}: Stripe saved an error 500 for its key and keeps answering that, \
+         which does not tell whether the payment happened. Asking again with that key brings no \
+         answer and moves no money (under a rule with indeterminate = \"next\", another client key is \
+         another payment). Look {}, and then for the payment itself, by amount, customer and time. \
+         Then say what you found with `payonce ops resolve`. Mind that `--as declined` (it asks for \
+         --next-key) frees the next key: if the payment did happen, whoever asks again pays twice.",
+        money(&record.about),
+        place(&about, &record.request, record.first_sent),
+    )
+}
+
+/// Its process is gone.
+fn left(old: bool) -> String {
+    let text = if old {
+        "Its process is gone, it has perhaps been sent, and its key is too old to be sent again: \
+         look it up at Stripe and say what you found with `payonce ops resolve`."
+    } else {
+        "Its process is perhaps gone, and it has perhaps been sent: the same request again is safe, \
+         for it takes it over with the same key."
+    };
+    text.to_owned()
 }
 
 fn in_doubt(record: &Record, safe: Timestamp, now: Timestamp) -> String {

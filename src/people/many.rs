@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use super::People;
+use super::next_key::{frees_next_key, saved_500};
 use super::resolve::{Ended, Said};
 use super::search::{AT_ONCE, Hit};
 use super::told::read;
@@ -30,6 +31,8 @@ struct Meant {
     these: Vec<Hit>,
     /// What somebody works on: it is left alone.
     busy: Vec<String>,
+    /// What the word does not do for: Stripe saved an error 500 for its key.
+    saved_500: Vec<String>,
     more: bool,
     unreadable: usize,
 }
@@ -74,15 +77,15 @@ impl<L: Ledger, U: Upstream> People<L, U> {
             }
             None | Some(_) => {}
         }
-        let Meant { these, busy, more, .. } = meant;
+        let Meant { these, busy, saved_500, more, .. } = meant;
         // What was shown does not have them, so that nobody expects them to be done.
-        let busy = if bulk.yes { busy } else { Vec::new() };
-        let mut done = Resolutions { busy, more, ..Resolutions::default() };
+        let (busy, saved_500) = if bulk.yes { (busy, saved_500) } else { Default::default() };
+        let mut done = Resolutions { busy, saved_500, more, ..Resolutions::default() };
         if these.is_empty() {
             return Ok(Bulked::Done(done));
         }
         let said = Said {
-            resolution: bulk.outcome.resolution(),
+            resolution: bulk.resolution(),
             who: bulk.by.trim().to_owned(),
             why: bulk.why.trim().to_owned(),
         };
@@ -119,16 +122,22 @@ impl<L: Ledger, U: Upstream> People<L, U> {
         let mut meant = Meant {
             these: Vec::new(),
             busy: Vec::new(),
+            saved_500: Vec::new(),
             more: found.more,
             unreadable: found.unreadable,
         };
+        let resolution = bulk.resolution();
         for hit in found.all {
             match &hit {
-                Hit::Record { held, record } if self.exchange.is_worked_on(held.id, record) => {
+                Hit::Record { held, record, .. } if self.exchange.is_worked_on(held.id, record) => {
                     meant.busy.push(hit.id());
                 }
-                // Its outcome is known; whoever asked for it again died over that.
-                Hit::Record { record, .. } if !record.unresolved() => {}
+                Hit::Record { record, .. } if frees_next_key(record, &resolution) => {
+                    meant.saved_500.push(hit.id());
+                }
+                // A word that gives keys up is said of those alone for which it does.
+                Hit::Record { record, .. } if bulk.next_key && !saved_500(record) => {}
+                Hit::Note(_) if bulk.next_key => {}
                 Hit::Record { .. } | Hit::Note(_) => meant.these.push(hit),
             }
         }
@@ -139,13 +148,13 @@ impl<L: Ledger, U: Upstream> People<L, U> {
         let now = self.exchange.clock.now();
         let operations = meant.these.iter().map(|hit| hit.detail(now)).collect();
         let found = Found { operations, more: meant.more, unreadable: meant.unreadable };
-        Shown { found, set: meant.name(), busy: meant.busy.len() }
+        Shown { found, set: meant.name(), busy: meant.busy.len(), saved_500: meant.saved_500.len() }
     }
 
     /// Ends one of many, if it is still what was looked at.
     async fn end_one_of(&self, hit: &Hit, said: &Said) -> Came {
         let (held, record) = match hit {
-            Hit::Record { held, record } => (held, record),
+            Hit::Record { held, record, .. } => (held, record),
             Hit::Note(note) if self.exchange.notes.remove(note.operation) => return Came::Done,
             Hit::Note(_) => return Came::Changed,
         };

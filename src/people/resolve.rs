@@ -11,7 +11,8 @@ use std::time::Duration;
 use tracing::{error, warn};
 
 use super::People;
-use super::told::{detail, noted, read};
+use super::next_key::frees_next_key;
+use super::told::{noted, read};
 use crate::admin::{Detail, OpsError, Resolution, Resolved};
 use crate::audit::{self, Verdict, Word};
 use crate::decide::digest::OperationId;
@@ -41,7 +42,7 @@ impl Said {
     pub(super) fn word(&self, rule: Option<&str>, operations: &[String]) -> Word {
         let object = match &self.resolution {
             Resolution::Succeeded { object_id } => object_id.clone(),
-            Resolution::Declined => None,
+            Resolution::Declined { .. } => None,
         };
         Word {
             by: self.who.clone(),
@@ -57,14 +58,14 @@ impl Said {
     pub(super) const fn outcome(&self) -> &'static str {
         match self.resolution {
             Resolution::Succeeded { .. } => "succeeded",
-            Resolution::Declined => "declined",
+            Resolution::Declined { .. } => "declined",
         }
     }
 
     fn change(&self) -> change::Resolution {
         match &self.resolution {
             Resolution::Succeeded { object_id } => change::Resolution::Succeeded(object_id.clone()),
-            Resolution::Declined => change::Resolution::Declined,
+            Resolution::Declined { .. } => change::Resolution::Declined,
         }
     }
 }
@@ -97,10 +98,13 @@ impl<L: Ledger, U: Upstream> People<L, U> {
             };
         };
         if self.exchange.is_worked_on(held.id, &record) {
-            return Ok(Resolved::Busy(Box::new(detail(held.id, &record, now))));
+            return Ok(Resolved::Busy(Box::new(self.detail(held.id, &record, now))));
         }
         if !record.unresolved() {
-            return Ok(Resolved::NotOpen(Box::new(detail(held.id, &record, now))));
+            return Ok(Resolved::NotOpen(Box::new(self.detail(held.id, &record, now))));
+        }
+        if frees_next_key(&record, &said.resolution) {
+            return Ok(Resolved::NextKey(Box::new(self.detail(held.id, &record, now))));
         }
         let ids = [id.to_owned()];
         self.record(Verdict::Asked, said.word(None, &ids)).await?;
@@ -114,11 +118,11 @@ impl<L: Ledger, U: Upstream> People<L, U> {
         match ended {
             Ended::Written(record) => {
                 log(id, said);
-                Ok(Resolved::Done(Box::new(detail(held.id, &record, now))))
+                Ok(Resolved::Done(Box::new(self.detail(held.id, &record, now))))
             }
             Ended::Moved(Some(moved)) => {
                 let stands = read(&moved)?;
-                let shown = Box::new(detail(moved.id, &stands, now));
+                let shown = Box::new(self.detail(moved.id, &stands, now));
                 Ok(if stands.open() { Resolved::Busy(shown) } else { Resolved::NotOpen(shown) })
             }
             Ended::Moved(None) => Ok(Resolved::NotFound),

@@ -17,6 +17,7 @@ use crate::admin::{Detail, OpsError};
 use crate::clock::Timestamp;
 use crate::decide::digest::{key_digest, object_digest, request_digest};
 use crate::decide::operation::record::Record;
+use crate::decide::operation::stands::Stands;
 use crate::ledger::{Held, KeyDigest, Ledger, LedgerError, RecordId};
 use crate::notes::Note;
 use crate::upstream::Upstream;
@@ -32,6 +33,8 @@ pub(super) enum Hit {
         held: Held,
         /// What is held.
         record: Box<Record>,
+        /// What that comes to just now.
+        stands: Stands,
     },
     /// A single call.
     Note(Box<Note>),
@@ -58,7 +61,7 @@ impl Hit {
     /// All that is told of it.
     pub(super) fn detail(&self, now: Timestamp) -> Detail {
         match self {
-            Self::Record { held, record } => detail(held.id, record, now),
+            Self::Record { held, record, stands } => detail(held.id, record, *stands, now),
             Self::Note(note) => noted(note),
         }
     }
@@ -107,10 +110,12 @@ impl<L: Ledger, U: Upstream> People<L, U> {
         let mut all = Vec::new();
         for held in held.into_values() {
             match read(&held) {
-                Ok(record) if is(wanted, held.id, &record, now) => {
-                    all.push(Hit::Record { held, record: Box::new(record) });
+                Ok(record) => {
+                    let stands = self.exchange.stands(held.id, &record);
+                    if is(wanted, held.id, &record, stands, now) {
+                        all.push(Hit::Record { held, record: Box::new(record), stands });
+                    }
                 }
-                Ok(_other) => {}
                 Err(why) => {
                     unreadable += 1;
                     warn!(%why, "a record is left out of what people look for");
@@ -149,10 +154,9 @@ impl<L: Ledger, U: Upstream> People<L, U> {
         if !wanted.open {
             // One more than wanted shows that there are more.
             let most = wanted.most().saturating_add(1);
-            let mut ids = self
-                .exchange
-                .recent
-                .operations_where(most, |id, record| is(wanted, id, record, now));
+            let mut ids = self.exchange.recent.operations_where(most, |id, record| {
+                is(wanted, id, record, self.exchange.stands(id, record), now)
+            });
             ids.retain(|id| !all.held.contains_key(id));
             all.add(self.each(&ids).await?);
         }
@@ -182,9 +186,9 @@ impl<L: Ledger, U: Upstream> People<L, U> {
 }
 
 /// Whether a record is meant.
-fn is(wanted: &Wanted, id: RecordId, record: &Record, now: Timestamp) -> bool {
+fn is(wanted: &Wanted, id: RecordId, record: &Record, stands: Stands, now: Timestamp) -> bool {
     let id = id.to_string();
-    wanted.is(&facts(&id, record), |request| answered(&record.about, request), now)
+    wanted.is(&facts(&id, record, stands), |request| answered(&record.about, request), now)
 }
 
 /// By what the store's index can find it.

@@ -6,23 +6,20 @@
 use crate::admin::Moment;
 use crate::clock::Timestamp;
 use crate::decide::digest::OperationId;
-use crate::decide::operation::Retention;
 use crate::decide::operation::change::kept;
 use crate::decide::operation::record::{Event, Outcome, Past, Record, Settled, Standing, Tried};
+use crate::decide::operation::{Occurrence, Retention};
 use crate::ledger::RecordId;
 use crate::notes::Note;
 
 /// The moments of a record, the earliest first; those that lie ahead come last.
 pub(super) fn of_record(id: RecordId, record: &Record, now: Timestamp) -> Vec<Moment> {
     let mut all: Vec<Moment> = record.past.iter().map(earlier).collect();
-    all.push(moment(
-        record.first_sent,
-        "claimed",
-        format!(
-            "claimed as occurrence {} of epoch {}; nothing of it left before",
-            record.occurrence.n, record.occurrence.epoch
-        ),
-    ));
+    all.push(moment(record.first_sent, "claimed", claimed(record)));
+    all.extend(record.about.taken_over.as_ref().map(|taken| {
+        let text = format!("taken over from {}, which had perhaps sent it", taken.from);
+        moment(taken.at, "taken_over", text)
+    }));
     all.extend(attempts(record));
     all.extend(record.answered.map(|at| moment(at, "answered", told(record))));
     all.extend(record.first_delivered.map(|at| {
@@ -33,7 +30,11 @@ pub(super) fn of_record(id: RecordId, record: &Record, now: Timestamp) -> Vec<Mo
         moment(word.at, "resolved", format!("{} said what became of it: {}", word.by, word.why))
     }));
     all.extend(record.claim.as_ref().map(|claim| {
-        let text = format!("{} works on it, and holds it until then unless renewed", claim.owner);
+        let text = if claim.lease > now {
+            format!("{} works on it, and holds it until then unless renewed", claim.owner)
+        } else {
+            format!("{} held it until then, had perhaps sent it, and is perhaps gone", claim.owner)
+        };
         moment(claim.lease, "held_until", text)
     }));
     let safe = record.first_sent.plus(Retention::of(record.api).safe);
@@ -65,6 +66,20 @@ fn earlier(past: &Past) -> Moment {
         past.occurrence.n, past.occurrence.epoch
     );
     moment(past.first_sent, "earlier", text)
+}
+
+const OF_THIS: &str = "nothing of this occurrence left before";
+const EARLIER: &str = "came earlier, and may have been paid: the log tells, by this operation's id";
+
+/// What stood before this occurrence is not held, but for those that a client key points to.
+fn claimed(record: &Record) -> String {
+    let Occurrence { epoch, n } = record.occurrence;
+    let before = match n {
+        0 => "nothing of it left before".to_owned(),
+        1 => format!("{OF_THIS}. Another of this operation {EARLIER}"),
+        n => format!("{OF_THIS}. {n} others of this operation {EARLIER}"),
+    };
+    format!("claimed as occurrence {n} of epoch {epoch}; {before}")
 }
 
 fn attempts(record: &Record) -> Vec<Moment> {
@@ -113,7 +128,11 @@ fn attempt(tried: &Tried) -> Moment {
 fn told(record: &Record) -> String {
     match record.standing {
         Standing::Begun => "whoever asked was told".to_owned(),
-        Standing::InDoubt { .. } => {
+        Standing::InDoubt { saved_500: true } => {
+            "whoever asked was handed Stripe's own error 500, which does not tell what came of it"
+                .to_owned()
+        }
+        Standing::InDoubt { saved_500: false } => {
             "whoever asked was told that the outcome is not known".to_owned()
         }
         Standing::Settled(Settled { result, delivered, .. }) => {

@@ -1,15 +1,17 @@
 //! A record, and a note, as people are shown them.
 
-use super::{advice, timeline};
+use super::{People, advice, timeline};
 use crate::admin::search::Facts;
 use crate::admin::{Detail, OpsError, State, Summary};
 use crate::clock::Timestamp;
 use crate::decide::identity::Kind;
 use crate::decide::operation::Retention;
 use crate::decide::operation::codec::decode;
-use crate::decide::operation::record::{self, Outcome, Record, Standing};
-use crate::ledger::{Held, RecordId};
+use crate::decide::operation::record::{self, Record};
+use crate::decide::operation::stands::Stands;
+use crate::ledger::{Held, Ledger, RecordId};
 use crate::notes::Note;
+use crate::upstream::Upstream;
 
 /// A record id as the answer header and the log show it.
 pub(super) fn record_id(text: &str) -> Option<RecordId> {
@@ -22,20 +24,25 @@ pub(super) fn read(held: &Held) -> Result<Record, OpsError> {
     decode(&held.record).map_err(|why| OpsError::Damaged(format!("{}: {why}", held.id)))
 }
 
-pub(super) const fn state(record: &Record) -> State {
-    match record.standing {
-        Standing::Settled(settled) if record.claim.is_none() => match settled.result {
-            Outcome::Succeeded => State::Succeeded,
-            Outcome::Declined => State::Declined,
-        },
-        Standing::InDoubt { .. } if record.claim.is_none() => State::InDoubt,
-        Standing::Begun | Standing::InDoubt { .. } | Standing::Settled(_) => State::InFlight,
+impl<L: Ledger, U: Upstream> People<L, U> {
+    /// All that is told of a record just now.
+    pub(super) fn detail(&self, id: RecordId, record: &Record, now: Timestamp) -> Detail {
+        detail(id, record, self.exchange.stands(id, record), now)
+    }
+}
+
+pub(super) const fn state(stands: Stands) -> State {
+    match stands {
+        Stands::InFlight => State::InFlight,
+        Stands::InDoubt { .. } => State::InDoubt,
+        Stands::Succeeded => State::Succeeded,
+        Stands::Declined => State::Declined,
     }
 }
 
 /// What is looked at when people search.
-pub(super) fn facts<'a>(id: &'a str, record: &'a Record) -> Facts<'a> {
-    of_about(id, &record.request, &record.about, state(record), record.last_sent)
+pub(super) fn facts<'a>(id: &'a str, record: &'a Record, stands: Stands) -> Facts<'a> {
+    of_about(id, &record.request, &record.about, state(stands), record.first_sent)
 }
 
 /// Likewise, of a note.
@@ -48,7 +55,7 @@ fn of_about<'a>(
     request: &'a str,
     about: &'a record::About,
     state: State,
-    last_sent: Timestamp,
+    first_sent: Timestamp,
 ) -> Facts<'a> {
     Facts {
         id,
@@ -57,7 +64,7 @@ fn of_about<'a>(
         caller: about.caller.as_deref(),
         object: about.object.as_deref(),
         state,
-        last_sent,
+        first_sent,
     }
 }
 
@@ -67,10 +74,12 @@ pub(super) fn answered(about: &record::About, id: &str) -> bool {
     about.request_id.as_deref().into_iter().chain(trail).any(|known| known == id)
 }
 
-pub(super) fn summary(id: RecordId, record: &Record) -> Summary {
+pub(super) fn summary(id: RecordId, record: &Record, stands: Stands) -> Summary {
     // What is sent under a claim is counted when it is settled.
     let attempts = record.attempts.saturating_add(u32::from(record.claim.is_some()));
-    summary_of(id.to_string(), &record.about, state(record), record.first_sent, attempts)
+    let state = state(stands);
+    let summary = summary_of(id.to_string(), &record.about, state, record.first_sent, attempts);
+    Summary { saved_500: stands == Stands::InDoubt { saved_500: true }, ..summary }
 }
 
 fn summary_of(
@@ -84,6 +93,7 @@ fn summary_of(
         operation_id,
         rule: about.rule.clone(),
         state,
+        saved_500: false,
         since,
         attempts,
         amount: about.amount.as_ref().and_then(|amount| amount.parse().ok()),
@@ -96,11 +106,11 @@ fn summary_of(
 }
 
 /// All that is told of a record.
-pub(super) fn detail(id: RecordId, record: &Record, now: Timestamp) -> Detail {
+pub(super) fn detail(id: RecordId, record: &Record, stands: Stands, now: Timestamp) -> Detail {
     let delivery =
         record.settled().map(|settled| if settled.delivered { "yes" } else { "lost" }.to_owned());
     Detail {
-        summary: summary(id, record),
+        summary: summary(id, record, stands),
         identity: record.kind.as_str().to_owned(),
         request: Some(record.request.clone()),
         occurrence: u64::from(record.occurrence.n),
@@ -110,7 +120,7 @@ pub(super) fn detail(id: RecordId, record: &Record, now: Timestamp) -> Detail {
         safe_until: Some(record.first_sent.plus(Retention::of(record.api).safe)),
         lease_until: record.claim.as_ref().map(|claim| claim.lease),
         delivery,
-        advice: Some(advice::of_record(record, now)),
+        advice: Some(advice::of_record(record, stands, now)),
         resolved: record.about.resolved.as_ref().map(|word| format!("{}: {}", word.by, word.why)),
         api_key: record.about.api_key.map(|hint| hint.to_string()),
         event: record.about.event.as_ref().map(|event| format!("{} ({})", event.id, event.kind)),

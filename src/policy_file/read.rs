@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::signature::{self, BadSignature, Signed, TrustedKeys};
 use crate::decide::policy::{Policy, Problem, hash_of, lint, version_in};
+use crate::decide::shown::{Shown, masked};
 
 /// The largest policy file, in bytes.
 pub const MAX_BYTES: u64 = 1024 * 1024;
@@ -18,8 +19,9 @@ const MAX_SIGNATURE_BYTES: u64 = 16 * 1024;
 /// The longest one-line summary, in characters.
 const LONGEST_SUMMARY: usize = 400;
 
-/// A policy file that is not used. [`fmt::Display`] tells everything there is to mend.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A policy file that is not used. [`fmt::Display`] tells everything there is to mend; what looks
+/// like a secret is not told.
+#[derive(Clone, PartialEq, Eq)]
 pub struct LoadError {
     /// Which file.
     pub path: PathBuf,
@@ -33,7 +35,7 @@ pub struct LoadError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Why {
     /// It cannot be read: it is gone, not allowed, not a file.
-    Unreadable(String),
+    Unreadable(Shown),
     /// It is larger than [`MAX_BYTES`].
     TooLarge,
     /// Its text is not UTF-8; the line, from 1, on which that shows.
@@ -41,11 +43,11 @@ pub enum Why {
     /// It has these problems.
     Problems(Vec<Problem>),
     /// It is sound, and this process cannot serve it.
-    Unfit(String),
+    Unfit(Shown),
     /// Nobody who is trusted vouches for it.
     Signature(BadSignature),
     /// It is sound, and its load could not be written down where it must be.
-    Unrecorded(String),
+    Unrecorded(Shown),
 }
 
 impl LoadError {
@@ -64,7 +66,7 @@ impl LoadError {
     #[must_use]
     pub fn summary(&self) -> String {
         let plain = |c: char| if c.is_control() { ' ' } else { c };
-        self.whole_summary().chars().map(plain).take(LONGEST_SUMMARY).collect()
+        masked(&self.whole_summary()).chars().map(plain).take(LONGEST_SUMMARY).collect()
     }
 
     fn whole_summary(&self) -> String {
@@ -76,7 +78,7 @@ impl LoadError {
                 format!("{}{}", counted(problems.len()), first.unwrap_or_default())
             }
             Why::Signature(why) => why.to_string(),
-            Why::Unreadable(why) | Why::Unfit(why) | Why::Unrecorded(why) => why.clone(),
+            Why::Unreadable(why) | Why::Unfit(why) | Why::Unrecorded(why) => why.to_string(),
             Why::TooLarge => "larger than 1 MiB".to_owned(),
             Why::NotText(line) => format!("not UTF-8 text, from line {line}"),
         }
@@ -89,7 +91,7 @@ fn counted(problems: usize) -> String {
 
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
+        let path = Shown::from(self.path.display().to_string());
         match &self.why {
             Why::Unreadable(why) => write!(f, "the policy {path} cannot be read: {why}"),
             Why::TooLarge => write!(
@@ -107,7 +109,9 @@ impl fmt::Display for LoadError {
                 write!(f, "{} in the policy {path}", counted(problems.len()))
             }
             Why::Unfit(why) => write!(f, "the policy {path} cannot be served: {why}"),
-            Why::Signature(why) => write!(f, "nobody vouches for the policy {path}: {why}"),
+            Why::Signature(why) => {
+                write!(f, "nobody vouches for the policy {path}: {}", Shown::from(why.to_string()))
+            }
             Why::Unrecorded(why) => {
                 write!(
                     f,
@@ -115,6 +119,12 @@ impl fmt::Display for LoadError {
                 )
             }
         }
+    }
+}
+
+impl fmt::Debug for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LoadError({self})")
     }
 }
 
@@ -196,7 +206,7 @@ impl Look {
         let (path, trusted) = (path.to_owned(), trusted.clone());
         let look = tokio::task::spawn_blocking(move || Self::at(&path, &trusted)).await;
         look.unwrap_or_else(|lost| Self {
-            policy: Err(Why::Unreadable(lost.to_string())),
+            policy: Err(Why::Unreadable(lost.to_string().into())),
             signature: None,
         })
     }
@@ -234,7 +244,7 @@ impl Look {
         let judge = move || self.judge(&of, &trusted).map(Found::sound);
         let judged = tokio::task::spawn_blocking(judge).await;
         judged.unwrap_or_else(|lost| {
-            let why = Why::Unreadable(lost.to_string());
+            let why = Why::Unreadable(lost.to_string().into());
             Err(LoadError { path: path.to_owned(), hash: None, why })
         })
     }
@@ -249,17 +259,17 @@ fn vouched(
     let missing = |why| Err(BadSignature::Missing { at: signature::beside(path), why });
     match signature {
         Some(Ok(signature)) => trusted.verify(policy, signature),
-        Some(Err(Why::Unreadable(why))) => missing(why.clone()),
+        Some(Err(Why::Unreadable(why))) => missing(why.to_string()),
         Some(Err(_too_large)) => Err(BadSignature::Damaged),
         None => missing("it was not looked for".to_owned()),
     }
 }
 
 fn bytes(path: &Path, most: u64) -> Result<Vec<u8>, Why> {
-    let unreadable = |error: std::io::Error| Why::Unreadable(error.to_string());
+    let unreadable = |error: std::io::Error| Why::Unreadable(error.to_string().into());
     // Opening a FIFO would block until somebody writes to it.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(Why::Unreadable("it is not a regular file".to_owned()));
+        return Err(Why::Unreadable("it is not a regular file".into()));
     }
     let mut found = Vec::new();
     let file = File::open(path).map_err(unreadable)?;

@@ -12,6 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use minisign_verify::{Error, PublicKey, Signature};
 
+use crate::decide::shown::masked;
+
 /// More keys than this are no rotation.
 const MOST_KEYS: usize = 16;
 
@@ -144,7 +146,7 @@ fn key_id(line: &str) -> Option<KeyId> {
 /// A comment goes to logs and terminals.
 fn shown(comment: &str) -> String {
     let plain = |c: char| if c.is_control() { ' ' } else { c };
-    comment.chars().map(plain).take(LONGEST_COMMENT).collect()
+    masked(&comment.chars().map(plain).collect::<String>()).chars().take(LONGEST_COMMENT).collect()
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::{
     Admin, Limits, Listen, Log, LogFormat, LogLevel, Problem, Record, Retry, Settings, Shutdown,
     Store, StoreKind, Token, Upstream, credential, other_secrets, policy, store, webhook,
 };
+use crate::decide::shown::Shown;
 use crate::finishing;
 
 const MS: Duration = Duration::from_millis(1);
@@ -336,7 +337,7 @@ fn size(bytes: usize) -> String {
 }
 
 /// What is allowed but should be said aloud at start.
-fn warnings(r: &Reader, s: &Settings) -> Vec<String> {
+fn warnings(r: &Reader, s: &Settings) -> Vec<Shown> {
     let exposed = s.listen.proxy.is_some_and(|address| !address.ip().is_loopback());
     let plain = [
         ("upstream.api", &s.upstream.api),
@@ -369,5 +370,5 @@ fn warnings(r: &Reader, s: &Settings) -> Vec<String> {
         let from = r.origin(path);
         said.push(format!("{path} is {origin} (from {from}): API keys leave in plain text"));
     }
-    said
+    said.into_iter().map(Shown::from).collect()
 }

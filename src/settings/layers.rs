@@ -18,6 +18,9 @@ pub(super) const DEFAULTS: &str = include_str!("../../config/payonce.toml");
 /// What every variable of payonce begins with.
 const PREFIX: &str = "PAYONCE_";
 
+/// The longest name that may mean another one, in bytes.
+const LONGEST_SLIP: usize = 100;
+
 /// Largest settings file, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
 
@@ -187,9 +190,9 @@ impl Layers {
         variables: &HashMap<String, String>,
     ) -> Result<BTreeMap<String, ValueKind>, Problem> {
         let failed = |error: config::ConfigError| Problem {
-            path: "settings".to_owned(),
+            path: "settings".into(),
             origin: self.file.clone().map_or(Origin::Default, Origin::File),
-            what: format!("cannot be merged: {error}"),
+            what: format!("cannot be merged: {error}").into(),
         };
         let user = Config::builder().add_source(File::from_str(text, FileFormat::Toml));
         let user = user.build().map_err(failed)?;
@@ -216,12 +219,12 @@ impl Layers {
         strangers
             .filter(|(key, kind)| !(section(key) && empty(kind)))
             .map(|(key, _)| Problem {
-                path: key.clone(),
+                path: key.as_str().into(),
                 origin: self.origin(key),
                 what: if section(key) {
-                    format!("is a section of settings, written [{key}], not a value")
+                    format!("is a section of settings, written [{key}], not a value").into()
                 } else {
-                    format!("is no setting of payonce{}", meant(key, ToOwned::to_owned))
+                    format!("is no setting of payonce{}", meant(key, ToOwned::to_owned)).into()
                 },
             })
             .collect()
@@ -255,9 +258,9 @@ fn flat(root: &Value) -> BTreeMap<String, ValueKind> {
 /// a secret.
 fn read(path: &Path) -> Result<String, Problem> {
     let problem = |what: String| Problem {
-        path: "settings file".to_owned(),
+        path: "settings file".into(),
         origin: Origin::File(path.to_path_buf()),
-        what,
+        what: what.into(),
     };
     let unreadable = |error: &dyn std::error::Error| problem(format!("cannot be read: {error}"));
     let bytes = super::files::read(path, MAX_FILE).map_err(|error| unreadable(&error))?;
@@ -292,13 +295,13 @@ fn variables(
                 found.insert(name, value.to_owned());
             }
             (Some(known), None) => {
-                let what = "must be UTF-8 text".to_owned();
-                problems.push(Problem { path: (*known).to_owned(), origin, what });
+                let what = "must be UTF-8 text".into();
+                problems.push(Problem { path: (*known).into(), origin, what });
             }
             (None, _) => {
                 let meant = meant(&path_of(&name), variable_of);
-                let what = format!("is no setting of payonce{meant}");
-                problems.push(Problem { path: name, origin, what });
+                let what = format!("is no setting of payonce{meant}").into();
+                problems.push(Problem { path: name.into(), origin, what });
             }
         }
     }
@@ -334,8 +337,9 @@ fn meant(path: &str, show: impl Fn(&str) -> String) -> String {
     // A lone underscore between section and name is the likeliest slip.
     let plain = |path: &str| path.to_lowercase().replace(['.', '-'], "_");
     let distance = |known: &str| strsim::damerau_levenshtein(&plain(known), &plain(path));
-    let nearest = KNOWN.iter().map(|known| (distance(known), known)).min();
-    match nearest {
+    // What is longer is no slip of the pen; comparing it would take long.
+    let near = KNOWN.iter().filter(|_known| path.len() <= LONGEST_SLIP);
+    match near.map(|known| (distance(known), known)).min() {
         Some((distance, known)) if distance * 4 <= path.len() => {
             format!("; did you mean {}?", show(known))
         }

@@ -13,9 +13,14 @@ use super::layers::Layers;
 use super::problem::{Origin, Problem};
 use super::secret::Secret;
 use super::units;
+use crate::decide::shown::{Shown, holds_key};
 
 /// What switches an optional address off.
 const OFF: &str = "off";
+
+/// Said of a value that holds one of Stripe's secrets and is none of the settings for them.
+pub(super) const MISPLACED: &str = "holds what looks like an API key or a webhook's secret, which has \
+                                    no place there; if it is a real one, roll it";
 
 /// Reads settings by their dotted path.
 pub(super) struct Reader {
@@ -38,9 +43,9 @@ impl Reader {
     }
 
     /// Notes a problem of the setting at `path`.
-    pub(super) fn refuse(&mut self, path: &str, what: impl Into<String>) {
+    pub(super) fn refuse(&mut self, path: &str, what: impl Into<Shown>) {
         let origin = self.layers.origin(path);
-        self.problems.push(Problem { path: path.to_owned(), origin, what: what.into() });
+        self.problems.push(Problem { path: path.into(), origin, what: what.into() });
     }
 
     /// Notes that `path` does not go with the `others`, unless `holds`, or one of them is wrong by
@@ -170,9 +175,14 @@ impl Reader {
         self.optional(path, "a path").map(PathBuf::from)
     }
 
-    /// Text that is not empty.
+    /// Text that is not empty. It goes to logs, metrics and into other names as it is: what is a
+    /// secret there is refused.
     pub(super) fn text(&mut self, path: &'static str, form: &str) -> Option<String> {
         match self.value(path) {
+            Some(ValueKind::String(text)) if holds_key(&text) => {
+                self.refuse(path, MISPLACED);
+                None
+            }
             Some(ValueKind::String(text)) if !text.is_empty() => Some(text),
             other => self.unfit(path, form, other.as_ref()),
         }
@@ -282,7 +292,9 @@ impl Reader {
     fn given(&mut self, file: &'static str, value: &'static str) -> Option<(&'static str, Secret)> {
         self.asked.insert(value);
         let from = self.path(file);
-        let inline = self.layers.value(value).cloned();
+        // A table there is no value, and must not be overlooked.
+        let table = self.layers.is_table(value).then_some(ValueKind::Nil);
+        let inline = self.layers.value(value).cloned().or(table);
         match (from, inline) {
             (None, None) => None,
             (Some(_), Some(_)) => {
@@ -331,7 +343,7 @@ impl Reader {
     }
 
     fn is_refused(&self, path: &str) -> bool {
-        self.problems.iter().any(|problem| problem.path == path)
+        self.problems.iter().any(|problem| problem.path.as_str() == path)
     }
 
     fn is_variable(&self, path: &str) -> bool {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::*;
 
+mod canary;
 mod environment;
 mod redis;
 mod shipped;

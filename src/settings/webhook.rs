@@ -8,9 +8,10 @@ use std::time::Duration;
 use config::ValueKind;
 
 use super::checked::ca_file;
-use super::reader::Reader;
+use super::reader::{MISPLACED, Reader};
 use crate::decide::digest::ApiKeyDigest;
 use crate::decide::path::Target;
+use crate::decide::shown::holds_key;
 use crate::webhook::application::Forward;
 use crate::webhook::{ranges, secrets};
 
@@ -97,6 +98,10 @@ fn endpoints(r: &mut Reader) -> Vec<WebhookEndpoint> {
             r.refuse(&format!("{ENDPOINTS}.{name}"), what);
             continue;
         }
+        if holds_key(&name) {
+            r.refuse(&format!("{ENDPOINTS}.{name}"), MISPLACED);
+            continue;
+        }
         let Some(endpoint) = Table { r: &mut *r, name, fields }.endpoint() else { continue };
         if let Some(earlier) = all.iter().find(|earlier| earlier.path == endpoint.path) {
             let what = format!("must be another than that of {ENDPOINTS}.{}", earlier.name);
@@ -178,6 +183,7 @@ impl Table<'_> {
 
     fn text(&mut self, key: &str, form: &str) -> Option<String> {
         match self.fields.get(key) {
+            Some(ValueKind::String(text)) if holds_key(text) => self.refuse(key, MISPLACED),
             Some(ValueKind::String(text)) if !text.is_empty() => Some(text.clone()),
             Some(_) | None => self.refuse(key, &format!("must be {form}")),
         }
@@ -185,7 +191,7 @@ impl Table<'_> {
 
     /// A list of texts that is not empty.
     fn list(&mut self, key: &str, form: &str) -> Option<Vec<String>> {
-        let texts = match self.fields.get(key) {
+        let texts: Option<Vec<String>> = match self.fields.get(key) {
             Some(ValueKind::Array(values)) => values
                 .iter()
                 .map(|value| value.clone().into_string().ok().filter(|text| !text.is_empty()))
@@ -193,6 +199,7 @@ impl Table<'_> {
             Some(_) | None => None,
         };
         match texts {
+            Some(texts) if texts.iter().any(|text| holds_key(text)) => self.refuse(key, MISPLACED),
             Some(texts) if !Vec::is_empty(&texts) => Some(texts),
             Some(_) | None => self.refuse(key, &format!("must be {form}")),
         }

@@ -8,6 +8,7 @@ use crate::decide::operation::Occurrence;
 use crate::decide::operation::record::{About, FORMAT, Outcome, Settled, Standing};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+const DOUBT: Stands = Stands::InDoubt { saved_500: false };
 const HOUR: Duration = Duration::from_hours(1);
 
 fn record(rule: &str, age: Duration) -> Record {
@@ -46,9 +47,9 @@ fn note(rule: &str, age: Duration, keyless: bool) -> Note {
 #[test]
 fn the_oldest_and_the_nearest_horizon_are_told_of_each_rule() {
     let mut found = Found::default();
-    found.record(&record("charges", HOUR), false, NOW);
-    found.record(&record("charges", 3 * HOUR), false, NOW);
-    found.record(&record("charges", 2 * HOUR), true, NOW);
+    found.record(&record("charges", HOUR), DOUBT, NOW);
+    found.record(&record("charges", 3 * HOUR), DOUBT, NOW);
+    found.record(&record("charges", 2 * HOUR), Stands::InFlight, NOW);
     let open = found.rules["charges"];
     assert_eq!(open.in_doubt, Group { count: 2, oldest: 3 * HOUR });
     assert_eq!(open.in_flight, Group { count: 1, oldest: 2 * HOUR });
@@ -58,12 +59,12 @@ fn the_oldest_and_the_nearest_horizon_are_told_of_each_rule() {
 #[test]
 fn what_is_worked_on_has_no_horizon_and_what_is_beyond_it_has_none_left() {
     let mut found = Found::default();
-    found.record(&record("charges", 3 * HOUR), true, NOW);
+    found.record(&record("charges", 3 * HOUR), Stands::InFlight, NOW);
     assert_eq!(found.rules["charges"].horizon, None);
-    found.record(&record("charges", 30 * HOUR), false, NOW);
+    found.record(&record("charges", 30 * HOUR), DOUBT, NOW);
     assert_eq!(found.rules["charges"].horizon, Some(Duration::ZERO));
     let lasting = Record { api: Api::V2, ..record("accounts", 30 * HOUR) };
-    found.record(&lasting, false, NOW);
+    found.record(&lasting, DOUBT, NOW);
     assert_eq!(found.rules["accounts"].horizon, Some(666 * HOUR));
 }
 
@@ -71,10 +72,10 @@ fn what_is_worked_on_has_no_horizon_and_what_is_beyond_it_has_none_left() {
 fn a_claim_that_nobody_works_on_is_in_doubt_and_a_known_outcome_is_not_open() {
     let mut found = Found::default();
     let begun = Record { standing: Standing::Begun, ..record("charges", HOUR) };
-    found.record(&begun, false, NOW);
+    found.record(&begun, DOUBT, NOW);
     let settled = Settled { result: Outcome::Succeeded, spent: true, delivered: false };
     let settled = Record { standing: Standing::Settled(settled), ..record("charges", 9 * HOUR) };
-    found.record(&settled, false, NOW);
+    found.record(&settled, Stands::Succeeded, NOW);
     assert_eq!(found.rules["charges"].in_doubt, Group { count: 1, oldest: HOUR });
 }
 
@@ -101,9 +102,9 @@ fn critical_rules_of_the_policy_stand_at_nothing() {
 fn more_rules_than_there_is_room_for_are_added_up() {
     let mut found = Found::default();
     for n in 0..MOST_RULES + 5 {
-        found.record(&record(&format!("rule-{n}"), HOUR), false, NOW);
+        found.record(&record(&format!("rule-{n}"), HOUR), DOUBT, NOW);
     }
-    found.record(&record("rule-0", 2 * HOUR), false, NOW);
+    found.record(&record("rule-0", 2 * HOUR), DOUBT, NOW);
     assert_eq!(found.rules.len(), MOST_RULES + 1);
     assert_eq!(found.rules[OTHERS].in_doubt, Group { count: 5, oldest: HOUR });
     assert_eq!(found.rules["rule-0"].in_doubt, Group { count: 2, oldest: 2 * HOUR });

@@ -11,7 +11,9 @@ use clap::Parser as _;
 use payonce::admin::bulk::{Bulk, Bulked, Failed, Resolutions, Shown};
 use payonce::admin::judge::{Course, Judgement, Question, Recognition};
 use payonce::admin::search::{Facts, Found, Wanted};
-use payonce::admin::{self, Detail, Operations, OpsError, Resolution, Resolved, State, Summary};
+use payonce::admin::{
+    self, Detail, Listed, Operations, OpsError, Resolution, Resolved, State, Summary,
+};
 use payonce::admin::{Health, Readiness};
 use payonce::cli::ops::OpsFailure;
 use payonce::cli::{Cli, Command, Exit};
@@ -50,11 +52,13 @@ impl Fake {
 }
 
 impl Operations for Fake {
-    async fn list(&self, limit: usize) -> Result<Vec<Summary>, OpsError> {
+    async fn list(&self, limit: usize) -> Result<Listed, OpsError> {
         self.up()?;
         let held = self.held.lock().unwrap();
         let open = |detail: &&Detail| detail.summary.state == State::InDoubt;
-        Ok(held.values().filter(open).take(limit).map(|detail| detail.summary.clone()).collect())
+        let open = held.values().filter(open).take(limit).map(|detail| detail.summary.clone());
+        let operations: Vec<_> = open.collect();
+        Ok(Listed { more: operations.len() >= limit, operations, ..Listed::default() })
     }
 
     async fn search(&self, wanted: &Wanted) -> Result<Found, OpsError> {
@@ -69,7 +73,7 @@ impl Operations for Fake {
                 caller: summary.caller.as_deref(),
                 object: summary.object_id.as_deref(),
                 state: summary.state,
-                last_sent: summary.since,
+                first_sent: summary.since,
             };
             let answered = |id: &str| summary.request_id.as_deref() == Some(id);
             wanted.is(&facts, answered, Timestamp::from_millis(60_001))
@@ -82,7 +86,7 @@ impl Operations for Fake {
         let found = self.search(&said.wanted()).await?;
         let set = format!("{}-00000000", found.operations.len());
         if said.expect.is_none() && !said.yes {
-            return Ok(Bulked::Shown(Shown { found, set, busy: 0 }));
+            return Ok(Bulked::Shown(Shown { found, set, busy: 0, saved_500: 0 }));
         }
         if said.expect.as_ref().is_some_and(|expected| *expected != set) {
             return Ok(Bulked::Unexpected(found.operations.len()));
@@ -94,7 +98,7 @@ impl Operations for Fake {
                 done.unknown.push(Failed { operation_id: id, why: "no answer".to_owned() });
                 continue;
             }
-            self.resolve(&id, &said.outcome.resolution(), &said.by, &said.why).await?;
+            self.resolve(&id, &said.resolution(), &said.by, &said.why).await?;
             done.done.push(id);
         }
         Ok(Bulked::Done(done))
@@ -163,7 +167,7 @@ impl Operations for Fake {
                 detail.summary.state = State::Succeeded;
                 detail.summary.object_id.clone_from(object_id);
             }
-            Resolution::Declined => detail.summary.state = State::Declined,
+            Resolution::Declined { .. } => detail.summary.state = State::Declined,
         }
         detail.resolved = Some(format!("{who}: {why}"));
         Ok(Resolved::Done(Box::new(detail.clone())))
@@ -187,6 +191,7 @@ fn detail(id: &str, state: State) -> Detail {
             operation_id: id.to_owned(),
             rule: "charges".to_owned(),
             state,
+            saved_500: false,
             since: Timestamp::from_millis(1),
             attempts: 2,
             amount: Some(500),

@@ -5,6 +5,7 @@
 mod admin;
 mod applications_guide;
 mod bad_input;
+mod canary;
 mod chaos;
 mod cli;
 mod clients;

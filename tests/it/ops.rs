@@ -10,6 +10,7 @@
 
 mod bulk;
 mod look;
+mod saved;
 
 use std::io::Write;
 use std::net::SocketAddr;

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use payonce::admin::bulk::{Bulk, Bulked, Resolutions, Shown};
-use payonce::admin::{Operations, Outcome, Resolution, Resolved, State};
+use payonce::admin::{Operations, Outcome, Resolution, Resolved};
 use payonce::audit::AuditLog;
 use payonce::decide::policy::Policy;
 use payonce::ledger::RecordId;
@@ -83,20 +83,25 @@ impl OnCall {
     }
 
     async fn declines(&self, id: &str) -> Result<Resolved, String> {
-        let said = self.people.resolve(id, &Resolution::Declined, "ann", "asked Stripe");
+        let said = self.people.resolve(
+            id,
+            &Resolution::Declined { next_key: false },
+            "ann",
+            "asked Stripe",
+        );
         said.await.map_err(|error| error.to_string())
     }
 
     async fn declines_all(&self, expect: Option<&str>, yes: bool) -> Bulked {
         let said = Bulk {
             rule: "charges".to_owned(),
-            state: State::InDoubt,
             older_ms: None,
             outcome: Outcome::Declined,
             by: "ann".to_owned(),
             why: "Stripe incident 4711".to_owned(),
             expect: expect.map(str::to_owned),
             yes,
+            next_key: false,
         };
         self.people.resolve_all(&said).await.unwrap()
     }

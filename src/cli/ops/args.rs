@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-pub use self::look::{OpsExport, OpsFilter, OpsSearch, OpsWatch};
+pub use self::look::{OpsExport, OpsFilter, OpsList, OpsSearch, OpsWatch};
 
 mod look;
 
@@ -27,10 +27,10 @@ pub struct Ops {
 impl Ops {
     pub(crate) const EXAMPLES: &str = "Examples:
   payonce ops list
-  payonce ops show --key order-42
+  payonce ops show 5f3a9c01
   payonce ops search --request-id req_8sNcXw1zIjVm4R
   payonce ops watch --for 10m
-  payonce ops resolve 5f3a… --as succeeded --object pi_123 --why 'found in the dashboard'
+  payonce ops resolve 5f3a9c01 --as succeeded --object pi_123 --by ann --why 'found in the dashboard'
 A running payonce is asked: where several share a Redis store, any of them knows all operations, and
 only the notes of single calls (which have no record) are each one's own. The store itself is not
 asked. Nothing here sends anything to Stripe, and nobody chooses a key.";
@@ -40,16 +40,13 @@ asked. Nothing here sends anything to Stripe, and nobody chooses a key.";
 #[derive(Clone, Debug, Subcommand)]
 pub enum OpsAction {
     /// List what is open: in flight, or sent with an outcome that is not known.
-    #[command(after_help = "Example:\n  payonce ops list --limit 20")]
-    List {
-        /// At most so many.
-        #[arg(long, value_name = "NUMBER", default_value_t = 100,
-              value_parser = clap::value_parser!(u32).range(1..=1000))]
-        limit: u32,
-    },
+    #[command(
+        after_help = "Examples:\n  payonce ops list --limit 20\n  payonce ops list --rule charges --state in_doubt"
+    )]
+    List(OpsList),
     /// Tell the story of one operation, and what to do next.
     #[command(
-        after_help = "Examples:\n  payonce ops show 5f3a9c01\n  payonce ops show --key order-42\n  payonce ops show --key - < key.txt"
+        after_help = "Examples:\n  payonce ops show 5f3a9c01\n  payonce ops show --key 5d2c8b1e-7a40-4f0e-9c55-3b1f6a0d2e77\n  payonce ops show --key - < key.txt"
     )]
     Show(OpsShow),
     /// Find operations by what you know of them.
@@ -58,7 +55,7 @@ pub enum OpsAction {
     /// Follow what opens, ends in doubt and is resolved, one line for each.
     #[command(after_help = OpsWatch::EXAMPLES)]
     Watch(OpsWatch),
-    /// Say what became of an operation, or of all open ones of a rule, once you know: look at
+    /// Say what became of an operation, or of all of a rule that are in doubt, once you know: look at
     /// Stripe's dashboard first.
     #[command(after_help = OpsResolve::EXAMPLES)]
     Resolve(OpsResolve),
@@ -94,15 +91,12 @@ pub struct OpsResolve {
     /// The operation id, or its first 8 digits or more.
     #[arg(value_name = "ID", required_unless_present = "rule", conflicts_with = "rule")]
     pub id: Option<String>,
-    /// All open operations of this rule, 1,000 at most; what is being worked on is left alone.
+    /// All operations of this rule that are in doubt, 1,000 at most; what is being worked on is not.
     #[arg(long, value_name = "NAME", conflicts_with = "object")]
     pub rule: Option<String>,
-    /// Of those, only what was last sent at least so long ago: 90s, 10m, 2h, 1d.
+    /// Of those, only what was first sent at least so long ago: 90s, 10m, 2h, 1d.
     #[arg(long, value_name = "TIME", conflicts_with = "id", value_parser = look::time)]
     pub older: Option<Duration>,
-    /// Of those, which: what is in doubt, or what is in flight and its process gone.
-    #[arg(long, value_name = "STATE", conflicts_with = "id", default_value = "in_doubt")]
-    pub state: OpsOpen,
     /// Do it to the very operations that were shown, if none was touched since. Without this it is
     /// only shown what would be resolved, and what to say here, such as 3-9f2c81d0.
     #[arg(long, value_name = "SHOWN", conflicts_with_all = ["id", "yes"], value_parser = shown)]
@@ -119,6 +113,11 @@ pub struct OpsResolve {
     /// How you know. Kept with the operation and logged.
     #[arg(long, value_name = "TEXT")]
     pub why: String,
+    /// You have seen at Stripe that the payment itself is not there, though Stripe saved an error 500
+    /// for its key: declined, and the next request bears ANOTHER key. Of a rule, exactly those
+    /// operations are meant, and without this they are left alone.
+    #[arg(long)]
+    pub next_key: bool,
     /// Who you are; otherwise the name that you are logged in by.
     #[arg(long, value_name = "NAME")]
     pub by: Option<String>,
@@ -126,14 +125,16 @@ pub struct OpsResolve {
 
 impl OpsResolve {
     pub(crate) const EXAMPLES: &str = "Examples:
-  payonce ops resolve 5f3a… --as succeeded --object pi_123 --why 'found in the dashboard'
-  payonce ops resolve 5f3a… --as declined --why 'no payment of that amount, asked Stripe support'
+  payonce ops resolve 5f3a9c01 --as succeeded --object pi_123 --by ann --why 'found in the dashboard'
+  payonce ops resolve 5f3a9c01 --as declined --by ann --why 'no payment of that amount'
   payonce ops resolve --rule charges --older 1h --as declined --by ann --why 'Stripe incident 4711'
   … the same once more, with the --expect that this prints, to do it
 Succeeded: whoever asks for it again gets Stripe's saved answer for the key that payonce sent. Do not
 say so of a payment that you made by other means: the key would be sent, and might make another.
 Declined: it is sent when it is asked for again, with the same key, which protects you if it did
-happen after all; with another one only where Stripe answers that key with a saved error 500.";
+happen after all. Where Stripe saved an error 500 for that key (`ops list` says so) nothing protects
+you: it is sent with ANOTHER key, and if it did happen, the customer pays twice. That is done only with
+--next-key; look for the payment itself before, by amount, customer and time.";
 }
 
 /// What a look calls the operations that it showed: their number and a digest.
@@ -146,16 +147,6 @@ fn shown(text: &str) -> Result<String, &'static str> {
                                number alone does not tell which they are; leave --expect out to see \
                                them"),
     }
-}
-
-/// Which of a rule's open operations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum OpsOpen {
-    /// Sent, and nobody knows what became of it.
-    InDoubt,
-    /// Begun, and not ended; those whose process lives are left alone.
-    InFlight,
 }
 
 /// What became of an operation at the provider.

@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::audit::chain::{Line, verify};
 use crate::audit::{Entry, Reidentified, Word};
-use crate::cli::Exit;
+use crate::cli::{Exit, complain};
 use crate::decide::policy::version_in;
 
 /// `payonce policy audit`
@@ -37,7 +37,7 @@ pub(super) fn run(args: &Audit, out: &mut impl Write) -> Exit {
     let log = match File::open(&args.file) {
         Ok(log) => BufReader::new(log),
         Err(error) => {
-            eprintln!("{} cannot be read: {error}", args.file.display());
+            complain(&format_args!("{} cannot be read: {error}", args.file.display()));
             return Exit::Unavailable;
         }
     };

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::super::Exit;
+use super::super::{Exit, complain};
 use crate::decide::canonical::FieldPattern;
 use crate::decide::policy::coverage as decided;
 use crate::decide::policy::operations::Money;
@@ -83,7 +83,7 @@ impl FailOn {
 pub fn run(args: &Coverage, settings: &Settings, out: &mut impl Write) -> Exit {
     let blind = args.fail_on.iter().find(|what| what.needs_observed());
     if let Some(what) = blind.filter(|_| args.observed.is_empty()) {
-        eprintln!("--fail-on {} needs --observed", name_of(*what));
+        complain(&format_args!("--fail-on {} needs --observed", name_of(*what)));
         return Exit::Usage;
     }
     let path = args.policy.as_deref().or(settings.policy.path.as_deref());
@@ -94,7 +94,7 @@ pub fn run(args: &Coverage, settings: &Settings, out: &mut impl Write) -> Exit {
     let observed = match read_observed(&args.observed) {
         Ok(observed) => observed,
         Err(why) => {
-            eprintln!("{why}");
+            complain(&why);
             return Exit::Unavailable;
         }
     };
@@ -106,13 +106,17 @@ pub fn run(args: &Coverage, settings: &Settings, out: &mut impl Write) -> Exit {
         // A pipe that its reader closed is no failure worth words.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         Err(error) => {
-            eprintln!("{error}");
+            complain(&error);
             return Exit::Failed;
         }
     }
     for Failure { what, names } in &failures {
         let first = names.first().map_or("", String::as_str);
-        eprintln!("--fail-on {}: {}, the first is {first}", name_of(*what), names.len());
+        complain(&format_args!(
+            "--fail-on {}: {}, the first is {first}",
+            name_of(*what),
+            names.len()
+        ));
     }
     if failures.is_empty() { Exit::Done } else { Exit::Failed }
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::cli::Exit;
 use crate::cli::page::Page;
+use crate::cli::{Exit, complain};
 use crate::decide::policy::Policy;
 use crate::decide::policy::diff::{self, Change, Gravity, Group, Place};
 use crate::policy_file;
@@ -86,7 +86,7 @@ pub fn run(args: &Diff, out: &mut impl Write) -> Exit {
         (Ok(old), Ok(new)) => (old, new),
         (old, new) => {
             for problems in [old.err(), new.err()].into_iter().flatten() {
-                eprintln!("{problems}");
+                complain(&problems);
             }
             return Exit::Configuration;
         }

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::Exit;
 use crate::cli::report::{load, print, unreadable};
 use crate::cli::table::{columns, moment, plain};
+use crate::cli::{Exit, complain};
 use crate::decide::policy::Policy;
 use crate::decide::traffic::money::{self, Sums};
 use crate::decide::traffic::replay::{Change, Pair, replay};
@@ -47,7 +47,7 @@ pub fn run(args: &Replay, settings: &Settings, out: &mut impl Write) -> Exit {
     let policy = match policy_file::read(&args.policy) {
         Ok(policy) => policy,
         Err(problems) => {
-            eprintln!("{problems}");
+            complain(&problems);
             return Exit::Configuration;
         }
     };

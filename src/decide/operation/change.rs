@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Retention;
 use super::record::{
     About, Claim, ClientKeySeen, FORMAT, MAX_CLIENT_KEYS, MAX_TRAIL, Outcome, Past, Record,
-    Settled, Standing, Tried,
+    Settled, Standing, TakenOver, Tried,
 };
 use super::table::{Ask, Owner, Send};
 use crate::clock::Timestamp;
@@ -47,7 +47,8 @@ pub fn claimed(found: Option<&Record>, ask: &Ask<'_>, send: Send, with: Claiming
             // Later than what it follows, whatever the clock of the process that wrote that says:
             // else that one's memory would look like the later exchange ([`further`]).
             let last_sent = ask.now.max(found.last_sent.plus(Duration::from_millis(1)));
-            Record { claim: Some(with.claim), standing, last_sent, ..found.clone() }
+            let about = About { taken_over: taken_over(found, ask.now), ..found.about.clone() };
+            Record { claim: Some(with.claim), standing, last_sent, about, ..found.clone() }
         }
         found => Record {
             format: FORMAT,
@@ -74,6 +75,12 @@ pub fn claimed(found: Option<&Record>, ask: &Ask<'_>, send: Send, with: Claiming
     }
     trim(&mut record);
     record
+}
+
+/// A claim that stands as another is made was left behind by a process that is gone.
+fn taken_over(found: &Record, now: Timestamp) -> Option<TakenOver> {
+    let left = found.claim.as_ref().map(|claim| TakenOver { from: claim.owner.clone(), at: now });
+    left.or_else(|| found.about.taken_over.clone())
 }
 
 /// What a key that is sent again leaves known. The provider replays an outcome that it holds; an
@@ -128,7 +135,13 @@ pub fn advanced(record: &Record, epoch: u64, key: IdempotencyKey, now: Timestamp
         first_delivered: None,
         answered: None,
         past: with_past(&over),
-        about: About { object: None, event: None, trail: Vec::new(), ..over.about.clone() },
+        about: About {
+            object: None,
+            event: None,
+            trail: Vec::new(),
+            taken_over: None,
+            ..over.about.clone()
+        },
         ..over
     };
     // Whoever asked for the occurrence that is passed over asks for this one.
@@ -264,7 +277,11 @@ fn add_trail(trail: &mut Vec<Tried>, learnt: &Learnt) {
         return;
     }
     trail.extend(learnt.trail.iter().cloned());
-    trail.drain(..trail.len().saturating_sub(MAX_TRAIL));
+    // The first stays: it may be what moved the money, and those after it only asked.
+    let surplus = trail.len().saturating_sub(MAX_TRAIL);
+    if surplus > 0 {
+        trail.drain(1..=surplus);
+    }
 }
 
 /// What is written back where nothing of an exchange was executed: what its claim found, free.

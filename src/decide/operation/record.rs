@@ -18,7 +18,7 @@ pub const FORMAT: u32 = 1;
 /// How many client keys a record remembers; the oldest is forgotten first.
 pub const MAX_CLIENT_KEYS: usize = 64;
 
-/// How many attempts a record remembers for people; the oldest is forgotten first.
+/// How many attempts a record remembers for people: the first, and the last ones.
 pub const MAX_TRAIL: usize = 8;
 
 /// One operation, as the ledger holds it.
@@ -159,10 +159,22 @@ pub struct About {
     /// What the provider's webhook said of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<Event>,
-    /// The last attempts of this occurrence, [`MAX_TRAIL`] at most. Empty where the first attempt
+    /// Attempts of this occurrence, [`MAX_TRAIL`] at most: the first, and the last ones. Empty where the first attempt
     /// succeeded: the rest of the record says all of that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trail: Vec<Tried>,
+    /// Whose claim on this occurrence was taken over last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_over: Option<TakenOver>,
+}
+
+/// A claim that its process left behind: what that had sent is not written down. For people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenOver {
+    /// The process that had it.
+    pub from: String,
+    /// When another took it over.
+    pub at: Timestamp,
 }
 
 /// One attempt, for people. Nothing is decided by it.

@@ -93,6 +93,9 @@ codes! {
     SecretNeeded = "secret-needed", Error,
         "without one, what is derived hangs on each API key: a payment in doubt when the key is \
          rolled would be made again";
+    SecretInPolicy = "secret-in-policy", Error,
+        "policies, their logs and metrics are read by more people than may pay: whoever finds it \
+         there can use it";
     UnknownOperation = "unknown-operation", Warning,
         "a misspelt path protects nothing: the requests that it meant fall to another rule";
     NothingLeft = "nothing-left", Warning,

@@ -12,7 +12,7 @@ use super::routes::Routes;
 use super::table::{Table, wrong_type};
 use super::{
     Class, Guard, Mode, Policy, Recording, Rule, Scopes, Uuid4Keys, Way, client, expect, guard,
-    lint, rule, scope,
+    lint, rule, scope, secret,
 };
 
 /// Comparing every rule with all before it is quadratic; this keeps a reload well under a second.
@@ -53,7 +53,8 @@ pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
         }
         return Err(report.finish());
     }
-    let root = Table::new("the policy file", 0..0, root.get_ref());
+    let whole = root.get_ref();
+    let root = Table::new("the policy file", 0..0, whole);
     root.allow(&mut report, KEYS, LATER_KEYS);
     version(&root, &mut report);
     let mode = root.choice(&mut report, "mode", &Mode::NAMES).unwrap_or_default();
@@ -73,6 +74,10 @@ pub(super) fn read(text: &str) -> Result<Policy, Vec<Problem>> {
     policy.guard = guard::read(&root, &mut report);
     if let Some(class) = writes {
         policy.default_writes = Arc::new(Rule::call("default_writes".to_owned(), class));
+    }
+    // Where a key is no mistake of another kind: in names, messages, reasons.
+    if report.is_clean() {
+        secret::look(whole, &mut report);
     }
     // Of rules that are not what their author meant, no test says anything.
     if report.is_clean() {

@@ -1,15 +1,20 @@
 //! What is wrong in a policy file: where, what, and how to mend it.
 //!
 //! A [`Report`] gathers every problem of one file, so that its author mends all of them at once.
-//! Nothing here knows what a rule is.
+//! Nothing here knows what a rule is. What a problem says is [`Shown`]: policies are printed into
+//! logs, and somebody will paste a key into one.
 
 use std::fmt;
 use std::ops::Range;
 
 use super::code::{Code, Severity};
+use crate::decide::shown::Shown;
 
 /// More problems than this help nobody; the rest are counted.
 const MOST: usize = 100;
+
+/// What is longer, in bytes, is no slip of the pen; comparing it would take long.
+const LONGEST_SLIP: usize = 100;
 
 /// The widest piece of a source line that is shown, in characters.
 const WIDEST: usize = 120;
@@ -24,15 +29,15 @@ pub struct Problem {
     /// The column it begins at, in characters, from 1.
     pub column: usize,
     /// What is wrong.
-    pub what: String,
+    pub what: Shown,
     /// How to mend it.
-    pub mend: String,
+    pub mend: Shown,
     /// The line as it stands in the file, control characters replaced.
-    pub source: String,
+    pub source: Shown,
     /// How many characters of the line it concerns; at least 1.
     pub width: usize,
     /// The reason for which the file accepts it, if it does.
-    pub accepted: Option<String>,
+    pub accepted: Option<Shown>,
 }
 
 impl Problem {
@@ -107,8 +112,8 @@ impl<'t> Report<'t> {
     pub(super) fn add(
         &mut self,
         span: Range<usize>,
-        what: impl Into<String>,
-        mend: impl Into<String>,
+        what: impl Into<Shown>,
+        mend: impl Into<Shown>,
     ) {
         self.add_as(Code::Invalid, span, what, mend);
     }
@@ -118,10 +123,10 @@ impl<'t> Report<'t> {
         &mut self,
         code: Code,
         span: Range<usize>,
-        what: impl Into<String>,
-        mend: impl Into<String>,
+        what: impl Into<Shown>,
+        mend: impl Into<Shown>,
     ) {
-        self.note(code, span, what.into(), mend.into(), None);
+        self.note(code, span, what, mend, None);
     }
 
     /// Likewise, with the reason for which the file accepts it.
@@ -129,8 +134,8 @@ impl<'t> Report<'t> {
         &mut self,
         code: Code,
         span: Range<usize>,
-        what: String,
-        mend: String,
+        what: impl Into<Shown>,
+        mend: impl Into<Shown>,
         accepted: Option<String>,
     ) {
         if self.problems.len() >= MOST {
@@ -141,7 +146,9 @@ impl<'t> Report<'t> {
         let column = before.chars().count() + 1;
         let end = span.end.saturating_sub(span.start).min(rest.len());
         let width = rest.char_indices().take_while(|(at, _)| *at < end).count().max(1);
-        let source = masked(&printable(before).chain(printable(rest)).collect::<String>());
+        let source: String = printable(before).chain(printable(rest)).collect();
+        let source = Shown::whole(&source);
+        let (what, mend, accepted) = (what.into(), mend.into(), accepted.map(Shown::from));
         self.problems.push(Problem { code, line, column, what, mend, source, width, accepted });
     }
 
@@ -159,7 +166,7 @@ impl<'t> Report<'t> {
     pub(super) fn finish(mut self) -> Vec<Problem> {
         self.problems.sort_by_key(|problem| (problem.line, problem.column));
         if let (Some(last), 1..) = (self.problems.last_mut(), self.unlisted) {
-            last.mend = format!("{} (and {} more problems)", last.mend, self.unlisted);
+            last.mend = format!("{} (and {} more problems)", last.mend, self.unlisted).into();
         }
         self.problems
     }
@@ -187,35 +194,12 @@ fn printable(text: &str) -> impl Iterator<Item = char> {
     })
 }
 
-/// The same line with the secret part of each Stripe API key or secret replaced: policies are printed
-/// into logs, and somebody will paste a key into one.
-fn masked(line: &str) -> String {
-    const KINDS: [&str; 5] = ["sk_", "rk_", "ek_", "pk_", "whsec_"];
-    /// So much of a key tells what it is: `sk_live_`.
-    const SHOWN: usize = 8;
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let mut shown = String::with_capacity(line.len());
-    let mut rest = line;
-    while let Some(at) = rest.find(plain) {
-        let (before, from) = rest.split_at(at);
-        let end = from.find(|c| !plain(c)).unwrap_or(from.len());
-        let (word, after) = from.split_at(end);
-        shown.push_str(before);
-        let secret = KINDS.iter().any(|kind| word.starts_with(kind)) && word.len() > 2 * SHOWN;
-        shown.extend(word.chars().enumerate().map(
-            |(n, c)| {
-                if secret && n >= SHOWN { '•' } else { c }
-            },
-        ));
-        rest = after;
-    }
-    shown.push_str(rest);
-    shown
-}
-
 /// ` (did you mean "critical"?)`, where one of `known` is close to `given`; `quote` is put around
 /// it, as the author would write it.
 pub(super) fn did_you_mean(given: &str, known: &[&str], quote: char) -> String {
+    if given.len() > LONGEST_SLIP {
+        return String::new();
+    }
     let given = given.to_ascii_lowercase();
     known
         .iter()

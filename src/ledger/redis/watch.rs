@@ -58,6 +58,24 @@ impl Watch {
         self.trusted.load(Ordering::Acquire)
     }
 
+    /// Why it is not trusted, if it is not and that is known.
+    pub(super) fn doubt(&self) -> Option<String> {
+        if self.trusted() {
+            return None;
+        }
+        let (seen, now) = (self.seen(), self.clock.now());
+        let lost =
+            seen.marks.values().filter(|mark| !mark.is_trusted(now)).map(|mark| mark.at).max();
+        let lost = lost.map(|at| {
+            let at = at.rfc3339();
+            format!(
+                "it was emptied, restored or failed over, which was seen at {at}: what it had been \
+                 told before may be lost"
+            )
+        });
+        lost.or_else(|| seen.doubts.last().cloned())
+    }
+
     /// Looks at each master once.
     pub(super) async fn look(&self, links: &Links, keys: &Keys) -> Result<(), Fault> {
         let tags = tags(links, keys).await?;

@@ -1,7 +1,9 @@
 use super::*;
 use crate::decide::identity::Kind;
 use crate::decide::operation::codec::decode;
-use crate::decide::operation::record::{Claim, Resolved};
+use crate::decide::operation::record::{Claim, Resolved, TakenOver};
+use crate::decide::operation::stands::Stands;
+use crate::decide::operation::table::Owner;
 use crate::people::advice;
 
 const FIRST: Timestamp = Timestamp::from_millis(1_790_000_000_000);
@@ -45,6 +47,13 @@ fn in_doubt() -> Record {
     record
 }
 
+/// What to do about it, where its owner is judged by its lease.
+fn advised(record: &Record, now: Timestamp) -> String {
+    let lives = record.claim.as_ref().is_some_and(|claim| claim.lease > now);
+    let owner = if lives { Owner::Alive } else { Owner::Gone };
+    advice::of_record(record, Stands::of(record, owner), now)
+}
+
 fn told(record: &Record, now: Timestamp) -> String {
     let lines = of_record(RecordId([7; 32]), record, now).into_iter().map(|it| {
         let seconds = it.at.since(FIRST).as_secs();
@@ -58,7 +67,7 @@ fn told(record: &Record, now: Timestamp) -> String {
 fn an_operation_in_doubt_tells_its_attempts_and_what_lies_ahead() {
     let record = in_doubt();
     insta::assert_snapshot!(told(&record, after(60)));
-    insta::assert_snapshot!(advice::of_record(&record, after(60)));
+    insta::assert_snapshot!(advised(&record, after(60)));
 }
 
 #[test]
@@ -108,10 +117,31 @@ fn who_works_on_it_is_told_and_how_long() {
     let record = Record { claim: Some(claim), ..in_doubt() };
     let text = told(&record, after(61));
     assert!(text.contains("held_until: pod-7 works on it"), "{text}");
-    assert!(advice::of_record(&record, after(61)).starts_with("Wait"));
-    assert!(advice::of_record(&record, after(76)).contains("takes it over with the same key"));
-    let long_after = advice::of_record(&record, after(24 * 3600));
+    assert!(advised(&record, after(61)).starts_with("Wait"));
+    assert!(advised(&record, after(76)).contains("takes it over with the same key"));
+    let long_after = advised(&record, after(24 * 3600));
     assert!(long_after.contains("too old to be sent again"), "{long_after}");
+}
+
+#[test]
+fn whoever_took_it_over_and_what_stood_before_is_told() {
+    let mut record = in_doubt();
+    record.occurrence.n = 1;
+    record.about.taken_over = Some(TakenOver { from: "pod-7".to_owned(), at: after(30) });
+    let text = told(&record, after(60));
+    assert!(
+        text.contains("taken_over: taken over from pod-7, which had perhaps sent it"),
+        "{text}"
+    );
+    assert!(text.contains("Another of this operation came earlier"), "{text}");
+}
+
+#[test]
+fn an_answer_that_is_stripes_own_error_is_not_called_payonces_word() {
+    let saved = Record { standing: Standing::InDoubt { saved_500: true }, ..in_doubt() };
+    assert!(told(&saved, after(60)).contains("was handed Stripe's own error 500"));
+    let advice = advised(&saved, after(60));
+    assert!(advice.contains("--next-key") && advice.contains("pays twice"), "{advice}");
 }
 
 #[test]
@@ -143,7 +173,6 @@ fn the_advice_says_what_each_state_means_for_the_money() {
         ("succeeded, answer lost, a day later", &settled(Outcome::Succeeded, false), day),
         ("declined", &settled(Outcome::Declined, true), after(60)),
     ];
-    let all =
-        cases.map(|(case, record, now)| format!("{case}:\n  {}", advice::of_record(record, now)));
+    let all = cases.map(|(case, record, now)| format!("{case}:\n  {}", advised(record, now)));
     insta::assert_snapshot!(all.join("\n"));
 }

@@ -33,7 +33,7 @@ pub struct OpsFilter {
     /// What is known of its outcome: `in_flight`, `in_doubt`, `succeeded` or `declined`.
     #[arg(long, value_name = "STATE", value_parser = state)]
     pub state: Option<State>,
-    /// Last sent at least so long ago: 90s, 10m, 2h, 1d.
+    /// First sent at least so long ago, the age that alerts go by: 90s, 10m, 2h, 1d.
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub older: Option<Duration>,
     /// Only what is open.
@@ -48,6 +48,21 @@ impl fmt::Debug for OpsFilter {
         let said = (id, request_id, object, caller, rule, state, older, open);
         write!(f, "OpsFilter({said:?}, a key of {key:?} bytes)")
     }
+}
+
+/// `payonce ops list`
+#[derive(Args, Clone, Debug)]
+pub struct OpsList {
+    /// At most so many.
+    #[arg(long, value_name = "NUMBER", default_value_t = 100,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+    /// Only what is in this state: `in_flight` or `in_doubt`.
+    #[arg(long, value_name = "STATE", value_parser = open_state)]
+    pub state: Option<State>,
+    /// Only what is of this rule of the policy.
+    #[arg(long, value_name = "NAME")]
+    pub rule: Option<String>,
 }
 
 /// `payonce ops search`
@@ -134,4 +149,11 @@ fn pause(text: &str) -> Result<Duration, String> {
 fn state(text: &str) -> Result<State, String> {
     let found = State::ALL.into_iter().find(|state| state.name() == text);
     found.ok_or_else(|| format!("one of {}", State::ALL.map(State::name).join(", ")))
+}
+
+fn open_state(text: &str) -> Result<State, String> {
+    let open = || State::ALL.into_iter().filter(|state| state.is_open());
+    let found = open().find(|state| state.name() == text);
+    found
+        .ok_or_else(|| format!("one of {}", open().map(State::name).collect::<Vec<_>>().join(", ")))
 }

@@ -9,6 +9,7 @@ fn operation(id: &str, state: State) -> Detail {
             operation_id: id.to_owned(),
             rule: "charges".to_owned(),
             state,
+            saved_500: false,
             since: NOW.minus(Duration::from_secs(2)),
             attempts: 3,
             amount: Some(500),

@@ -9,7 +9,8 @@ use crate::decide::digest::{ApiKeyHint, FieldDigest, WholeDigest};
 use crate::decide::identity::{Fingerprint, Kind};
 use crate::decide::operation::codec::{CodecError, decode, encode};
 use crate::decide::operation::record::{
-    About, Claim, ClientKeySeen, Event, Outcome, Past, Record, Resolved, Settled, Standing, Tried,
+    About, Claim, ClientKeySeen, Event, Outcome, Past, Record, Resolved, Settled, Standing,
+    TakenOver, Tried,
 };
 use crate::decide::path::Api;
 
@@ -113,6 +114,7 @@ fn abouts() -> impl Strategy<Value = About> {
                 at: NOW,
             }),
             trail: by_hand.then(|| tried(&rule)).into_iter().collect(),
+            taken_over: by_hand.then(|| TakenOver { from: rule.clone(), at: NOW }),
         },
     )
 }

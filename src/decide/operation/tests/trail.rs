@@ -43,10 +43,11 @@ fn a_success_at_the_first_attempt_leaves_no_trail_and_anything_else_a_short_one(
         is = settled(is, &unknown, false, &[], NOW);
         assert_eq!(is.about.trail.len(), (3 * round).min(MAX_TRAIL));
     }
-    // After those, the success belongs to the story too, and the oldest attempt goes.
+    // After those, the success belongs to the story too, and the oldest but the first goes.
     let is = settled(is, &plain, true, &[], NOW);
     assert_eq!((is.about.trail.len(), is.attempts), (MAX_TRAIL, 13));
     assert_eq!(is.about.trail.last().unwrap().came, "succeeded");
+    assert_eq!(is.about.trail[0].at, NOW.plus(Duration::from_secs(1)));
     // The next occurrence has a story of its own.
     let next = advanced(&is, is.occurrence.epoch, key(9), NOW);
     assert!(next.about.trail.is_empty());

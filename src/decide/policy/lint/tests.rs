@@ -80,6 +80,10 @@ fn cases() -> Vec<Case> {
             format!("version = 1\n[[scope]]\nname = \"a\"\nkeys = [\"{}\"]\n", "0a".repeat(32)),
             Some(Store { one_for_all: true, survives: true, secret: false }),
         ),
+        case(
+            Code::SecretInPolicy,
+            critical(charge, "allow = [\"next-on-money: see sk_live_4242424242424242\"]"),
+        ),
         case(Code::UnknownOperation, critical("\"POST /v1/chages\"", "")),
         case(
             Code::NothingLeft,
