@@ -251,7 +251,8 @@ fn a_person_finds_an_operation_in_doubt_and_says_what_became_of_it() {
         assert_eq!(shown.code, Some(0), "{}", shown.err);
         assert!(shown.out.contains(&id) && !shown.out.contains("order-42"), "{}", shown.out);
     }
-    let resolve = ["resolve", &id, "--as", "succeeded", "--object", "ch_1", "--why", "seen it"];
+    let seen = ["--object", "ch_1", "--by", "ann", "--why", "seen it"];
+    let resolve = [&["resolve", &id, "--as", "succeeded"], &seen[..]].concat();
     ops(&payonce, "another-token-of-some-length", &resolve).failed(1, &["token"]);
     let resolved = ops(&payonce, TOKEN, &resolve);
     assert_eq!(resolved.code, Some(0), "{}", resolved.err);
@@ -274,7 +275,7 @@ fn an_operation_that_a_person_calls_declined_is_sent_anew() {
     let lost = charge();
     lost.refused(504, "payonce_outcome_unknown", "is safe");
     let id = lost.field("payonce-operation-id").unwrap();
-    let resolve = ["resolve", id, "--as", "declined", "--why", "no such charge at Stripe"];
+    let resolve = ["resolve", id, "--as", "declined", "--by", "ann", "--why", "none at Stripe"];
     assert_eq!(ops(&payonce, TOKEN, &resolve).code, Some(0));
     let again = charge();
     assert_eq!((again.status, again.field("payonce-outcome")), (200, Some("executed")));
