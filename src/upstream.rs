@@ -10,6 +10,7 @@ pub mod direct;
 mod head;
 pub mod headers;
 mod measured;
+mod names;
 pub mod origin;
 mod pool;
 pub mod proxy;

@@ -17,13 +17,12 @@ use tokio_rustls::client::TlsStream;
 use super::Cause;
 use super::config::{BuildError, Config};
 use super::head::Destination;
+use super::names::resolve;
 use super::origin::{Origin, Scheme};
 use super::proxy::EgressProxy;
 use super::tls;
 use crate::clock::Clock;
 
-/// Most addresses of one name that are tried.
-const MAX_ADDRESSES: usize = 8;
 /// Probes tell a peer that vanished from one that is slow: after 30 s of silence, every 10 s.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(30))
@@ -101,7 +100,8 @@ impl Connector {
         let mut tcp = match &self.proxy {
             Some(proxy) => {
                 let (host, port) = proxy.address();
-                let addresses = resolve(host, port).await.map_err(|_cause| Cause::Proxy)?;
+                let found = resolve(host, port, &self.clock).await;
+                let addresses = found.map_err(|_cause| Cause::Proxy)?;
                 self.dial(&addresses).await.map_err(|_cause| Cause::Proxy)?
             }
             None => self.dial(&self.addresses().await?).await?,
@@ -120,7 +120,7 @@ impl Connector {
     }
 
     async fn addresses(&self) -> Result<Vec<SocketAddr>, Cause> {
-        let mut found = resolve(self.origin.host(), self.origin.port()).await?;
+        let mut found = resolve(self.origin.host(), self.origin.port(), &self.clock).await?;
         if self.origin.scheme() == Scheme::Http && !self.clear {
             // Whatever the name `localhost` means to a resolver, keys in clear stay here.
             found.retain(|address| address.ip().is_loopback());
@@ -145,11 +145,6 @@ impl Connector {
         }
         Err(last)
     }
-}
-
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Cause> {
-    let found = tokio::net::lookup_host((host, port)).await.map_err(|_unknown| Cause::Dns)?;
-    Ok(found.take(MAX_ADDRESSES).collect())
 }
 
 /// Small writes leave at once, and a dead peer is found out. A kernel that will not is no reason
