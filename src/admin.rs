@@ -28,7 +28,7 @@ pub use health::{Health, Readiness};
 pub use http1::Answer;
 pub use operations::{Detail, Moment, Operations, OpsError, Resolution, Resolved, State, Summary};
 pub use routes::Outcome;
-pub(crate) use routes::{List, Resolve};
+pub(crate) use routes::{List, Resolve, UNKNOWN};
 
 /// Connections to the admin port at a time.
 const MOST_CONNECTIONS: usize = 16;

@@ -1,6 +1,6 @@
 //! The audit log of policy loads: which policy was in force when, by whom it was signed, and what
 //! was refused. One JSON line for every load, whether taken or not; and for each word of a person on
-//! operations, one before it is written into their records and one after.
+//! operations, one before it is written into their records and one after, with what came of it.
 //!
 //! The file is only ever appended to, one write and one `fsync` a line, under a lock that all
 //! payonces of a machine share. Each line bears the SHA-256 of the line before, whoever wrote that,

@@ -34,6 +34,7 @@ const CODES: &str = "Exit codes:
   64   the settings or the policy are wrong; nothing was started
   69   what was asked is not there: no payonce answers, a port is taken
   70   payonce failed by a mistake of its own
+  75   it is not known whether it was done: look before you ask for it again
   130  ended before all was answered (a second signal, or the drain's time): that is in doubt";
 
 /// Makes every Stripe operation happen once.
@@ -213,7 +214,7 @@ impl Explain {
   payonce explain --har checkout.har --json
   payonce explain 'POST /v1/charges' -d customer=cus_1 -H 'Authorization: Bearer sk_test_x' --ask
 The JSON has: policy (file, version, mode); requests (request, rule, passed_over, did_you_mean, notes,
-refused, body, client_key, identity, operation_id, upstream_key, now); left_out. No value of a field
+refused, body, client_key, identity, finish_ms, operation_id, upstream_key, now); left_out. No value of a field
 and no key of the application's is in it.";
 }
 
@@ -316,6 +317,8 @@ pub enum Exit {
     Unavailable,
     /// A mistake of payonce's own.
     Bug,
+    /// It is not known whether what was asked is done.
+    Unknown,
     /// A second signal ended it at once.
     Interrupted,
 }
@@ -331,6 +334,7 @@ impl Exit {
             Self::Configuration => 64,
             Self::Unavailable => 69,
             Self::Bug => 70,
+            Self::Unknown => 75,
             Self::Interrupted => 130,
         }
     }

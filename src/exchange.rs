@@ -5,12 +5,11 @@
 //! ```
 //!
 //! [`Exchange::handle`] names the steps that every request takes in the client's own task, which
-//! ends when the client hangs up. From the claim on an operation has a task of its own
-//! ([`drive`]), which shutdown waits for. What is decided on the way is decided in
-//! [`decide`](crate::decide).
+//! ends when the client hangs up. Those who ask for the same share or wait ([`turn`]); from the claim
+//! on an operation has a task of its own ([`drive`]), which shutdown waits for. What is decided on the
+//! way is decided in [`decide`](crate::decide).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderValue, Request, Response};
@@ -19,19 +18,19 @@ use tracing::warn;
 use crate::clock::Timestamp;
 use crate::decide::identity::Kind;
 use crate::decide::operation::record::Record;
-use crate::decide::operation::table::{Owner, Refused, Then, judge};
+use crate::decide::operation::table::Refused;
 use crate::decide::path::Api;
 use crate::decide::policy::{Class, Mode, Policy, Rule};
-use crate::inflight::{Entered, NoSeat, Seat, Standing, Table};
-use crate::ledger::{Ledger, RecordId};
+use crate::ledger::Ledger;
 use crate::refusal::Refusal;
 use crate::request::Head;
-use crate::respond::{Held, OPERATION_ID, OUTCOME, POLICY, Told};
+use crate::respond::{Held, OPERATION_ID, OUTCOME, POLICY};
 use crate::seams::{self, Point};
 use crate::server::{Connection, Serve};
 use crate::trace;
 use crate::upstream::{Body, Upstream};
 
+mod about;
 mod asked;
 mod caller;
 mod claim;
@@ -47,6 +46,7 @@ mod reading;
 mod rooms;
 mod settle;
 mod tell;
+mod turn;
 mod witness;
 mod write;
 
@@ -63,10 +63,6 @@ pub(crate) use other::{OtherWays, other_identities};
 pub(crate) use reading::{By, Reading, remembered};
 pub use rooms::{CatchUp, Config, OtherSecret, Policies, Rooms};
 pub use write::Write;
-
-/// How long an answered success is shared, unsettled, with those who name the same operation. They
-/// would get a replay of it afterwards.
-const NAMED_SHARE: Duration = Duration::from_secs(5);
 
 /// Answers requests by the policy. Clones share everything.
 pub struct Exchange<L, U>(Arc<Rooms<L, U>>);
@@ -106,13 +102,6 @@ struct Beside {
     warning: client::Warning,
     /// What is observed and written down of it.
     witness: witness::Witness,
-}
-
-/// What a visit to a table in flight came to.
-enum Visit {
-    Answered(Response<Body>),
-    /// The turn there is over: ask again.
-    Over,
 }
 
 impl<L: Ledger, U: Upstream> Exchange<L, U> {
@@ -162,15 +151,13 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let witness = &mut beside.witness;
         if !acts {
             return self
-                .unenforced(head, body, conn, policy, &rule, credentials, arrived, witness)
+                .unenforced(head, body, conn, policy, &rule, credentials.as_ref(), arrived, witness)
                 .await;
         }
         match rule.class {
             Class::Refuse => return Err(Refusal::ByPolicy { rule: rule.name.clone() }),
-            Class::Pass
-                if !self.may_be_known(&head, credentials.as_ref())
-                    && !self.was_critical(&head.method, &head.target, policy) =>
-            {
+            Class::Pass if !self.may_concern(&head, credentials.as_ref(), policy) => {
+                self.lets_pass(&head, credentials.as_ref());
                 return self.pass(head, body).await;
             }
             Class::Pass | Class::Critical => {}
@@ -183,6 +170,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             Ok(body) => Arc::new(body),
             Err(Unbuffered::Refused(refusal)) => return Err(refusal),
             Err(Unbuffered::TooLarge(rest)) if rule.class == Class::Pass => {
+                self.lets_pass(&head, Some(&credentials));
                 return self.pass(head, rest).await;
             }
             Err(Unbuffered::TooLarge(rest)) => {
@@ -194,15 +182,19 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let mut asked = match identify(&rule) {
             Ok(asked) => asked,
             // What was critical under another policy is looked at; that is no reason to refuse it.
-            Err(_refused) if rule.class == Class::Pass => return self.pass_held(head, &body).await,
+            Err(_refused) if rule.class == Class::Pass => {
+                self.lets_pass(&head, Some(&credentials));
+                return self.pass_held(head, &body).await;
+            }
             Err(refused) => self.begun(refused, identify(&Arc::new(rule.by_call()))).await?,
         };
         witness.identified(&mut asked);
         if !self.recall(&mut asked) && rule.class == Class::Pass {
-            return match self.found_elsewhere(&asked, Wanted::Unfinished).await {
-                Some(former) => self.enforce(former, conn).await,
-                None => self.pass_held(head, &body).await,
-            };
+            if let Some(former) = self.found_elsewhere(&asked, Wanted::Unfinished).await {
+                return self.enforce(former, conn).await;
+            }
+            self.lets_pass(&head, Some(&credentials));
+            return self.pass_held(head, &body).await;
         }
         self.enforce(asked, conn).await
     }
@@ -230,132 +222,6 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                 (None, None) => return Err(unanswered(&asked)),
             }
         }
-    }
-
-    /// A single call: nothing to claim, nothing to record.
-    async fn call_alone(
-        &self,
-        asked: Arc<Asked>,
-        conn: &Connection,
-    ) -> Result<Option<Response<Body>>, Refusal> {
-        let turn = self.inflight.alone();
-        let seat = sit(turn.table(), &asked)?;
-        self.tasks.spawn(trace::carried(drive::call(self.clone(), turn, asked)));
-        Ok(self.take_answer(seat, conn, false).await)
-    }
-
-    /// An operation: one turn at a time in this process, the others wait or share. `None` if it turned
-    /// to another identity.
-    async fn operation(
-        &self,
-        asked: Arc<Asked>,
-        conn: &Connection,
-    ) -> Result<Option<Response<Body>>, Refusal> {
-        let deadline = self.forwarder.limits().deadline;
-        loop {
-            match self.inflight.enter(asked.record()) {
-                Entered::Full => return Err(self.busy("operations in flight")),
-                Entered::Turn(turn) => {
-                    let seat = sit(turn.table(), &asked)?;
-                    let task = drive::operation(self.clone(), turn, Arc::clone(&asked));
-                    self.tasks.spawn(trace::carried(task));
-                    return Ok(self.take_answer(seat, conn, false).await);
-                }
-                Entered::Busy(table) => {
-                    asked.waits();
-                    let left = deadline.saturating_sub(self.clock.now().since(asked.arrived()));
-                    match self.clock.timeout(left, self.visit(&table, &asked, conn)).await {
-                        Err(_elapsed) => return Err(Refusal::StillInFlight),
-                        Ok(visit) => match visit? {
-                            Visit::Answered(response) => return Ok(Some(response)),
-                            Visit::Over => {}
-                        },
-                    }
-                }
-            }
-        }
-    }
-
-    /// Comes to an operation in flight: shares its answer, waits until it is over, or is refused.
-    async fn visit(
-        &self,
-        table: &Arc<Table>,
-        asked: &Arc<Asked>,
-        conn: &Connection,
-    ) -> Result<Visit, Refusal> {
-        let Standing::Claimed { record, told } = table.standing().await else {
-            table.over().await;
-            return Ok(Visit::Over);
-        };
-        let verdict = judge(Some(&record), Owner::Alive, &self.ask(asked));
-        self.metrics.row(verdict.row.as_str());
-        match verdict.then {
-            Then::Wait { share: true } if self.shareable(&record, told.as_deref(), asked) => {
-                match table.sit(asked.identified.client_key) {
-                    Ok(seat) => {
-                        self.metrics.merge("joined");
-                        self.remember_call(asked, &record.key);
-                        if let Some(response) = self.take_answer(seat, conn, true).await {
-                            return Ok(Visit::Answered(response));
-                        }
-                    }
-                    Err(NoSeat::Full) => return Err(self.busy("askers of one operation")),
-                    Err(NoSeat::Ending) => {}
-                }
-            }
-            Then::ReplayEarlier(past) => {
-                let turn = self.inflight.alone();
-                let seat = sit(turn.table(), asked)?;
-                let task = drive::earlier(self.clone(), turn, Arc::clone(asked), past);
-                self.tasks.spawn(trace::carried(task));
-                let answer = self.take_answer(seat, conn, false).await;
-                return answer.map(Visit::Answered).ok_or_else(|| unanswered(asked));
-            }
-            // It is answered already, and how it is settled decides about other content.
-            Then::Refuse(Refused::Conflict(_)) if told.is_some() => {}
-            Then::Refuse(refused) => return Err(refusal_of(refused, &record)),
-            Then::Wait { .. } | Then::Send(_) => {}
-        }
-        table.over().await;
-        Ok(Visit::Over)
-    }
-
-    /// Awaits the answer and hands it on; `None` if there is none to be had at this table.
-    async fn take_answer(
-        &self,
-        seat: Seat,
-        conn: &Connection,
-        joined: bool,
-    ) -> Option<Response<Body>> {
-        let told = seat.answer().await?;
-        let (response, receipt) = conn.watch.track(told.response(joined)?);
-        seat.handed(receipt);
-        seams::point(Point::Handed);
-        Some(response)
-    }
-
-    /// A joiner shares an answer that is still to come, or for a while a success. A decline that was
-    /// answered is judged again once its delivery is known, so that the next attempt is not answered
-    /// with the last; so is a success beyond the while, lest a steady stream of twins shares it for
-    /// ever.
-    fn shareable(&self, record: &Record, told: Option<&Told>, asked: &Asked) -> bool {
-        if asked.recalled.as_ref().is_some_and(|sent| *sent != record.key) {
-            return false;
-        }
-        let Some(told) = told else { return true };
-        let window = match asked.identified.kind {
-            Kind::Content => asked.rule.repeat_window,
-            Kind::Header | Kind::Fields | Kind::OwnKey | Kind::Call => NAMED_SHARE,
-        };
-        let whole = matches!(told.answer.body, Held::Whole(_));
-        told.succeeded && whole && self.clock.now().since(told.at) < window
-    }
-
-    /// Whether somebody works on this operation just now: this process by its own word, another by
-    /// its lease.
-    pub(crate) fn is_worked_on(&self, id: RecordId, record: &Record) -> bool {
-        let leased = record.claim.as_ref().is_some_and(|claim| claim.lease > self.clock.now());
-        self.inflight.contains(id) || (leased && !self.ledger.exclusive())
     }
 
     fn busy(&self, limit: &'static str) -> Refusal {
@@ -398,15 +264,9 @@ fn judged_by(policy: &Policy, handled: Result<Response<Body>, Response<Body>>) -
     response
 }
 
-/// The first seat at a table of one's own.
-fn sit(table: &Arc<Table>, asked: &Asked) -> Result<Seat, Refusal> {
-    table.sit(asked.identified.client_key).map_err(|_no_seat| Refusal::Internal)
-}
-
 /// Its own task ended without an answer, which is a bug: what was sent is not known.
 fn unanswered(asked: &Asked) -> Refusal {
-    let keyless_call = asked.identified.kind == Kind::Call && asked.client_key.is_none();
-    Refusal::OutcomeUnknown { cause: None, last: None, keyless_call }
+    Refusal::OutcomeUnknown { cause: None, last: None, again: asked.again() }
 }
 
 fn refusal_of(refused: Refused, record: &Record) -> Refusal {

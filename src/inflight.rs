@@ -245,6 +245,17 @@ impl Table {
         self.change(|state| state.told = Some(told));
     }
 
+    /// Lets nobody join any more, unless somebody has beside the first. Whether nobody had.
+    pub fn close_unless_joined(&self) -> bool {
+        self.change(|state| {
+            let alone = state.seated <= 1;
+            if alone {
+                state.phase = Phase::Closed;
+            }
+            alone
+        })
+    }
+
     /// Lets nobody join any more. Returns the client keys of all who sat here.
     pub fn close(&self) -> Vec<ClientKeyDigest> {
         self.change(|state| {

@@ -22,6 +22,9 @@ pub use any::{AnyLedger, Kind};
 /// what a batch of writes holds in memory.
 pub const MAX_RECORD_BYTES: usize = 1024 * 1024;
 
+/// So many keys find a record, those named last: a ledger may let go of earlier ones.
+pub const KEYS: usize = 64;
+
 /// The id under which an operation's record is kept: an operation id, as bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordId(pub [u8; 32]);
@@ -58,7 +61,9 @@ pub struct Entry {
     pub ttl: Duration,
     /// Whether it belongs on the list of open operations.
     pub open: bool,
-    /// The key digests by which it can be found from this write on. Bounded by the writer.
+    /// The key digests by which it can be found from this write on, for as long as it is kept. The
+    /// writer need not know those of earlier writes: of these the last [`KEYS`] at least go on finding
+    /// it, unless they were named for another record since. Bounded by the writer.
     pub keys: Vec<KeyDigest>,
 }
 
@@ -115,6 +120,17 @@ pub enum LedgerError {
     Damaged(String),
 }
 
+impl LedgerError {
+    /// The name in traces, as in metrics.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::Damaged(_) => "damaged",
+        }
+    }
+}
+
 /// A store of records, by compare and swap.
 ///
 /// Every operation is atomic, and a write that was answered is durable as far as the kind of
@@ -163,6 +179,16 @@ pub trait Ledger: Send + Sync + 'static {
     fn never_forgets(&self) -> bool {
         false
     }
+}
+
+/// By which keys a record is found after a write that names `named`, where `earlier` ones found it
+/// before; and by which it no longer is.
+fn found_by(mut earlier: Vec<KeyDigest>, named: &[KeyDigest]) -> (Vec<KeyDigest>, Vec<KeyDigest>) {
+    earlier.retain(|key| !named.contains(key));
+    let surplus = (earlier.len() + named.len()).saturating_sub(KEYS).min(earlier.len());
+    let mut all = earlier.split_off(surplus);
+    all.extend_from_slice(named);
+    (all, earlier)
 }
 
 fn no_id() -> LedgerError {

@@ -7,8 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use tokio_util::sync::CancellationToken;
 
+use self::resolve::Said;
 use self::told::{detail, noted, read, record_id, summary};
+use self::work::Work;
 use crate::admin::bulk::{Bulk, Bulked};
 use crate::admin::judge::{self, Around, Judgement, Question, Recognition};
 use crate::admin::search::{Found, Wanted};
@@ -25,19 +28,23 @@ use crate::exchange::{Exchange, LookedUp};
 use crate::ledger::{Held, Ledger};
 use crate::notes::Note;
 use crate::policy_file::PolicyFile;
+use crate::server::Tasks;
 use crate::upstream::Upstream;
 
 mod advice;
+mod many;
 mod resolve;
 mod search;
 mod timeline;
 mod told;
+mod work;
 
 /// Answers people.
 pub struct People<L, U> {
     exchange: Exchange<L, U>,
     policy: Arc<PolicyFile>,
     journal: Option<Journal>,
+    work: Work,
 }
 
 /// Where a person's word is written down besides the records.
@@ -53,14 +60,24 @@ impl<L, U> Clone for People<L, U> {
             exchange: self.exchange.clone(),
             policy: Arc::clone(&self.policy),
             journal: self.journal.clone(),
+            work: self.work.clone(),
         }
     }
 }
 
 impl<L: Ledger, U: Upstream> People<L, U> {
-    /// Of this exchange.
-    pub const fn new(exchange: Exchange<L, U>, policy: Arc<PolicyFile>) -> Self {
-        Self { exchange, policy, journal: None }
+    /// Of this exchange, whose drain waits for what they say.
+    pub fn new(exchange: Exchange<L, U>, policy: Arc<PolicyFile>) -> Self {
+        let work = Work::among(exchange.tasks.clone(), exchange.closing.clone());
+        Self { exchange, policy, journal: None, work }
+    }
+
+    /// What they say is acted on among `tasks` instead, which the end of the process waits for after
+    /// `ending`, with the store still open: from then on nothing more is begun. People are heard while
+    /// the exchange drains, and longer.
+    #[must_use]
+    pub fn heard_until(self, tasks: Tasks, ending: CancellationToken) -> Self {
+        Self { work: Work::among(tasks, ending), ..self }
     }
 
     /// Writes what people say of operations into `log`, if there is one; `required`: or does not
@@ -161,7 +178,9 @@ impl<L: Ledger, U: Upstream> Operations for People<L, U> {
         who: &str,
         why: &str,
     ) -> Result<Resolved, OpsError> {
-        self.end(id, resolution, who, why).await
+        let said =
+            Said { resolution: resolution.clone(), who: who.to_owned(), why: why.to_owned() };
+        self.end(id, said).await
     }
 
     async fn resolve_all(&self, said: &Bulk) -> Result<Bulked, OpsError> {

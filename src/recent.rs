@@ -37,6 +37,7 @@ pub struct Call {
 pub struct Recent {
     calls: Mutex<Bounded<CallDigest, Call>>,
     hints: Mutex<Bounded<CallHint, ()>>,
+    passed: Mutex<Bounded<CallHint, ()>>,
     operations: Mutex<Bounded<RecordId, Record>>,
 }
 
@@ -45,6 +46,7 @@ impl Default for Recent {
         Self {
             calls: Mutex::new(Bounded::new(MAX_CALLS, CALLS_FOR)),
             hints: Mutex::new(Bounded::new(MAX_CALLS, CALLS_FOR)),
+            passed: Mutex::new(Bounded::new(MAX_CALLS, CALLS_FOR)),
             operations: Mutex::new(Bounded::new(MAX_OPERATIONS, Duration::from_hours(24))),
         }
     }
@@ -71,6 +73,17 @@ impl Recent {
         let new = calls.get(&call, now).is_none();
         calls.insert(call, how, now);
         new
+    }
+
+    /// Remembers that a request with this client key was let through as it was, its body unread.
+    pub fn passed(&self, hint: CallHint, now: Timestamp) {
+        lock(&self.passed).insert(hint, (), now);
+    }
+
+    /// Whether one was, lately: its client key is what the provider knows it by.
+    #[must_use]
+    pub fn has_passed(&self, hint: CallHint, now: Timestamp) -> bool {
+        lock(&self.passed).get(&hint, now).is_some()
     }
 
     /// Forgets a call of which nothing was executed.

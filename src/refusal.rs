@@ -1,6 +1,7 @@
 //! Every answer that payonce writes itself: Stripe-shaped, and it says what it means for the money.
 //!
-//! The shape is what keeps every SDK from taking it for a success (FACTS §1.9).
+//! The shape ([`form`]) is what keeps every SDK from taking it for a success (FACTS §1.9); the words
+//! ([`words`]) are for people.
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Extensions, HeaderMap, StatusCode};
@@ -14,6 +15,9 @@ use crate::decide::path::BadPath;
 use crate::request::Share;
 use crate::respond::{Answer, Held, SHOULD_RETRY};
 use crate::upstream::Cause;
+
+mod form;
+mod words;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
@@ -119,8 +123,8 @@ pub enum Refusal {
         cause: Option<Cause>,
         /// The status of its last answer, which does not tell the outcome.
         last: Option<u16>,
-        /// The client sent no key, so the same request again may be another operation.
-        keyless_call: bool,
+        /// What the same request would be, asked again.
+        again: Again,
     },
     /// It succeeded, and the saved answer could not be fetched again.
     AnswerUnavailable,
@@ -137,9 +141,17 @@ pub enum Refusal {
     Internal,
 }
 
-const INVALID: &str = "invalid_request_error";
-const IDEMPOTENCY: &str = "idempotency_error";
-const API: &str = "api_error";
+/// What the same request would be, asked again while its outcome is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// The same operation: its name, its content or the key that the application chose says so.
+    Same,
+    /// The same only with the same key: a single call. What an application does again bears another,
+    /// for an SDK makes one for each call.
+    SameByKey,
+    /// Another operation: a single call that bore no key.
+    Another,
+}
 
 impl Refusal {
     /// The `error.code`, also for logs and metrics.
@@ -163,14 +175,14 @@ impl Refusal {
     /// The answer; `request_id` is payonce's own.
     #[must_use]
     pub fn answer(&self, request_id: &str) -> Answer {
-        let (_, kind, code) = self.form();
+        let (_, kind, code, should_retry) = self.form();
         let body =
             serde_json::json!({"error": {"type": kind, "code": code, "message": self.message()}});
         let body = Bytes::from(body.to_string());
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        if let Some(retry) = self.should_retry() {
+        if let Some(retry) = should_retry {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static(retry));
         }
         if let Ok(id) = HeaderValue::from_str(request_id) {
@@ -184,225 +196,6 @@ impl Refusal {
             share: Share::default(),
         }
     }
-
-    /// Status, `error.type`, `error.code`.
-    const fn form(&self) -> (u16, &'static str, &'static str) {
-        match self {
-            Self::BadTarget(_) => (400, INVALID, "payonce_bad_target"),
-            Self::BadRequest(_) => (400, INVALID, "payonce_bad_request"),
-            Self::RepeatedHeader(_) => (400, INVALID, "payonce_repeated_header"),
-            Self::BadKey(_) => (400, INVALID, "payonce_bad_idempotency_key"),
-            Self::BadOperation => (400, INVALID, "payonce_bad_operation"),
-            Self::ByPolicy { .. } => (403, INVALID, "payonce_refused_by_policy"),
-            Self::Client { .. } => (403, INVALID, "payonce_client_refused"),
-            Self::Guarded(finding) => (finding.status(), INVALID, finding.code()),
-            Self::NoCredential => (403, INVALID, "payonce_no_credential"),
-            Self::RequiredFields { .. } => (400, INVALID, "payonce_field_required"),
-            Self::OwnKeyRequired { .. } => (400, INVALID, "payonce_key_required"),
-            Self::FieldsMissing { .. } => (400, INVALID, "payonce_identity_missing"),
-            Self::BodyTooLarge { .. } => (413, INVALID, "payonce_body_too_large"),
-            Self::BodyTooSlow => (408, API, "payonce_body_too_slow"),
-            Self::BodyBroken => (400, INVALID, "payonce_body_broken"),
-            Self::Busy(_) => (503, API, "payonce_busy"),
-            Self::Closing => (503, API, "payonce_closing"),
-            Self::Conflict { .. } => (400, IDEMPOTENCY, "payonce_conflict"),
-            Self::Superseded => (409, API, "payonce_superseded"),
-            Self::WindowElapsed => (409, API, "payonce_window_elapsed"),
-            Self::AlreadyDone { .. } => (409, API, "payonce_already_done"),
-            Self::StillInFlight => (409, API, "payonce_in_flight"),
-            Self::StoreDown => (503, API, "payonce_store_down"),
-            Self::StoreUnreadable => (503, API, "payonce_store_unreadable"),
-            Self::StoreForgets => (503, API, "payonce_store_forgets"),
-            Self::Unreachable { .. } => (502, API, "payonce_upstream_unreachable"),
-            Self::RateLimited => (429, INVALID, "payonce_rate_limited"),
-            Self::OutcomeUnknown { .. } => (504, API, "payonce_outcome_unknown"),
-            Self::AnswerUnavailable => (504, API, "payonce_answer_unavailable"),
-            Self::PassFailed { .. } => (502, API, "payonce_no_answer"),
-            Self::Internal => (500, API, "payonce_internal"),
-        }
-    }
-
-    /// What an SDK is told about trying again by itself. Not where payonce has tried; where it could
-    /// not, and may do better then. A request that it only handed on is the SDK's to judge, as it
-    /// would be without payonce.
-    const fn should_retry(&self) -> Option<&'static str> {
-        match self {
-            Self::PassFailed { retried: false, .. } => None,
-            Self::BodyTooSlow | Self::Busy(_) | Self::Closing | Self::StoreDown => Some("true"),
-            Self::BadTarget(_)
-            | Self::BadRequest(_)
-            | Self::RepeatedHeader(_)
-            | Self::BadKey(_)
-            | Self::BadOperation
-            | Self::ByPolicy { .. }
-            | Self::Client { .. }
-            | Self::Guarded(_)
-            | Self::NoCredential
-            | Self::RequiredFields { .. }
-            | Self::OwnKeyRequired { .. }
-            | Self::FieldsMissing { .. }
-            | Self::BodyTooLarge { .. }
-            | Self::BodyBroken
-            | Self::Conflict { .. }
-            | Self::Superseded
-            | Self::WindowElapsed
-            | Self::AlreadyDone { .. }
-            | Self::StillInFlight
-            | Self::StoreUnreadable
-            | Self::StoreForgets
-            | Self::Unreachable { .. }
-            | Self::RateLimited
-            | Self::OutcomeUnknown { .. }
-            | Self::AnswerUnavailable
-            | Self::PassFailed { retried: true, .. }
-            | Self::Internal => Some("false"),
-        }
-    }
-
-    /// What happened, without a full stop.
-    fn what(&self) -> String {
-        match self {
-            Self::BadTarget(why) => why.to_string(),
-            Self::BadRequest(why) => (*why).to_owned(),
-            Self::RepeatedHeader(name) => format!("The request bears {name} more than once"),
-            Self::BadKey(why) => why.to_string(),
-            Self::BadOperation => {
-                "Payonce-Operation must be 1 to 255 printable ASCII characters".to_owned()
-            }
-            Self::ByPolicy { rule } => format!("The policy's rule {rule:?} refuses this request"),
-            Self::Client { rule, why } => {
-                format!("The policy's [[client]] {rule:?} refuses this client: {why}")
-            }
-            Self::Guarded(finding) => finding.to_string(),
-            Self::NoCredential => {
-                "This request bears payonce's placeholder instead of an API key, \
-                                   and payonce holds no key to put in its place (credential.file)"
-                    .to_owned()
-            }
-            Self::RequiredFields { rule, fields } => {
-                format!("The policy's rule {rule:?} requires {} in this request", fields.join(", "))
-            }
-            Self::OwnKeyRequired { rule } => format!(
-                "The policy's rule {rule:?} wants an Idempotency-Key that the application chose \
-                 (a UUID with an SDK's User-Agent counts as the SDK's, unless the policy says \
-                 uuid4_keys = \"own\")"
-            ),
-            Self::FieldsMissing { rule, fields } => format!(
-                "The policy's rule {rule:?} wants {} in this request, each with one value",
-                fields.join(", ")
-            ),
-            Self::BodyTooLarge { limit } => format!("The body is over {limit} bytes (limits.body)"),
-            Self::BodyTooSlow => "The request's body did not come in time".to_owned(),
-            Self::BodyBroken => "The request's body broke off or was ill-formed".to_owned(),
-            Self::Busy(limit) => format!("payonce has reached its limit on {limit}"),
-            Self::Closing => "payonce is shutting down".to_owned(),
-            Self::Conflict { fields } => format!(
-                "This operation was asked for before with other content; what differs: {}",
-                if fields.is_empty() { "the body".to_owned() } else { fields.join(", ") }
-            ),
-            Self::Superseded => "This Idempotency-Key belongs to an earlier attempt of the \
-                                 operation, which has been followed by another"
-                .to_owned(),
-            Self::WindowElapsed => "The outcome of this operation is unknown, and it is too old \
-                                    for Stripe to recognise its key"
-                .to_owned(),
-            Self::AlreadyDone { object, at } => format!(
-                "This operation has succeeded already{}, first sent at {at} (Unix time)",
-                object.as_ref().map(|id| format!(" as {id}")).unwrap_or_default()
-            ),
-            Self::StillInFlight => {
-                "Another request for the same operation has not been answered in time".to_owned()
-            }
-            Self::StoreDown => {
-                "The store does not answer, and the policy says to refuse".to_owned()
-            }
-            Self::StoreUnreadable => {
-                "The store's record of this operation cannot be read by this payonce".to_owned()
-            }
-            Self::StoreForgets => "Recognising a v2 request by its content needs a store that \
-                                   does not forget"
-                .to_owned(),
-            Self::Unreachable { cause, .. } => format!("Stripe could not be reached: {cause}"),
-            Self::RateLimited => "Stripe's rate limit was reached".to_owned(),
-            Self::OutcomeUnknown { cause: Some(cause), .. } => {
-                format!("The request was sent, but {cause}")
-            }
-            Self::OutcomeUnknown { cause: None, last: Some(last), .. } => format!(
-                "The request was sent, but the answers, the last with status {last}, did not tell \
-                 the outcome"
-            ),
-            Self::OutcomeUnknown { cause: None, last: None, .. } => {
-                "The request may have been sent, but there is no answer".to_owned()
-            }
-            Self::AnswerUnavailable => {
-                "This operation has succeeded already, but its answer could not be fetched again"
-                    .to_owned()
-            }
-            Self::PassFailed { cause, .. } => format!("Stripe did not answer: {cause}"),
-            Self::Internal => "payonce failed inside".to_owned(),
-        }
-    }
-
-    /// What it means for the money.
-    const fn for_the_money(&self) -> &'static str {
-        const NOTHING: &str = "Nothing was sent to Stripe.";
-        match self {
-            Self::BadTarget(_)
-            | Self::BadRequest(_)
-            | Self::RepeatedHeader(_)
-            | Self::BadKey(_)
-            | Self::BadOperation
-            | Self::ByPolicy { .. }
-            | Self::Client { .. }
-            | Self::Guarded(_)
-            | Self::NoCredential
-            | Self::RequiredFields { .. }
-            | Self::OwnKeyRequired { .. }
-            | Self::FieldsMissing { .. }
-            | Self::BodyTooLarge { .. }
-            | Self::BodyTooSlow
-            | Self::BodyBroken
-            | Self::Busy(_)
-            | Self::Closing
-            | Self::Superseded
-            | Self::StoreDown
-            | Self::StoreUnreadable
-            | Self::StoreForgets
-            | Self::Unreachable { sent: false, alone: false, .. }
-            | Self::Internal
-            | Self::PassFailed { never_sent: true, .. } => NOTHING,
-            Self::Conflict { .. } => {
-                "Nothing was sent to Stripe. Another operation needs another key, \
-                 Payonce-Operation or identity."
-            }
-            Self::WindowElapsed => {
-                "Nothing was sent to Stripe. Look it up there, then say what you found with \
-                 `payonce ops resolve`."
-            }
-            Self::AlreadyDone { .. } => "Nothing was sent to Stripe; it happened once.",
-            Self::Unreachable { alone: true, .. } => {
-                "This request moved no money. Whether an earlier one for the same operation was sent is \
-                 unknown, for the store does not answer; the same request again is safe."
-            }
-            Self::Unreachable { sent: true, alone: false, .. } => "Nothing was executed by Stripe.",
-            Self::RateLimited => {
-                "Nothing was executed; the same request again, a little later, is safe."
-            }
-            Self::StillInFlight => {
-                "This request sent nothing to Stripe; the same request again is safe."
-            }
-            Self::OutcomeUnknown { keyless_call: true, .. } => {
-                "The outcome is unknown. Check before repeating: the request bore no key, so the \
-                 same request again may be another payment."
-            }
-            Self::OutcomeUnknown { keyless_call: false, .. } => {
-                "The outcome is unknown; the same request again, with the same key if it bears \
-                 one, is safe."
-            }
-            Self::AnswerUnavailable => "It happened once; the same request again is safe.",
-            Self::PassFailed { never_sent: false, .. } => "Whether Stripe got it is unknown.",
-        }
-    }
 }
 
 #[cfg(test)]
@@ -414,7 +207,7 @@ mod tests {
         for refusal in [
             Refusal::Busy("connections"),
             Refusal::Conflict { fields: vec!["amount".to_owned()] },
-            Refusal::OutcomeUnknown { cause: None, last: Some(500), keyless_call: true },
+            Refusal::OutcomeUnknown { cause: None, last: Some(500), again: Again::Another },
             Refusal::Unreachable { cause: Cause::Tls, sent: false, alone: false },
         ] {
             let answer = refusal.answer("req_1");
@@ -455,10 +248,13 @@ mod tests {
     }
 
     #[test]
-    fn a_call_without_a_key_is_told_to_be_checked_first() {
+    fn a_call_that_nothing_tells_from_another_is_told_to_be_checked_first() {
         let unknown =
-            |keyless_call| Refusal::OutcomeUnknown { cause: None, last: None, keyless_call };
-        assert!(unknown(true).for_the_money().contains("Check before repeating"));
-        assert!(!unknown(false).for_the_money().contains("Check"));
+            |again| Refusal::OutcomeUnknown { cause: None, last: None, again }.for_the_money();
+        for again in [Again::Another, Again::SameByKey] {
+            assert!(unknown(again).contains("Check before repeating"));
+            assert!(!unknown(again).contains("safe"));
+        }
+        assert!(!unknown(Again::Same).contains("Check"));
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Defaults, a file and the environment are merged (`layers`), read value by value (`reader`)
 //! and checked against one another (`checked`); the result is plain structs whose values need no
-//! second look. All problems are found at once, and none shows a secret. Nothing else in payonce
-//! reads the environment.
+//! second look. A section with more to it than values stands in a file of its own. All problems are
+//! found at once, and none shows a secret. Nothing else in payonce reads the environment.
 
 mod checked;
 mod clients;
@@ -28,18 +28,20 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::decide::agent::Releases;
-use crate::decide::digest::ApiKeyDigest;
 use crate::finishing;
-use crate::ledger::redis::{Login, Node, Topology};
-use crate::policy_file::signature::TrustedKeys;
-use crate::webhook::application::Forward;
 
+pub use clients::Clients;
 pub use credential::{Credential, Unfit, fit};
 pub(crate) use files::read as read_file;
+pub use metrics::Metrics;
+pub use other_secrets::OtherSecret;
+pub use policy::Policy;
 pub use problem::{Origin, Problem};
 pub use secret::Secret;
+pub use store::{RedisStore, Store, StoreKind};
+pub use traces::{Tracing, TracingHeaders};
 pub use units::{duration as read_duration, show_duration, show_size};
+pub use webhook::{Webhook, WebhookEndpoint};
 
 /// Everything that can be set, checked. Each field is explained in `config/payonce.toml`.
 #[derive(Clone, Debug)]
@@ -107,15 +109,6 @@ pub fn environment() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os()
 }
 
-/// A secret from which keys are not derived now, and what is open by it is found.
-#[derive(Clone, Debug)]
-pub enum OtherSecret {
-    /// One that was given, or will be.
-    Given(Secret),
-    /// None: that of each request's API key.
-    OfApiKey,
-}
-
 /// Where payonce listens. At least one of `proxy` and `unix_socket` is set.
 #[derive(Clone, Debug)]
 pub struct Listen {
@@ -157,62 +150,6 @@ pub struct Upstream {
     pub max_connections_per_host: usize,
     /// Whether HTTP/2 is offered by ALPN.
     pub http2: bool,
-}
-
-/// Which kind of store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum StoreKind {
-    /// A redb file.
-    #[default]
-    Embedded,
-    /// Nothing survives a restart.
-    Memory,
-    /// Redis or Valkey, shared by any number of processes.
-    Redis,
-}
-
-/// Where operations are remembered.
-#[derive(Clone, Debug)]
-pub struct Store {
-    /// Which kind.
-    pub kind: StoreKind,
-    /// The embedded store's file.
-    pub path: PathBuf,
-    /// Whether the operator vouches that this is the only payonce of its application.
-    pub single_instance: bool,
-    /// After which it counts as down.
-    pub timeout: Duration,
-    /// How long a claim of another process holds without being renewed.
-    pub lease: Duration,
-    /// Bytes of page cache of the embedded store.
-    pub cache: usize,
-    /// Most records of the memory store.
-    pub max_records: usize,
-    /// Of the Redis store.
-    pub redis: RedisStore,
-}
-
-/// Where a Redis store is. If the store is of that kind, at least one node is named.
-#[derive(Clone, Debug)]
-pub struct RedisStore {
-    /// The server, all Sentinels, or some servers of the Cluster.
-    pub nodes: Vec<Node>,
-    /// Which of these they are.
-    pub topology: Topology,
-    /// The Sentinels' name for the master; only with Sentinels.
-    pub master: Option<String>,
-    /// Who payonce is to the servers.
-    pub login: Login,
-    /// Who payonce is to the Sentinels.
-    pub sentinel_login: Login,
-    /// Which database; 0 on a Cluster.
-    pub database: u32,
-    /// Trusted instead of the platform's authorities. PEM; it could be read.
-    pub ca_file: Option<PathBuf>,
-    /// What all names in the store begin with.
-    pub prefix: String,
-    /// For a connection, TLS and login included.
-    pub connect_timeout: Duration,
 }
 
 /// How often and how long one request is tried.
@@ -261,30 +198,6 @@ pub struct Limits {
     pub operations: usize,
 }
 
-/// Where the policy is.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    /// The file; `None`: the shipped policy.
-    pub path: Option<PathBuf>,
-    /// How often it is read again unasked.
-    pub refresh: Duration,
-    /// Whether everything is passed on unjudged.
-    pub bypass: bool,
-    /// Who must have signed the file: one of these, if there are any.
-    pub trusted: TrustedKeys,
-    /// Where each load is written down; `None`: nowhere.
-    pub audit_log: Option<PathBuf>,
-    /// Whether a policy is taken only once that is written.
-    pub audit_required: bool,
-}
-
-/// What is known of clients.
-#[derive(Clone, Debug)]
-pub struct Clients {
-    /// The table of SDK releases; without a file, the one that payonce is shipped with.
-    pub releases: Releases,
-}
-
 /// Where decisions are written down, if the policy says `record = "decisions"`.
 #[derive(Clone, Debug)]
 pub struct Record {
@@ -308,55 +221,6 @@ pub enum Token {
     Given(Secret),
     /// `serve` makes one at each start and writes it here, for its owner's eyes (mode 0600).
     Made(PathBuf),
-}
-
-/// What stands before the application's webhooks. If it listens, it has an endpoint.
-#[derive(Clone, Debug)]
-pub struct Webhook {
-    /// Where Stripe's events arrive.
-    pub listen: Option<SocketAddr>,
-    /// How far a signature's time may be from now, either way; more than nothing.
-    pub tolerance: Duration,
-    /// Bytes of an event.
-    pub body: usize,
-    /// For the application's answer.
-    pub timeout: Duration,
-    /// For a connection to it, TLS included.
-    pub connect_timeout: Duration,
-    /// How long it is known that an event was handled; at least as long as Stripe comes again.
-    pub remember: Duration,
-    /// How often the files below are read again unasked.
-    pub refresh: Duration,
-    /// From where events may come; it could be read.
-    pub source_ranges_file: Option<PathBuf>,
-    /// Trusted instead of the platform's authorities. PEM; it could be read.
-    pub ca_file: Option<PathBuf>,
-    /// Where events go, by their path; no two have the same.
-    pub endpoints: Vec<WebhookEndpoint>,
-}
-
-/// One endpoint, as it is registered with Stripe.
-#[derive(Clone, Debug)]
-pub struct WebhookEndpoint {
-    /// What it is called; plain.
-    pub name: String,
-    /// The path that Stripe sends to.
-    pub path: String,
-    /// Files of the secrets that Stripe signs with; they could be read.
-    pub secret_files: Vec<PathBuf>,
-    /// The application.
-    pub forward: Forward,
-    /// The account that it is registered in.
-    pub account: Option<String>,
-    /// That account's API keys.
-    pub api_keys: Vec<ApiKeyDigest>,
-}
-
-/// What is measured.
-#[derive(Clone, Copy, Debug)]
-pub struct Metrics {
-    /// How often the store is asked what is open.
-    pub survey_interval: Duration,
 }
 
 /// What is logged and how.
@@ -392,17 +256,6 @@ pub enum LogLevel {
     Debug,
     /// And everything else.
     Trace,
-}
-
-/// Where traces go.
-#[derive(Clone, Debug)]
-pub struct Tracing {
-    /// The collector's URL for traces; `None`: nothing is exported. Only where payonce can export.
-    pub collector: Option<Forward>,
-    /// The share of the traces that begin here that are kept, 0 to 1.
-    pub sample_ratio: f64,
-    /// Whether the provider is told the id of each attempt.
-    pub propagate: bool,
 }
 
 /// How payonce ends.

@@ -75,8 +75,8 @@ fn report_panic(info: &PanicHookInfo<'_>) {
     let location = info.location().map(Location::to_string).unwrap_or_default();
     tracing::error!(
         location,
-        "a task of payonce panicked, which is a bug; an operation that it was sending is in doubt, \
-         and the same request again is safe"
+        "a task of payonce panicked, which is a bug; an operation that it was sending is in doubt: \
+         the same request again is safe, except for a single call (`payonce ops list`)"
     );
 }
 

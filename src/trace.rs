@@ -2,8 +2,8 @@
 //!
 //! A request goes on with the trace that it came with (W3C Trace Context), or begins one. It is one
 //! span (`SERVER`), each attempt upstream one below it (`CLIENT`), with the attributes of
-//! OpenTelemetry's conventions for HTTP. Where payonce exports nothing, a span is its ids, for the
-//! log, and nothing is allocated or kept.
+//! OpenTelemetry's conventions for HTTP; and so is each call of the store, with those for databases.
+//! Where payonce exports nothing, a span is its ids, for the log, and nothing is allocated or kept.
 //!
 //! The current span goes with the task that works on a request, as OpenTelemetry's context does, so
 //! that a line logged deep within says whose it is. Nothing is decided by it.
@@ -27,6 +27,7 @@ use crate::decide::path::Target;
 use crate::upstream::{Host, Origin, Origins};
 
 pub mod fields;
+pub mod headers;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 mod parent;
@@ -37,7 +38,7 @@ mod span;
 pub use parent::{Flags, Parent, TRACEPARENT, TRACESTATE};
 pub use queue::{Queue, Spans};
 pub use sample::Sampler;
-pub use span::{Attributes, Finished, Kind, Open, Span, Value};
+pub use span::{Attributes, Call, Finished, Kind, Open, Span, Store, Value};
 
 tokio::task_local! {
     static CURRENT: Span;
@@ -156,6 +157,12 @@ pub fn note(tell: impl FnOnce(&mut Attributes)) {
 pub fn attempt(host: Host, number: u32) -> Open {
     let span = CURRENT.try_with(|span| span.attempt(host, number));
     span.map_or_else(|_none| Open::default(), Open::new)
+}
+
+/// The span of a call of `store`, below the current span: what is called there, in payonce's words.
+#[must_use]
+pub fn call(store: &Store, operation: &'static str) -> Call {
+    CURRENT.try_with(|span| Call::begin(span, store, operation)).unwrap_or_default()
 }
 
 /// `work` with `span`, whoever polls it.

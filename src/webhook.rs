@@ -15,24 +15,19 @@
 //! is Stripe's to send again; payonce never says 2xx for it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
-use tokio::sync::{Semaphore, oneshot};
+use http::{Method, Request, Response};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
 use crate::clock::Timestamp;
-use crate::decide::digest::ApiKeyDigest;
-use crate::exchange::Exchange;
 use crate::ledger::Ledger;
-use crate::metrics::Metrics;
-use crate::request::{BadHead, Buffered, Head, InFlightBytes, buffer};
-use crate::respond::{DEGRADED, full};
-use crate::server::{Connection, Peer, Serve, Tasks};
+use crate::request::{BadHead, Buffered, Head, buffer};
+use crate::respond::DEGRADED;
+use crate::server::{Connection, Peer, Serve};
 use crate::trace;
-use crate::upstream::{Body, Cause, SendError, Upstream};
+use crate::upstream::{Body, Upstream};
 
 pub mod application;
 mod claim;
@@ -41,71 +36,17 @@ pub mod event;
 pub mod once;
 pub mod ranges;
 pub mod rejected;
+mod rooms;
 pub mod secrets;
 pub mod signature;
+mod told;
 
-use application::Application;
 use claim::{Delivery, Turn};
 use event::Event;
-use ranges::Ranges;
 use rejected::Rejected;
-use secrets::Secrets;
+pub use rooms::{Config, Endpoint, Rooms};
 use signature::{BadSignature, Signature};
-
-/// Events that may wait for an operation that somebody works on, each with a task.
-const MOST_LATER: usize = 256;
-
-/// One endpoint, as it is registered with Stripe.
-pub struct Endpoint<U> {
-    /// What it is called.
-    pub name: String,
-    /// The path that Stripe sends to.
-    pub path: String,
-    /// What Stripe signs with.
-    pub secrets: Secrets,
-    /// Where its events go.
-    pub application: Application<U>,
-    /// The account that it is registered in.
-    pub account: Option<String>,
-    /// That account's API keys.
-    pub api_keys: Vec<ApiKeyDigest>,
-}
-
-/// What a gate is told at start.
-#[derive(Clone, Copy, Debug)]
-pub struct Config {
-    /// How far a signature's time may be from now, either way.
-    pub tolerance: Duration,
-    /// Bytes of an event.
-    pub body_bytes: usize,
-    /// For the application's answer.
-    pub timeout: Duration,
-    /// How long a delivery may take beyond that, to be written down: then its process counts as dead.
-    pub grace: Duration,
-    /// How long it is known that an event was handled.
-    pub remember: Duration,
-    /// How often files are read again unasked.
-    pub refresh: Duration,
-}
-
-/// What an event passes.
-pub struct Rooms<L, U> {
-    /// Where events go, by path.
-    pub endpoints: Vec<Arc<Endpoint<U>>>,
-    /// From where they may come; `None` for anywhere.
-    pub ranges: Option<Ranges>,
-    /// The operations that they speak of, and what all of payonce shares: ledger, time, chance.
-    pub exchange: Exchange<L, U>,
-    /// What all bodies together may hold.
-    pub bytes: InFlightBytes,
-    /// What shutdown waits for.
-    pub tasks: Tasks,
-    /// The counters.
-    pub metrics: Metrics,
-    /// The settings.
-    pub config: Config,
-    later: Arc<Semaphore>,
-}
+use told::{duplicate, in_hand, unanswered};
 
 /// Takes Stripe's events, and nothing else. Clones share everything.
 pub struct Gate<L, U>(Arc<Rooms<L, U>>);
@@ -121,22 +62,6 @@ impl<L, U> std::ops::Deref for Gate<L, U> {
 
     fn deref(&self) -> &Self::Target {
         &self.0
-    }
-}
-
-impl<L: Ledger, U: Upstream> Rooms<L, U> {
-    /// For these endpoints, beside this exchange.
-    pub fn new(
-        endpoints: Vec<Endpoint<U>>,
-        ranges: Option<Ranges>,
-        exchange: Exchange<L, U>,
-        bytes: InFlightBytes,
-        config: Config,
-    ) -> Self {
-        let (metrics, later) = (exchange.metrics.clone(), Arc::new(Semaphore::new(MOST_LATER)));
-        let endpoints = endpoints.into_iter().map(Arc::new).collect();
-        let tasks = Tasks::new();
-        Self { endpoints, ranges, exchange, bytes, tasks, metrics, config, later }
     }
 }
 
@@ -247,8 +172,7 @@ impl<L: Ledger, U: Upstream> Gate<L, U> {
             }
             Turn::InHand => {
                 self.tell_of(endpoint, &event, "in_hand", None, began);
-                let why = "this event is being delivered to the application just now";
-                drop(tell.send(answer(StatusCode::CONFLICT, "payonce_webhook_in_hand", why)));
+                drop(tell.send(in_hand()));
             }
             Turn::Ours(delivery) => {
                 self.deliver(endpoint, &head, &body, &event, delivery, tell, began).await;
@@ -291,48 +215,6 @@ impl<L: Ledger, U: Upstream> Gate<L, U> {
         }
     }
 
-    fn tell_of(
-        &self,
-        endpoint: &Endpoint<U>,
-        event: &Event,
-        result: &'static str,
-        status: Option<u16>,
-        began: Timestamp,
-    ) {
-        self.metrics.webhook_event(&endpoint.name, result);
-        trace::note(|it| {
-            it.tell("payonce.webhook.endpoint", endpoint.name.clone());
-            it.tell("payonce.webhook.result", result);
-        });
-        let took = self.exchange.clock.now().since(began).as_millis();
-        info!(
-            endpoint = endpoint.name,
-            event_id = event.id,
-            event_type = event.kind,
-            result,
-            status,
-            duration_ms = u64::try_from(took).unwrap_or(u64::MAX),
-            "webhook event"
-        );
-    }
-
-    fn reject(
-        &self,
-        endpoint: Option<&Endpoint<U>>,
-        rejected: &Rejected,
-        peer: Peer,
-    ) -> Response<Body> {
-        let endpoint = endpoint.map_or("", |endpoint| endpoint.name.as_str());
-        let (reason, source) = (rejected.reason(), source(peer));
-        self.metrics.webhook_rejected(endpoint, reason);
-        trace::note(|it| {
-            it.tell("payonce.webhook.endpoint", endpoint.to_owned());
-            it.tell("payonce.webhook.result", reason);
-        });
-        warn!(endpoint, source, reason, why = %rejected, "a webhook was turned away");
-        answer(rejected.status(), "payonce_webhook_rejected", &rejected.to_string())
-    }
-
     /// Reads the files of secrets and ranges again and again, until `done`.
     pub async fn refresh(&self, done: CancellationToken) {
         loop {
@@ -359,48 +241,4 @@ fn bad_head(bad: BadHead) -> Rejected {
         BadHead::Method(_) => Rejected::Method,
         BadHead::NotOriginForm | BadHead::Path(_) | BadHead::Repeated(_) => Rejected::Head(bad),
     }
-}
-
-fn source(peer: Peer) -> String {
-    match peer {
-        Peer::Tcp(address) => address.ip().to_canonical().to_string(),
-        Peer::Unix => "unix".to_owned(),
-    }
-}
-
-/// The application acknowledged it before.
-fn duplicate(at: Timestamp) -> Response<Body> {
-    let text = format!("the application acknowledged this event already, at {at} (Unix time)");
-    json(StatusCode::OK, &serde_json::json!({ "payonce_webhook": "duplicate", "message": text }))
-}
-
-/// The application did not answer: Stripe sends it again.
-fn unanswered(error: &SendError) -> Response<Body> {
-    let (cause, reached) = match error {
-        SendError::NeverSent(_, cause) => (*cause, "did not get the event"),
-        SendError::Unknown(cause) => (*cause, "may have got the event"),
-    };
-    let (status, what) = match cause {
-        Cause::AnswerTimeout => (StatusCode::GATEWAY_TIMEOUT, "no answer in time"),
-        Cause::Dns => (StatusCode::BAD_GATEWAY, "its name did not resolve"),
-        Cause::Connect | Cause::ConnectTimeout => (StatusCode::BAD_GATEWAY, "no connection"),
-        Cause::Tls => (StatusCode::BAD_GATEWAY, "the TLS handshake failed"),
-        Cause::Busy => (StatusCode::BAD_GATEWAY, "all connections to it are in use"),
-        Cause::Proxy | Cause::Closed | Cause::Protocol | Cause::RequestBody => {
-            (StatusCode::BAD_GATEWAY, "it broke off")
-        }
-    };
-    answer(status, "payonce_webhook_unanswered", &format!("the application {reached}: {what}"))
-}
-
-fn answer(status: StatusCode, code: &str, message: &str) -> Response<Body> {
-    let body = serde_json::json!({ "error": { "code": code, "message": message } });
-    json(status, &body)
-}
-
-fn json(status: StatusCode, body: &serde_json::Value) -> Response<Body> {
-    let mut response = Response::new(full(body.to_string().into()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
 }

@@ -46,6 +46,7 @@ DECIDED = {
     "admin.token_file",
     "webhook.listen",
     "log.format",
+    "tracing.headers_file",
 }
 DURATION = re.compile(r"\d+(ms|s|m|h|d)")
 SIZE = re.compile(r"\d+([KMG]iB|B)")

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::operations::State;
 use super::routes::Outcome;
-use super::search::{MOST_FOUND, Wanted};
+use super::search::{Found, MOST_FOUND, Wanted};
 
-/// The body of `POST /ops/resolve`: what became of all open operations of a rule.
+/// The body of `POST /ops/resolve`: what became of all open operations of a rule. Without `expect` and
+/// `yes` it is only shown which those are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bulk {
@@ -26,9 +27,13 @@ pub struct Bulk {
     pub by: String,
     /// How they know.
     pub why: String,
-    /// How many there must be; with any other number of them nothing is done.
+    /// Do it to the very operations that were shown ([`Shown::set`]); if any other is meant by now, or
+    /// one of them was touched since, nothing is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<String>,
+    /// Do it to whatever is meant by now.
     #[serde(default)]
-    pub expect: Option<usize>,
+    pub yes: bool,
 }
 
 impl Bulk {
@@ -49,10 +54,25 @@ impl Bulk {
 /// What became of a person's word on many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bulked {
+    /// That is what is meant; nothing was changed.
+    Shown(Shown),
     /// Each was looked at.
     Done(Resolutions),
-    /// There are so many, and not as many as expected: nothing was changed.
+    /// So many are meant, and not those that were expected: nothing was changed.
     Unexpected(usize),
+}
+
+/// What a word would be acted on for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// The operations.
+    #[serde(flatten)]
+    pub found: Found,
+    /// What these very ones are called, as they are: their number and a digest, `3-9f2c81d0`. To be
+    /// said again to confirm.
+    pub set: String,
+    /// How many others somebody works on: those are left alone.
+    pub busy: usize,
 }
 
 /// What became of each operation, by id.
@@ -65,17 +85,20 @@ pub struct Resolutions {
     /// It is no longer what was asked for (it has an outcome, or was sent again): nothing was
     /// changed.
     pub changed: Vec<String>,
-    /// The store did not take it, or did not say.
+    /// The store did not say whether the word is written: show the operation to see.
+    #[serde(default)]
+    pub unknown: Vec<Failed>,
+    /// It could not be written: nothing was changed.
     pub failed: Vec<Failed>,
     /// There may be more of them.
     pub more: bool,
 }
 
-/// An operation for which the store did not answer.
+/// An operation for which it is not written, or not known to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failed {
     /// Its id.
     pub operation_id: String,
-    /// What the store said.
+    /// Why.
     pub why: String,
 }

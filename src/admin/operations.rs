@@ -44,7 +44,8 @@ pub trait Operations: Clone + Send + Sync + 'static {
         asked: &Question,
     ) -> impl Future<Output = Result<Option<Judgement>, OpsError>> + Send;
 
-    /// Ends an open operation by a person's word. `who` and `why` are one line each, not empty.
+    /// Ends an open operation by a person's word, to the end also if nobody waits for it any more.
+    /// `who` and `why` are one line each, not empty.
     fn resolve(
         &self,
         id: &str,
@@ -53,17 +54,24 @@ pub trait Operations: Clone + Send + Sync + 'static {
         why: &str,
     ) -> impl Future<Output = Result<Resolved, OpsError>> + Send;
 
-    /// Ends all open operations of one rule by a person's word, each by itself, to the end also if
-    /// nobody waits for it any more.
+    /// Shows all open operations of one rule, or ends them by a person's word, each by itself, to the
+    /// end also if nobody waits for it any more.
     fn resolve_all(&self, said: &Bulk) -> impl Future<Output = Result<Bulked, OpsError>> + Send;
 }
 
 /// Why the store gave no answer about operations.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum OpsError {
-    /// It did not answer. A resolution may have been written: show the operation to see.
+    /// It did not answer when it was read. Nothing was changed.
     #[error("the store did not answer: {0}")]
     Unavailable(String),
+    /// It did not answer when a person's word was written, which may have happened: show the
+    /// operation to see.
+    #[error("it is not known whether this was written: {0}")]
+    Unknown(String),
+    /// Too many words are acted on just now. Nothing was changed.
+    #[error("nothing was changed: too many resolutions are under way; try again")]
+    Busy,
     /// It holds what cannot be read.
     #[error("the store holds what cannot be read: {0}")]
     Damaged(String),

@@ -9,7 +9,7 @@
 //! | `GET /ways` | a [`Recognition`](super::judge::Recognition): how operations are recognised here |
 //! | `POST /ops/judge` a [`Question`] | the [`Judgement`](super::judge::Judgement): what such a request would come to now |
 //! | `POST /ops/search` a [`Wanted`](super::search::Wanted) | what was [`Found`](super::search::Found) |
-//! | `POST /ops/resolve` a [`Bulk`] | the [`Resolutions`](super::bulk::Resolutions) of all operations of a rule |
+//! | `POST /ops/resolve` a [`Bulk`] | what is meant is [`Shown`](super::bulk::Shown); or, confirmed, the [`Resolutions`](super::bulk::Resolutions) of all operations of a rule |
 //! | `POST /ops/{id}/resolve` `{"as": "succeeded", "object_id": …, "by": "…", "why": "…"}` | the detail after it |
 //!
 //! The key travels in a body, and not in a path: paths get logged.
@@ -45,6 +45,9 @@ const MOST_NAME: usize = 255;
 const MOST_IDENTITIES: usize = 16;
 /// Bytes of a reason.
 const MOST_WHY: usize = 1000;
+
+/// The code of an error after which it is not known whether a person's word was written.
+pub(crate) const UNKNOWN: &str = "unknown";
 
 /// The answer to `GET /ops`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -206,15 +209,20 @@ async fn resolve_all<O: Operations>(ops: &O, request: Request<Incoming>) -> Answ
     if let Err(why) = is_said(&said.by, &said.why).and_then(|()| said.wanted().check()) {
         return bad(why);
     }
+    if said.yes && said.expect.is_some() {
+        return bad("say \"expect\" or \"yes\", and not both");
+    }
     match ops.resolve_all(&said).await {
+        Ok(Bulked::Shown(shown)) => http1::json(StatusCode::OK, &shown),
         Ok(Bulked::Done(done)) => http1::json(StatusCode::OK, &done),
         Ok(Bulked::Unexpected(found)) => {
             let why = format!(
-                "{found} operations are meant, and not as many as expected; nothing was changed"
+                "nothing was changed: {found} operations are meant by now, and those are not the very \
+                 ones that were shown, as they were then; look again"
             );
             http1::error(StatusCode::CONFLICT, "unexpected", &why)
         }
-        Err(error) => failed(&error, "; list them to see what was written"),
+        Err(error) => failed(&error, "payonce ops list"),
     }
 }
 
@@ -228,22 +236,13 @@ async fn resolve<O: Operations>(ops: &O, id: &str, request: Request<Incoming>) -
         Err(why) => return bad(why),
     };
     match ops.resolve(id, &resolution, said.by.trim(), said.why.trim()).await {
-        Ok(Resolved::Done(detail)) => {
-            tracing::warn!(
-                operation_id = id,
-                resolution = ?said.outcome,
-                by = said.by.trim(),
-                why = said.why.trim(),
-                "an operation was resolved by a person"
-            );
-            http1::json(StatusCode::OK, &*detail)
-        }
+        Ok(Resolved::Done(detail)) => http1::json(StatusCode::OK, &*detail),
         Ok(Resolved::NotFound) => unknown(),
         Ok(Resolved::NotOpen(detail)) => conflict("not_open", "it has an outcome already", &detail),
         Ok(Resolved::Busy(detail)) => {
             conflict("in_flight", "it is being worked on; ask again when it has settled", &detail)
         }
-        Err(error) => failed(&error, "; show the operation to see whether this was written"),
+        Err(error) => failed(&error, &format!("payonce ops show {id}")),
     }
 }
 
@@ -344,15 +343,27 @@ fn conflict(code: &str, why: &str, detail: &Detail) -> Answer {
     http1::error(StatusCode::CONFLICT, code, &message)
 }
 
-fn failed(error: &OpsError, then: &str) -> Answer {
-    let status = match error {
-        OpsError::Unavailable(_) | OpsError::Unrecorded(_) => StatusCode::SERVICE_UNAVAILABLE,
-        OpsError::Damaged(_) => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    match error {
-        OpsError::Unavailable(_) | OpsError::Damaged(_) => {
-            http1::error(status, "store", &format!("{error}{then}"))
+/// `look`: what tells whether a word was written, where that is not known.
+fn failed(error: &OpsError, look: &str) -> Answer {
+    let (status, code) = match error {
+        OpsError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "store"),
+        OpsError::Damaged(_) => (StatusCode::INTERNAL_SERVER_ERROR, "store"),
+        OpsError::Unrecorded(_) => (StatusCode::SERVICE_UNAVAILABLE, "audit"),
+        OpsError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+        OpsError::Unknown(_) => {
+            let why = format!("{error}; ask `{look}` before you say it again");
+            return http1::error(StatusCode::GATEWAY_TIMEOUT, UNKNOWN, &why);
         }
-        OpsError::Unrecorded(_) => http1::error(status, "audit", &error.to_string()),
-    }
+    };
+    let nothing = match error {
+        OpsError::Unavailable(_) | OpsError::Damaged(_) if !look.is_empty() => {
+            "; nothing was changed"
+        }
+        OpsError::Unavailable(_)
+        | OpsError::Damaged(_)
+        | OpsError::Unrecorded(_)
+        | OpsError::Busy
+        | OpsError::Unknown(_) => "",
+    };
+    http1::error(status, code, &format!("{error}{nothing}"))
 }

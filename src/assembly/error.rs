@@ -48,7 +48,7 @@ pub enum StartError {
         why: std::io::Error,
     },
     /// The way to the collector of traces cannot be built.
-    #[error("tracing.otlp_endpoint: {0}")]
+    #[error("{}", of_collector(.0))]
     Collector(BuildError),
     /// The webhook listener cannot be built.
     #[error("{setting}: {why}")]
@@ -98,5 +98,14 @@ impl StartError {
             | Self::Record { .. }
             | Self::Token { .. } => false,
         }
+    }
+}
+
+/// What is wrong with the way to the collector, under the names of its own settings.
+fn of_collector(why: &BuildError) -> String {
+    let why = why.to_string();
+    match why.strip_prefix("upstream.ca_file: ") {
+        Some(what) => format!("tracing.ca_file: {what}"),
+        None => format!("tracing.otlp_endpoint: {why}"),
     }
 }

@@ -12,7 +12,10 @@ use crate::trace::Tracer;
 use crate::upstream::Origins;
 #[cfg(feature = "otlp")]
 use crate::{
-    trace::{Export, Queue, Sampler, otlp::Exporter},
+    trace::{
+        Export, Queue, Sampler,
+        otlp::{Credentials, Exporter},
+    },
     upstream::{self, Direct},
 };
 
@@ -51,13 +54,16 @@ fn export(
         max_connections_per_host: 1,
         http2: false,
         clear: true,
+        ca_file: settings.tracing.ca_file.clone(),
         ..upstream::Config::new(Origins::all(&collector.origin))
     };
     let direct = Direct::new(&config, clock.clone()).map_err(StartError::Collector)?;
     let (queue, spans) = Queue::new(metrics.clone());
+    let headers = &settings.tracing.headers;
     let exporter = Exporter {
         upstream: direct,
         target: collector.target.clone(),
+        credentials: Credentials::new(headers.path.clone(), headers.headers.clone()),
         instance: hex::encode(Chance::System.bytes::<8>()),
         spans,
         clock: clock.clone(),

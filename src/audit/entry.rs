@@ -65,9 +65,10 @@ pub struct Word {
     pub object: Option<String>,
     /// The rule, where all of its open operations were meant.
     pub rule: Option<String>,
-    /// Of which operations it is said ([`Verdict::Asked`]), or was written ([`Verdict::Resolved`]).
+    /// Of which operations it is said ([`Verdict::Asked`]), was written ([`Verdict::Resolved`]), or
+    /// perhaps written ([`Verdict::Unknown`]).
     pub operations: Vec<String>,
-    /// For how many it was asked and not written.
+    /// For how many it was asked and surely not written.
     pub not_done: usize,
 }
 
@@ -97,6 +98,8 @@ pub enum Verdict {
     Asked,
     /// No load: that was written into their records.
     Resolved,
+    /// No load: whether it was written is not known, for the store did not answer.
+    Unknown,
 }
 
 impl Verdict {
@@ -109,6 +112,7 @@ impl Verdict {
             Self::Mended => "mended",
             Self::Asked => "asked",
             Self::Resolved => "resolved",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -158,9 +162,11 @@ impl Entry {
     #[must_use]
     pub fn in_force(&self) -> Option<&str> {
         match self.verdict {
-            Verdict::Taken | Verdict::Mended | Verdict::Asked | Verdict::Resolved => {
-                self.hash.as_deref()
-            }
+            Verdict::Taken
+            | Verdict::Mended
+            | Verdict::Asked
+            | Verdict::Resolved
+            | Verdict::Unknown => self.hash.as_deref(),
             Verdict::Refused => self.previous.as_deref(),
         }
     }

@@ -87,7 +87,7 @@ pub async fn run(
         .body(Full::<Bytes>::default())
         .map_err(|error| unreachable(error.to_string()))?;
     let (status, said) = match Clock::System.timeout(TIMEOUT, exchange(address, request)).await {
-        Ok(answer) => answer.map_err(unreachable)?,
+        Ok(answer) => answer.map_err(|silence| unreachable(silence.why()))?,
         Err(_elapsed) => return Err(unreachable(format!("no answer in {TIMEOUT:?}"))),
     };
     if !matches!(status, StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE) {

@@ -50,6 +50,17 @@ pub enum OpsFailure {
         /// What happened instead.
         why: String,
     },
+    /// Nobody answered what was asked.
+    #[error("payonce on {address} did not answer: {why}")]
+    Unanswered {
+        /// The admin port.
+        address: SocketAddr,
+        /// What happened instead.
+        why: String,
+    },
+    /// What somebody said of an operation may be written, or not.
+    #[error("{0}")]
+    Unknown(String),
     /// payonce answered that it cannot be.
     #[error("{0}")]
     Refused(String),
@@ -66,8 +77,27 @@ impl OpsFailure {
     #[must_use]
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::Off | Self::Token(_) | Self::Unreachable { .. } => Exit::Unavailable,
+            Self::Off | Self::Token(_) | Self::Unreachable { .. } | Self::Unanswered { .. } => {
+                Exit::Unavailable
+            }
+            Self::Unknown(_) => Exit::Unknown,
             Self::Refused(_) | Self::Input(_) | Self::Output(_) => Exit::Failed,
+        }
+    }
+
+    /// The same where it was asked that something be changed, which may have happened: `look` tells.
+    fn of_a_word(self, look: &str) -> Self {
+        match self {
+            Self::Unanswered { .. } => Self::Unknown(format!(
+                "{self}; it is not known whether this was written: ask `{look}` before you say it again"
+            )),
+            Self::Off
+            | Self::Token(_)
+            | Self::Unreachable { .. }
+            | Self::Unknown(_)
+            | Self::Refused(_)
+            | Self::Input(_)
+            | Self::Output(_) => self,
         }
     }
 }
@@ -108,9 +138,12 @@ pub async fn run(ops: &Ops, settings: &Settings, out: &mut impl Write) -> Result
             bulk::run(said, rule, ops.json, client, out).await
         }
         OpsAction::Resolve(said) => {
-            let one = said.id.as_deref().unwrap_or_default();
-            let path = format!("/ops/{}/resolve", id(one)?);
-            let (after, raw) = client.post(&path, &resolution(said)).await?;
+            // What was said should not be given up on before payonce does.
+            let client = client.patient();
+            let one = whole_id(&client, said.id.as_deref().unwrap_or_default()).await?;
+            let answer = client.post(&format!("/ops/{one}/resolve"), &resolution(said)).await;
+            let look = format!("payonce ops show {one}");
+            let (after, raw) = answer.map_err(|failure| failure.of_a_word(&look))?;
             detail(out, ops.json, &raw, &after, now)
         }
     }
@@ -119,6 +152,26 @@ pub async fn run(ops: &Ops, settings: &Settings, out: &mut impl Write) -> Result
 /// Whether only the beginning of an id was typed.
 fn is_beginning(id: &str) -> bool {
     DIGITS.contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The id as typed, or that of the one open operation whose id begins so.
+async fn whole_id(client: &Client, typed: &str) -> Result<String, OpsFailure> {
+    if !is_beginning(typed) {
+        return Ok(id(typed)?.to_owned());
+    }
+    let wanted = Wanted { id: Some(typed.to_owned()), open: true, ..Wanted::default() };
+    let (found, _raw): (Found, _) = client.post("/ops/search", &wanted).await?;
+    match found.operations.as_slice() {
+        [one] if !found.more => Ok(one.summary.operation_id.clone()),
+        [] => Err(OpsFailure::Refused(format!(
+            "nothing was changed: no open operation begins with {typed}; `payonce ops show {typed}` \
+             tells more"
+        ))),
+        [_, ..] => Err(OpsFailure::Refused(format!(
+            "nothing was changed: more than one open operation begins with {typed}, or may; say \
+             which, with more of its id"
+        ))),
+    }
 }
 
 async fn shown_by_beginning(

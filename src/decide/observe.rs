@@ -8,19 +8,22 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::digest::{ClientKeyDigest, OperationId};
 use super::identity::{Fingerprint, Identified, Kind};
 use super::key::IdempotencyKey;
 use super::operation::Retention;
 use super::operation::change::{Claiming, Learnt, claimed, put_back, settled};
-use super::operation::record::{About, Claim, Outcome, Record, Settled, Standing};
+use super::operation::record::{About, Claim, Outcome, Record, Standing};
 use super::operation::table::{Ask, Owner, Refused, Then, Way, judge};
 use super::outcome::Conclusion;
 use super::path::Api;
 use super::policy::{Indeterminate, Rule};
 use crate::clock::Timestamp;
+
+mod finding;
+
+use finding::finding;
+pub use finding::{Before, Does, Finding};
 
 /// An observed request, as far as it is judged.
 #[derive(Clone, Debug)]
@@ -94,149 +97,6 @@ impl Request {
             request: String::new(),
             api: self.api,
             about: About::default(),
-        }
-    }
-}
-
-/// What payonce would have done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Does {
-    /// Sent it: nothing like it was known.
-    Send,
-    /// Sent it once more: the same had succeeded and its answer had been delivered.
-    Repeat,
-    /// Sent it with the next key: what came before was declined, or given up.
-    Next,
-    /// Sent it with the key of the one before, to learn its outcome.
-    TakeOver,
-    /// Fetched the saved answer of the one before.
-    Replay,
-    /// Shared the answer of one in flight.
-    Join,
-    /// Waited for one in flight, and then judged again.
-    Wait,
-    /// Refused it, because the same name or key was there with other content.
-    Conflict,
-    /// Refused it, because it is done, or too old to be asked for again.
-    Refuse,
-}
-
-impl Does {
-    /// The word in logs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Send => "send",
-            Self::Repeat => "repeat",
-            Self::Next => "next",
-            Self::TakeOver => "take_over",
-            Self::Replay => "replay",
-            Self::Join => "join",
-            Self::Wait => "wait",
-            Self::Conflict => "conflict",
-            Self::Refuse => "refuse",
-        }
-    }
-
-    /// Whether it is taken for the operation that was there.
-    #[must_use]
-    pub const fn merges(self) -> bool {
-        match self {
-            Self::TakeOver | Self::Replay | Self::Join | Self::Refuse => true,
-            Self::Send | Self::Repeat | Self::Next | Self::Wait | Self::Conflict => false,
-        }
-    }
-}
-
-/// What was known of the operation when a request for it came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Before {
-    /// Nothing.
-    Nothing,
-    /// One was on its way.
-    InFlight,
-    /// The outcome of the last one was not known.
-    Unknown,
-    /// The last one was declined.
-    Declined,
-    /// The last one succeeded, and its answer was lost.
-    Lost,
-    /// The last one succeeded, and its answer was delivered.
-    Delivered,
-}
-
-impl Before {
-    /// The word in logs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Nothing => "nothing",
-            Self::InFlight => "in_flight",
-            Self::Unknown => "unknown",
-            Self::Declined => "declined",
-            Self::Lost => "lost",
-            Self::Delivered => "delivered",
-        }
-    }
-
-    fn of(found: Option<&Record>) -> Self {
-        let Some(record) = found else { return Self::Nothing };
-        if record.claim.is_some() {
-            return Self::InFlight;
-        }
-        match record.standing {
-            Standing::Begun | Standing::InDoubt { .. } => Self::Unknown,
-            Standing::Settled(Settled { result: Outcome::Declined, .. }) => Self::Declined,
-            Standing::Settled(Settled { delivered: true, .. }) => Self::Delivered,
-            Standing::Settled(_) => Self::Lost,
-        }
-    }
-
-    /// Whether the operation may have happened already.
-    const fn may_have_happened(self) -> bool {
-        match self {
-            Self::InFlight | Self::Unknown | Self::Lost | Self::Delivered => true,
-            Self::Nothing | Self::Declined => false,
-        }
-    }
-}
-
-/// What observing a request brought to light.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Finding {
-    /// It was executed, and so, perhaps, was the same operation before, mostly under another client
-    /// key or none: payonce would have kept it to once.
-    Duplicate,
-    /// The same name or own key had been used with other content.
-    Conflict,
-    /// The rule would have refused it.
-    Refused,
-    /// The application asked again for what had failed, under another client key or none.
-    Retry,
-    /// The same client key with the same content came again, which Stripe recognises by itself.
-    SameKey,
-    /// The same again after a success that was delivered: payonce takes that as intended.
-    Repeat,
-}
-
-impl Finding {
-    /// All of them, the worst first.
-    pub const ALL: [Self; 6] =
-        [Self::Duplicate, Self::Conflict, Self::Refused, Self::Retry, Self::SameKey, Self::Repeat];
-
-    /// The word in metrics and logs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Duplicate => "duplicate",
-            Self::Conflict => "conflict",
-            Self::Refused => "refused",
-            Self::Retry => "retry",
-            Self::SameKey => "same_key",
-            Self::Repeat => "repeat",
         }
     }
 }
@@ -435,28 +295,6 @@ fn after(record: &Record, opinion: &Opinion, ended: &Ended, now: Timestamp) -> K
         trail: Vec::new(),
     };
     Keep::This(Box::new(settled(record.clone(), &learnt, ended.delivered, &[], now)))
-}
-
-fn finding(opinion: &Opinion, api: Api, ended: &Ended) -> Option<Finding> {
-    let executed = ended.conclusion == Conclusion::Succeeded && !ended.replayed;
-    if opinion.same_key && opinion.does != Does::Conflict {
-        // v1 marks what it replays (FACTS §2): this it had forgotten, and did again.
-        let done = matches!(opinion.before, Before::Lost | Before::Delivered);
-        let twice = executed && done && api == Api::V1;
-        return Some(if twice { Finding::Duplicate } else { Finding::SameKey });
-    }
-    match opinion.does {
-        Does::Conflict => Some(Finding::Conflict),
-        Does::TakeOver | Does::Replay | Does::Join | Does::Refuse => {
-            let twice = executed && opinion.before.may_have_happened();
-            Some(if twice { Finding::Duplicate } else { Finding::Retry })
-        }
-        // Other content under one name after a decline is another card, and no retry.
-        Does::Next if opinion.row == "A7" || opinion.row == "A6" => None,
-        Does::Next => Some(Finding::Retry),
-        Does::Repeat => Some(Finding::Repeat),
-        Does::Send | Does::Wait => None,
-    }
 }
 
 #[cfg(test)]

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use http::Uri;
 use http::header::USER_AGENT;
-use http::{HeaderMap, Uri};
 
-use super::caller::caller;
 use super::finishing::Finishes;
 use super::reading::remembered;
 use super::{By, Credentials, Exchange, Reading};
@@ -23,7 +22,7 @@ use crate::decide::policy::{Indeterminate, Policy, Rule};
 use crate::decide::traffic::{Heard, Said};
 use crate::forward::Message;
 use crate::ledger::{KeyDigest, Ledger, RecordId};
-use crate::refusal::Refusal;
+use crate::refusal::{Again, Refusal};
 use crate::request::{BadHead, BodyError, Buffered, Head, buffer};
 use crate::seams::{self, Mistake};
 use crate::upstream::{Body, Upstream, headers, routes};
@@ -195,6 +194,16 @@ impl Asked {
         self.client_key.clone().unwrap_or_else(|| IdempotencyKey::minted(self.nonce))
     }
 
+    /// What this request would be, asked again.
+    #[must_use]
+    pub fn again(&self) -> Again {
+        match (self.identified.kind, &self.client_key) {
+            (Kind::Header | Kind::Fields | Kind::OwnKey | Kind::Content, _) => Again::Same,
+            (Kind::Call, Some(_)) => Again::SameByKey,
+            (Kind::Call, None) => Again::Another,
+        }
+    }
+
     /// What tells this request's claim from any other, however often it is made: a claim that was
     /// not answered may stand.
     #[must_use]
@@ -266,22 +275,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let others = self.others(head, &reading, credentials, policy, rule, &identified);
         let names = identified.kind == Kind::Fields;
         let Reading { client_key, content, .. } = reading;
-        let short = |name: &str| {
-            let value = content.get(name).and_then(|value| std::str::from_utf8(value).ok());
-            let plain = |c: &char| c.is_ascii_alphanumeric() || *c == '.' || *c == '-';
-            value.map(|value| value.chars().filter(plain).take(32).collect())
-        };
-        let about = About {
-            rule: rule.name.clone(),
-            policy: policy.version().to_owned(),
-            // v2 has money as an object.
-            amount: short("amount").or_else(|| short("amount[value]")),
-            currency: short("currency").or_else(|| short("amount[currency]")),
-            caller: caller(&head.headers, self.config.caller.as_deref()),
-            account: account(&head.headers),
-            api_key: Some(credentials.digest.hint()),
-            ..About::default()
-        };
+        let about = self.about(head, &content, credentials, policy, rule);
         let message = message(head, body.bytes().clone(), arrived)?;
         Ok(Asked {
             rule: Arc::clone(rule),
@@ -363,13 +357,6 @@ pub(super) fn uri(head: &Head) -> Result<Uri, Refusal> {
     text.parse().map_err(|_bad: http::uri::InvalidUri| {
         Refusal::BadRequest("The request target cannot be forwarded as it is")
     })
-}
-
-/// Whose account is asked for, if it is named.
-fn account(headers: &HeaderMap) -> Option<String> {
-    const LONGEST: usize = 255;
-    let field = headers.get("stripe-account").or_else(|| headers.get("stripe-context"))?;
-    Some(field.to_str().ok()?.chars().take(LONGEST).collect())
 }
 
 impl From<BadHead> for Refusal {

@@ -1,26 +1,28 @@
 //! The claim: one awaited round trip for a fresh operation, one more for a known one.
 //!
-//! The ledger swaps, the table judges; a lost race is judged again. What this process remembers
-//! helps where the ledger is down or has forgotten: the occurrence that got further wins.
+//! It looks for the operation under its other identities, then looks at the ledger ([`swap`]) until
+//! the claim stands or somebody else's answer does, then for the others again. Where the ledger does
+//! not answer, [`degraded`] says whether it goes on.
 
 use std::time::Duration;
 
-use tracing::{error, warn};
-
-use super::other::{Wanted, begins, is_over};
+use super::other::{Wanted, begins};
 use super::write::entry;
-use super::{Asked, Exchange, derives_without_ledger, refusal_of};
+use super::{Asked, Exchange};
 use crate::clock::Timestamp;
-use crate::decide::identity::Kind;
-use crate::decide::operation::change::{Claiming, claimed};
-use crate::decide::operation::record::{Claim, Past, Record};
-use crate::decide::operation::table::{Ask, Owner, Refused, Row, Send, Then, Way, judge};
+use crate::decide::operation::record::{Past, Record};
+use crate::decide::operation::table::{Owner, Row, Way};
 use crate::forward::Lease;
 use crate::inflight::Table;
-use crate::ledger::{Claimed as Found, Entry, Held, Ledger, LedgerError, Replaced, Version};
+use crate::ledger::{Entry, Held, Ledger, LedgerError, Version};
 use crate::refusal::Refusal;
-use crate::seams::{self, Mistake, Point};
+use crate::seams::{self, Mistake};
 use crate::upstream::Upstream;
+
+mod degraded;
+mod swap;
+
+use degraded::derives;
 
 /// The first pause while another process works on the operation, doubling to [`LONGEST_LOOK`].
 const FIRST_LOOK: Duration = Duration::from_millis(20);
@@ -148,176 +150,6 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             look = look.saturating_mul(2).min(LONGEST_LOOK);
         }
     }
-
-    /// One look at the ledger.
-    async fn look(&self, asked: &Asked, table: &Table) -> Result<Looked, LedgerError> {
-        if !table.wanted() {
-            return Ok(Looked::Done(Claimed::Unwanted));
-        }
-        let ask = self.ask(asked);
-        let remembered = self.recent.operation(asked.record(), ask.now);
-        let held = match self.candidate(asked, remembered.as_ref(), &ask) {
-            None => self.ledger.get(asked.record()).await?,
-            Some(candidate) => {
-                let entry = Self::entry(asked, &candidate.record, ask.now)?;
-                seams::point(Point::BeforeClaim);
-                let claimed = self.ledger.claim(&[asked.record()], entry).await;
-                seams::point(Point::Claimed);
-                let found = match claimed {
-                    Err(LedgerError::Unavailable(what)) if !derives(asked) => {
-                        return Ok(self.down(asked, candidate, &what));
-                    }
-                    found => found?,
-                };
-                match found {
-                    Found::Fresh(version) => {
-                        if candidate.found.is_some() {
-                            self.metrics.alarm("ledger_forgot");
-                        }
-                        self.metrics.row(candidate.row.as_str());
-                        let holding = Holding { version: Some(version), ..candidate };
-                        return Ok(Looked::Done(Claimed::Held(Box::new(holding))));
-                    }
-                    Found::Found(held) if seams::mistake(Mistake::ClaimOverwrites) => {
-                        let holding = Holding { version: Some(held.version), ..candidate };
-                        return Ok(Looked::Done(Claimed::Held(Box::new(holding))));
-                    }
-                    Found::Found(held) => Some(held),
-                }
-            }
-        };
-        self.judged(asked, &ask, table, held, remembered).await
-    }
-
-    /// Judges what stands in the ledger, or what is remembered if that got further.
-    async fn judged(
-        &self,
-        asked: &Asked,
-        ask: &Ask<'_>,
-        table: &Table,
-        held: Option<Held>,
-        remembered: Option<Record>,
-    ) -> Result<Looked, LedgerError> {
-        let found = self.furthest(held.as_ref(), remembered, ask.now)?;
-        if let Some(found) = &found
-            && (found.claim.is_none() || self.ledger.exclusive())
-        {
-            // Should the ledger not answer at the next look, this is better than nothing. What
-            // another process has claimed it may still put back.
-            self.recent.wrote(asked.record(), found.clone(), ask.now);
-        }
-        let owner = found.as_ref().map_or(Owner::Gone, |found| self.owner_of(found, ask.now));
-        let verdict = judge(found.as_ref(), owner, ask);
-        if let Some(finishes) = &asked.finishes {
-            let stored = self.furthest(held.as_ref(), None, ask.now)?;
-            if !finishes.goes_on(stored.as_ref(), found.as_ref(), &verdict) {
-                return Ok(Looked::Done(Claimed::Over));
-            }
-        }
-        if asked.begins_nothing()
-            && found
-                .as_ref()
-                .is_none_or(|found| is_over(found, &verdict, ask, asked.names, asked.same_rule))
-        {
-            return Ok(Looked::Done(Claimed::Over));
-        }
-        let send = match verdict.then {
-            Then::Wait { .. } => return Ok(Looked::Elsewhere(Refusal::StillInFlight)),
-            Then::ReplayEarlier(past) => {
-                self.metrics.row(verdict.row.as_str());
-                return Ok(Looked::Done(Claimed::Earlier(past)));
-            }
-            // It may be answered already, and how it is settled decides about other content.
-            Then::Refuse(Refused::Conflict(fields)) if owner == Owner::Alive => {
-                return Ok(Looked::Elsewhere(Refusal::Conflict { fields }));
-            }
-            Then::Refuse(refused) => {
-                self.metrics.row(verdict.row.as_str());
-                // Nothing is refused where nothing was found.
-                let by_word = refused == Refused::AlreadyDone && ask.kind == Kind::Content;
-                let refusal =
-                    found.as_ref().map_or(Refusal::Internal, |it| refusal_of(refused, it));
-                return Ok(Looked::Done(match (held, found) {
-                    (Some(held), Some(record)) if by_word => {
-                        Claimed::Told(refusal, held, Box::new(record))
-                    }
-                    (_, _) => Claimed::Refused(refusal),
-                }));
-            }
-            Then::Send(send) => send,
-        };
-        let Some(held) = held else { return Ok(Looked::Lost) };
-        if !table.wanted() {
-            // A claim says that the latest asker has not got its answer. The one before may have,
-            // and would be taken for lost should this process die now.
-            return Ok(Looked::Done(Claimed::Unwanted));
-        }
-        let holding = self.holding(asked, found, ask, send, verdict.row);
-        let entry = Self::entry(asked, &holding.record, ask.now)?;
-        seams::point(Point::BeforeClaim);
-        let replaced = self.ledger.replace(held.id, held.version, entry).await;
-        seams::point(Point::Claimed);
-        let version = match replaced {
-            Ok(Replaced::Done(version)) => version,
-            Ok(Replaced::Moved(Some(moved))) if seams::mistake(Mistake::VersionIgnored) => {
-                Some(moved.version)
-            }
-            Ok(Replaced::Moved(_)) => return Ok(Looked::Lost),
-            // What was read is better than what is remembered, or than nothing.
-            Err(LedgerError::Unavailable(what)) if derives(asked) => {
-                self.store_is_down(asked, &what);
-                self.metrics.degraded("store");
-                None
-            }
-            Err(LedgerError::Unavailable(what)) => return Ok(self.down(asked, holding, &what)),
-            Err(failed) => return Err(failed),
-        };
-        self.metrics.row(verdict.row.as_str());
-        Ok(Looked::Done(Claimed::Held(Box::new(Holding { version, ..holding }))))
-    }
-
-    /// What is claimed if the ledger holds nothing; `None` if memory says not to send.
-    fn candidate(
-        &self,
-        asked: &Asked,
-        remembered: Option<&Record>,
-        ask: &Ask<'_>,
-    ) -> Option<Holding> {
-        if asked.finishes.is_some() {
-            // What the ledger does not hold is not finished.
-            return None;
-        }
-        let verdict = judge(remembered, Owner::Gone, ask);
-        match verdict.then {
-            Then::Send(send) if asked.begins_nothing() && begins(send.way) => None,
-            Then::Send(send) => {
-                Some(self.holding(asked, remembered.cloned(), ask, send, verdict.row))
-            }
-            Then::ReplayEarlier(_) | Then::Wait { .. } | Then::Refuse(_) => None,
-        }
-    }
-
-    fn holding(
-        &self,
-        asked: &Asked,
-        found: Option<Record>,
-        ask: &Ask<'_>,
-        send: Send,
-        row: Row,
-    ) -> Holding {
-        let ends = ask.now.plus(self.config.lease);
-        let with = Claiming {
-            claim: Claim { owner: self.config.owner.clone(), token: asked.token(), lease: ends },
-            key: asked.key(send.occurrence),
-            request: asked.request(),
-            api: asked.message.api,
-            about: asked.about.clone(),
-        };
-        let record = claimed(found.as_ref(), ask, send, with);
-        let lease = (!self.ledger.exclusive()).then(|| Lease::until(ends));
-        Holding { found, record, version: None, lease, way: send.way, row, first_call: false }
-    }
-
     /// Whether the owner of a record still works on it. This process holds the turn, so a claim of
     /// its own is a left one.
     pub(super) fn owner_of(&self, record: &Record, now: Timestamp) -> Owner {
@@ -342,64 +174,4 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
     ) -> Result<Entry, LedgerError> {
         entry(&asked.identified.operation, asked.key_digest(), record, now)
     }
-
-    /// `store_down`: go on with what can be derived and is remembered, or refuse.
-    fn without_ledger(&self, asked: &Asked, failed: &LedgerError) -> Claimed {
-        let operation = asked.identified.operation;
-        match failed {
-            LedgerError::Damaged(what) => {
-                self.metrics.ledger_error("damaged");
-                error!(operation_id = %operation, error = %what, "the store's record cannot be read; nothing was sent");
-                return Claimed::Refused(Refusal::StoreUnreadable);
-            }
-            LedgerError::Unavailable(what) => self.store_is_down(asked, what),
-        }
-        if !derives(asked) && !seams::mistake(Mistake::StoreErrorSwallowed) {
-            return Claimed::Refused(Refusal::StoreDown);
-        }
-        self.metrics.degraded("store");
-        let ask = self.ask(asked);
-        let remembered = self.recent.operation(asked.record(), ask.now);
-        let remembered = remembered.filter(|_| !seams::mistake(Mistake::StoreErrorSwallowed));
-        let verdict = judge(remembered.as_ref(), Owner::Gone, &ask);
-        if asked.begins_nothing() {
-            match &remembered {
-                // It stood there a moment ago, and perhaps does.
-                None => return Claimed::Refused(Refusal::StoreDown),
-                Some(found) if is_over(found, &verdict, &ask, asked.names, asked.same_rule) => {
-                    return Claimed::Over;
-                }
-                Some(_) => {}
-            }
-        }
-        self.metrics.row(verdict.row.as_str());
-        match verdict.then {
-            Then::Send(send) => {
-                Claimed::Held(Box::new(self.holding(asked, remembered, &ask, send, verdict.row)))
-            }
-            Then::ReplayEarlier(past) => Claimed::Earlier(past),
-            Then::Refuse(refused) => Claimed::Refused(
-                remembered.as_ref().map_or(Refusal::Internal, |it| refusal_of(refused, it)),
-            ),
-            // Nobody is alive in what only this process remembers.
-            Then::Wait { .. } => Claimed::Refused(Refusal::StillInFlight),
-        }
-    }
-
-    /// A claim that was not answered, where nothing may be sent without it.
-    fn down(&self, asked: &Asked, holding: Holding, what: &str) -> Looked {
-        self.store_is_down(asked, what);
-        Looked::Done(Claimed::Down(Box::new(holding)))
-    }
-
-    fn store_is_down(&self, asked: &Asked, what: &str) {
-        self.metrics.ledger_error("unavailable");
-        warn!(operation_id = %asked.identified.operation, error = %what, "the store did not answer");
-    }
-}
-
-/// Whether the request may be sent while the ledger does not answer.
-fn derives(asked: &Asked) -> bool {
-    asked.finishes.is_none()
-        && derives_without_ledger(&asked.rule, asked.identified.kind, asked.message.api)
 }

@@ -18,7 +18,6 @@ use crate::decide::operation::record::{About, Outcome, Past, Record, Standing};
 use crate::decide::operation::table::Way;
 use crate::decide::operation::{Occurrence, Retention};
 use crate::decide::outcome::{Conclusion, Meaning};
-use crate::delivery::Delivery;
 use crate::forward::{Exchanged, Until};
 use crate::inflight::{Table, Turn};
 use crate::ledger::Ledger;
@@ -66,10 +65,10 @@ pub(super) async fn call<L: Ledger, U: Upstream>(
     }
     let own = done.replayed && done.first;
     let label = if own { Label::Replayed } else { Label::Executed };
-    // An exchange of this call that is remembered may have executed it.
-    let again = asked.identified.call.is_some() && !first;
+    // An exchange of this call that is remembered may have executed it, and so may one that passed.
+    let again = asked.recalled.is_some() || asked.identified.call.is_some() && !first;
     let before = if again { Before::Perhaps } else { Before::Nothing };
-    let telling = Telling { label, row: "call", degraded: false, before };
+    let telling = Telling { label, row: "call", degraded: false, before, nobodys: false };
     exchange.log(&asked, &done, telling, None);
     table.tell(Arc::new(exchange.told(&asked, done, telling)));
 }
@@ -93,8 +92,13 @@ pub(super) async fn earlier<L: Ledger, U: Upstream>(
         error!(operation_id = %asked.identified.operation, "a saved answer was asked for again and \
             a fresh one came: the provider may have executed it twice");
     }
-    let telling =
-        Telling { label: Label::Replayed, row: "A2", degraded: false, before: Before::Perhaps };
+    let telling = Telling {
+        label: Label::Replayed,
+        row: "A2",
+        degraded: false,
+        before: Before::Perhaps,
+        nobodys: false,
+    };
     exchange.log(&asked, &done, telling, None);
     table.tell(Arc::new(exchange.told(&asked, done, telling)));
 }
@@ -252,16 +256,25 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         follows: Follows,
         table: &Table,
     ) {
+        // What nobody has joined by now is nobody's request: whoever comes is answered by what stands
+        // when it is settled. What somebody joined is theirs, and told as any other.
+        let nobodys = asked.finishes.is_some() && table.close_unless_joined();
+        let joined = asked.finishes.is_some() && !nobodys;
+        let label = tell::label(holding.way, follows, &done);
         let telling = Telling {
-            label: tell::label(holding.way, follows, &done),
+            label: if joined { Label::Joined } else { label },
             row: holding.row.as_str(),
             degraded: holding.version.is_none(),
             before: before(&holding),
+            nobodys,
         };
         if matches!(follows, Follows::Forgotten | Follows::Older) {
             holding.record = change::forgotten(holding.record, &asked.identified.operation);
         }
-        self.count(asked, &holding, &done, follows);
+        if let Some(made) = tell::made_before(asked, &done) {
+            holding.record = change::aged(holding.record, &asked.identified.operation, made);
+        }
+        self.count(asked, &holding, &done, follows, nobodys);
         let mut learnt = Learnt {
             conclusion: done.conclusion,
             attempts: done.attempts,
@@ -271,9 +284,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             answered: self.clock.now(),
             trail: std::mem::take(&mut done.trail),
         };
-        match &asked.finishes {
-            None => self.log(asked, &done, telling, learnt.object.as_deref()),
-            Some(_) => Self::log_finished(asked, &done, learnt.object.as_deref()),
+        if nobodys {
+            Self::log_finished(asked, &done, learnt.object.as_deref());
+        } else {
+            self.log(asked, &done, telling, learnt.object.as_deref());
         }
         self.note_decline(asked, &mut holding, &learnt).await;
         let nothing_happened = learnt.conclusion == Conclusion::NotExecuted;
@@ -286,41 +300,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let turned_away = matches!(done.meaning, Meaning::NotExecuted | Meaning::Conflict);
         table.tell(Arc::new(self.told(asked, done, telling)));
         self.finishing_learns(asked, learnt.conclusion, turned_away);
-        match learnt.conclusion {
-            Conclusion::InDoubt { .. } if seams::mistake(Mistake::PutBackAfterBytes) => {
-                table.close();
-                self.put_back(asked, &holding).await;
-            }
-            Conclusion::NotExecuted => {
-                table.close();
-                if !matches!(holding.record.kind, Kind::Header | Kind::Fields) {
-                    self.put_back(asked, &holding).await;
-                }
-            }
-            Conclusion::InDoubt { .. } => {
-                let joined = table.close();
-                let saved_500 = learnt.conclusion == Conclusion::InDoubt { saved_500: true };
-                if asked.finishes.is_some() && joined.is_empty() {
-                    // It opens the next occurrence (A10) for who was told of it, and nobody was: the
-                    // next asker fetches it with the same key.
-                    learnt.conclusion = Conclusion::InDoubt { saved_500: false };
-                }
-                let left = self.settle(asked, &holding, &learnt, false, &joined).await;
-                self.left_in_doubt(asked, &left, saved_500);
-            }
-            Conclusion::Succeeded | Conclusion::Declined { .. } => {
-                let delivery = table.delivery(&self.clock);
-                let (delivery, joined) = self.while_held(asked, &mut holding, delivery).await;
-                seams::point(Point::DeliveryKnown);
-                let early = seams::mistake(Mistake::DeliveredTooEarly)
-                    || asked.finishes.is_some() && seams::mistake(Mistake::FinishedAsDelivered);
-                let delivered = delivery == Delivery::Yes || early;
-                if delivered || asked.finishes.is_none() {
-                    self.metrics.delivery(delivered);
-                }
-                self.settle(asked, &holding, &learnt, delivered, &joined).await;
-            }
-        }
+        self.settle_told(asked, holding, learnt, nobodys, table).await;
     }
 
     /// Why a claim is not used: no time is left for an attempt, for this request or for its key, or

@@ -13,7 +13,7 @@ use http::Method;
 
 use super::{Asked, By, Config, Credentials, Exchange, Other, Reading};
 use crate::clock::Timestamp;
-use crate::decide::digest::IdFormat;
+use crate::decide::digest::{ClientKeyDigest, IdFormat};
 use crate::decide::identity::{Identified, Kind};
 use crate::decide::operation::change::further;
 use crate::decide::operation::codec::decode;
@@ -169,7 +169,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             let verdict = judge(Some(&record), self.owner_of(&record, ask.now), &ask);
             let found = match wanted {
                 Wanted::NotOver => !is_over(&record, &verdict, &ask, asked.names, other.same_rule),
-                Wanted::Unfinished => unfinished(&record, ask.now),
+                Wanted::Unfinished => {
+                    unfinished(&record, ask.now) || was_sent_for(&record, ask.client_key, ask.now)
+                }
             };
             if found {
                 self.metrics.merge("other_identity");
@@ -253,7 +255,7 @@ fn judged<'a>(policy: &'a Policy, head: &Head) -> &'a Rule {
 pub(super) enum Wanted {
     /// Whatever is not over: today's rule keeps it to once.
     NotOver,
-    /// What is unfinished alone: today it passes.
+    /// What is unfinished, or was sent for this very call: today it passes.
     Unfinished,
 }
 
@@ -261,6 +263,17 @@ pub(super) enum Wanted {
 pub(super) fn unfinished(record: &Record, now: Timestamp) -> bool {
     let lost = record.settled().is_some_and(|settled| !settled.delivered);
     (record.open() || lost) && !record.beyond_retention(now)
+}
+
+/// Whether a call with this client key, and this content, was sent for it, and its key may still be
+/// sent: the provider knows the call by that key and by no other (I2).
+pub(super) fn was_sent_for(
+    record: &Record,
+    client_key: Option<ClientKeyDigest>,
+    now: Timestamp,
+) -> bool {
+    let seen = |key| record.client_keys.iter().any(|seen| seen.digest == key);
+    client_key.is_some_and(seen) && !record.beyond_retention(now)
 }
 
 /// Of two records of one operation the one with the lower order is gone on with: one of which an

@@ -9,14 +9,13 @@ use tracing::{info, warn};
 
 use super::Exchange;
 use super::asked::{Asked, Other, Unbuffered, uri};
-use super::other::{Wanted, unfinished};
+use super::other::{Wanted, unfinished, was_sent_for};
 use super::witness::Witness;
 use super::{Credentials, reading};
 use crate::clock::Timestamp;
 use crate::decide::digest::OperationId;
 use crate::decide::identity::Kind;
 use crate::decide::key::IdempotencyKey;
-use crate::decide::operation::codec::decode;
 use crate::decide::operation::record::About;
 use crate::decide::policy::{Class, ClientKey, IdentityRule, Policy, Rule};
 use crate::forward::IDEMPOTENCY_KEY;
@@ -24,7 +23,7 @@ use crate::ledger::Ledger;
 use crate::notes::Note;
 use crate::passthrough;
 use crate::recent::Call;
-use crate::refusal::Refusal;
+use crate::refusal::{Again, Refusal};
 use crate::request::{Buffered, Head};
 use crate::respond::{Label, annotate, full};
 use crate::server::Connection;
@@ -82,7 +81,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         if named || !by_call || demands {
             return Err(Refusal::BodyTooLarge { limit: self.config.body_bytes });
         }
-        let keyless_call = own.is_none();
+        let again = if own.is_some() { Again::SameByKey } else { Again::Another };
         let key = own.unwrap_or_else(|| IdempotencyKey::minted(self.chance.bytes()));
         let operation = OperationId(self.chance.bytes());
         let told = format!("{} {}", head.method, head.target.raw_path());
@@ -118,9 +117,9 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                     "a call too large to hold ended in doubt");
                 self.metrics.in_doubt(&rule.name);
                 let about = About { rule: rule.name.clone(), ..About::default() };
-                let (keyless, at) = (keyless_call, self.clock.now());
+                let (keyless, at) = (again == Again::Another, self.clock.now());
                 self.notes.add(Note { operation, request: told, about, keyless, at, attempts: 1 });
-                Err(Refusal::OutcomeUnknown { cause: Some(cause), last: None, keyless_call })
+                Err(Refusal::OutcomeUnknown { cause: Some(cause), last: None, again })
             }
         }
     }
@@ -131,10 +130,41 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         hint.is_some_and(|hint| self.recent.may_know(hint, self.clock.now()))
     }
 
+    /// Whether the request may be of something that is known: a call that was sent lately, or what was
+    /// critical by another policy.
+    pub(super) fn may_concern(
+        &self,
+        head: &Head,
+        credentials: Option<&Credentials>,
+        policy: &Policy,
+    ) -> bool {
+        self.may_be_known(head, credentials)
+            || self.was_critical(&head.method, &head.target, policy)
+    }
+
+    /// A write is let through as it is: should an edit make it critical before its SDK asks again,
+    /// it keeps the key that it came with (I2).
+    pub(super) fn lets_pass(&self, head: &Head, credentials: Option<&Credentials>) {
+        let writes = !matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        if let Some(hint) = credentials.and_then(|it| it.hint(head)).filter(|_| writes) {
+            self.recent.passed(hint, self.clock.now());
+        }
+    }
+
     /// I2: a call that was sent lately keeps how it was sent, whatever the policy says now.
     pub(super) fn recall(&self, asked: &mut Asked) -> bool {
         let Some(call) = asked.identified.call else { return false };
-        let Some(sent) = self.recent.call(call, self.clock.now()) else { return false };
+        let now = self.clock.now();
+        let Some(sent) = self.recent.call(call, now) else {
+            let passed = asked.hint.is_some_and(|hint| self.recent.has_passed(hint, now));
+            if asked.rule.class == Class::Critical && passed {
+                let parts: [&[u8]; 2] = [b"payonce passed call 1", &call.0];
+                asked.identified.operation = OperationId(asked.secret.digest(&parts));
+                asked.identified.kind = Kind::Call;
+                asked.recalled.clone_from(&asked.client_key);
+            }
+            return asked.recalled.is_some();
+        };
         let same = |other: &Other| other.identified.operation == sent.operation;
         if let Some(other) = asked.others.iter().find(|other| same(other)).cloned() {
             (asked.identified, asked.secret, asked.today) = (other.identified, other.secret, false);
@@ -158,7 +188,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         conn: &Connection,
         policy: &Policy,
         rule: &Arc<Rule>,
-        credentials: Option<Credentials>,
+        credentials: Option<&Credentials>,
         arrived: Timestamp,
         witness: &mut Witness,
     ) -> Result<Response<Body>, Refusal> {
@@ -166,19 +196,22 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             self.metrics.operation(&rule.name, "observed_refusable");
             witness.refusable();
         }
-        let known = self.may_be_known(&head, credentials.as_ref())
-            || self.was_critical(&head.method, &head.target, policy);
+        let known = self.may_concern(&head, credentials, policy);
         let critical = rule.class == Class::Critical;
         let Some(credentials) = credentials.filter(|_| critical || known) else {
+            self.lets_pass(&head, credentials);
             return self.pass(head, body).await;
         };
         let body = match self.buffer(body).await {
             Ok(body) => Arc::new(body),
-            Err(Unbuffered::TooLarge(rest)) => return self.pass(head, rest).await,
+            Err(Unbuffered::TooLarge(rest)) => {
+                self.lets_pass(&head, Some(credentials));
+                return self.pass(head, rest).await;
+            }
             Err(Unbuffered::Refused(refusal)) => return Err(refusal),
         };
         let identify =
-            |rule: &Arc<Rule>| self.identify(&head, &body, &credentials, policy, rule, arrived);
+            |rule: &Arc<Rule>| self.identify(&head, &body, credentials, policy, rule, arrived);
         let asked = identify(rule).or_else(|_refused| {
             self.metrics.operation(&rule.name, "observed_refusable");
             witness.refusable();
@@ -197,6 +230,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
             return self.enforce(former, conn).await;
         }
         if !critical {
+            self.lets_pass(&head, Some(credentials));
             return self.pass_held(head, &body).await;
         }
         self.observed(&asked);
@@ -209,23 +243,31 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         Ok(response)
     }
 
-    /// Whether the ledger holds this operation as open, so that its key must be kept.
+    /// Whether this operation is open, or this very call was sent for it, so that its key must be kept:
+    /// by the ledger, or by what this process remembers.
     async fn is_open(&self, asked: &Asked) -> bool {
         match asked.identified.kind {
             Kind::Call => return false,
             Kind::Header | Kind::Fields | Kind::OwnKey | Kind::Content => {}
         }
-        match self.ledger.get(asked.record()).await {
-            Ok(held) => held
-                .and_then(|held| decode(&held.record).ok())
-                .is_some_and(|record| unfinished(&record, self.clock.now())),
-            Err(failed) => {
-                self.metrics.ledger_error("unavailable");
-                warn!(operation_id = %asked.identified.operation, error = %failed,
+        let (now, client_key) = (self.clock.now(), asked.identified.client_key);
+        let remembered = self.recent.operation(asked.record(), now);
+        let read = self.ledger.get(asked.record()).await;
+        let unread = read.as_ref().err().map(ToString::to_string);
+        let found = self.furthest(read.ok().flatten().as_ref(), remembered, now).ok().flatten();
+        // An own key by itself goes upstream as it is, whoever sends it.
+        let open = found.is_some_and(|record| {
+            let by_another = asked.client_key.as_ref() != Some(&record.key);
+            unfinished(&record, now) || by_another && was_sent_for(&record, client_key, now)
+        });
+        if let Some(error) = unread {
+            self.metrics.ledger_error("unavailable");
+            if !open {
+                warn!(operation_id = %asked.identified.operation, error,
                     "the store did not say whether this operation is open; it passes unchanged");
-                false
             }
         }
+        open
     }
 
     /// The request by another identity, if what is `wanted` of its operation stands there.

@@ -17,9 +17,57 @@ use crate::decide::outcome::Conclusion;
 use crate::delivery::Delivery;
 use crate::inflight::Table;
 use crate::ledger::{Held, Ledger};
+use crate::seams::{self, Mistake, Point};
 use crate::upstream::Upstream;
 
 impl<L: Ledger, U: Upstream> Exchange<L, U> {
+    /// Settles what the askers have been told: an outcome once it is known whether the latest got it,
+    /// and what was not executed is put back. `nobodys`: nobody asked, and nobody was told.
+    pub(super) async fn settle_told(
+        &self,
+        asked: &Asked,
+        mut holding: Holding,
+        mut learnt: Learnt,
+        nobodys: bool,
+        table: &Table,
+    ) {
+        match learnt.conclusion {
+            Conclusion::InDoubt { .. } if seams::mistake(Mistake::PutBackAfterBytes) => {
+                table.close();
+                self.put_back(asked, &holding).await;
+            }
+            Conclusion::NotExecuted => {
+                table.close();
+                if !matches!(holding.record.kind, Kind::Header | Kind::Fields) {
+                    self.put_back(asked, &holding).await;
+                }
+            }
+            Conclusion::InDoubt { .. } => {
+                let joined = table.close();
+                let saved_500 = learnt.conclusion == Conclusion::InDoubt { saved_500: true };
+                if nobodys {
+                    // It opens the next occurrence (A10) for who was told of it, and nobody was: the
+                    // next asker fetches it with the same key.
+                    learnt.conclusion = Conclusion::InDoubt { saved_500: false };
+                }
+                let left = self.settle(asked, &holding, &learnt, false, &joined).await;
+                self.left_in_doubt(asked, &left, saved_500);
+            }
+            Conclusion::Succeeded | Conclusion::Declined { .. } => {
+                let delivery = table.delivery(&self.clock);
+                let (delivery, joined) = self.while_held(asked, &mut holding, delivery).await;
+                seams::point(Point::DeliveryKnown);
+                let early = seams::mistake(Mistake::DeliveredTooEarly)
+                    || asked.finishes.is_some() && seams::mistake(Mistake::FinishedAsDelivered);
+                let delivered = delivery == Delivery::Yes || early;
+                if delivered || !nobodys {
+                    self.metrics.delivery(delivered);
+                }
+                self.settle(asked, &holding, &learnt, delivered, &joined).await;
+            }
+        }
+    }
+
     /// Settles the operation with what was learnt; gives back what is to stand.
     pub(super) async fn settle(
         &self,

@@ -1,11 +1,14 @@
 //! What the askers are told, the log line and the counters.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use http::header::HeaderValue;
 use tracing::{error, info, warn};
 
 use super::claim::Holding;
 use super::{Asked, Exchange};
+use crate::clock::Timestamp;
 use crate::decide::identity::Kind;
 use crate::decide::operation::change::Follows;
 use crate::decide::operation::record::About;
@@ -14,7 +17,7 @@ use crate::decide::outcome::{Conclusion, ErrorBody, Meaning};
 use crate::decide::retry::Why;
 use crate::forward::{Exchanged, request_id};
 use crate::ledger::Ledger;
-use crate::refusal::Refusal;
+use crate::refusal::{Again, Refusal};
 use crate::respond::{Answer, Held, Label, SHOULD_RETRY, Told};
 use crate::trace;
 use crate::upstream::Upstream;
@@ -27,6 +30,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         holding: &Holding,
         done: &Exchanged,
         follows: Follows,
+        nobodys: bool,
     ) {
         let rule = &asked.rule.name;
         match follows {
@@ -53,14 +57,14 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
                     self.metrics.abandoned();
                 }
             }
-            // Nobody gets it yet.
+            // Nobody gets it yet, or who joined is counted as that.
             Way::Replay | Way::TakeOver { .. } if asked.finishes.is_some() => {}
             Way::Replay | Way::TakeOver { .. } if asked.identified.kind == Kind::Content => {
                 self.metrics.merge("content");
             }
             Way::Replay | Way::TakeOver { .. } => {}
         }
-        if matches!(done.conclusion, Conclusion::InDoubt { .. }) && asked.finishes.is_none() {
+        if matches!(done.conclusion, Conclusion::InDoubt { .. }) && !nobodys {
             self.metrics.in_doubt(rule);
         }
     }
@@ -73,7 +77,7 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         telling: Telling,
         object: Option<&str>,
     ) {
-        let Telling { label, row, degraded, before: _ } = telling;
+        let Telling { label, row, degraded, before: _, nobodys: _ } = telling;
         let outcome = is_known(done.conclusion).then_some(label.as_str());
         let conclusion = conclusion(done.conclusion);
         self.metrics.operation(&asked.rule.name, conclusion);
@@ -134,9 +138,8 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         let succeeded = done.conclusion == Conclusion::Succeeded;
         let known = is_known(done.conclusion);
         let attempts = done.attempts;
-        let keyless_call = asked.identified.kind == Kind::Call && asked.client_key.is_none();
-        let answer = answer(done, telling.before, keyless_call).unwrap_or_else(|refusal| {
-            if asked.finishes.is_none() {
+        let answer = answer(done, telling.before, asked.again()).unwrap_or_else(|refusal| {
+            if !telling.nobodys {
                 self.metrics.refusal(refusal.code());
             }
             trace::note(|it| it.tell("payonce.code", refusal.code()));
@@ -206,6 +209,8 @@ pub(super) struct Telling {
     pub(super) degraded: bool,
     /// What earlier exchanges had left.
     pub(super) before: Before,
+    /// Nobody asked for it, and nobody has joined.
+    pub(super) nobodys: bool,
 }
 
 /// What earlier exchanges of an occurrence had left.
@@ -225,12 +230,12 @@ pub(super) enum Before {
 /// The provider's answer, if it may be handed on: an outcome as it is; a failure only where it does
 /// not hide a doubt, and only in Stripe's shape, which no SDK takes for a success (FACTS §1.9).
 /// An SDK is told not to retry what payonce has retried.
-fn answer(done: Exchanged, before: Before, keyless_call: bool) -> Result<Answer, Refusal> {
+fn answer(done: Exchanged, before: Before, again: Again) -> Result<Answer, Refusal> {
     let last = done.answer.as_ref().map(|answer| answer.status.as_u16());
     let unknown = match before {
         Before::Success => Refusal::AnswerUnavailable,
         Before::Nothing | Before::Untold | Before::Perhaps => {
-            Refusal::OutcomeUnknown { cause: done.cause, last, keyless_call }
+            Refusal::OutcomeUnknown { cause: done.cause, last, again }
         }
     };
     let in_doubt = match done.conclusion {
@@ -259,7 +264,7 @@ fn answer(done: Exchanged, before: Before, keyless_call: bool) -> Result<Answer,
     };
     // A lock time-out says that nothing happened as well, and knows no more of earlier attempts.
     let refused = nothing || last == Some(StatusCode::TOO_MANY_REQUESTS.as_u16());
-    if in_doubt && (refused || keyless_call) {
+    if in_doubt && (refused || again == Again::Another) {
         return Err(unknown);
     }
     let Some(mut answer) = done.answer else {
@@ -313,6 +318,23 @@ pub(super) fn object(done: &Exchanged) -> Option<String> {
     }
     let id = serde_json::from_slice::<Object>(body).ok()?.id?;
     (id.len() <= LONGEST).then_some(id)
+}
+
+/// When that was made whose making the provider replayed, by its own word (in v1). Not of what was
+/// there before it was asked for: the path names that.
+pub(super) fn made_before(asked: &Asked, done: &Exchanged) -> Option<Timestamp> {
+    #[derive(serde::Deserialize)]
+    struct Object {
+        id: String,
+        created: u64,
+    }
+    let Some(Answer { body: Held::Whole(body), .. }) = &done.answer else { return None };
+    if done.conclusion != Conclusion::Succeeded || !done.replayed {
+        return None;
+    }
+    let Object { id, created } = serde_json::from_slice(body).ok()?;
+    let named = asked.message.uri.path().split('/').any(|segment| segment == id);
+    (!named).then(|| Timestamp::default().plus(Duration::from_secs(created)))
 }
 
 /// Stripe's id of the answer.

@@ -14,7 +14,7 @@ use super::claim::Holding;
 use super::{Asked, Exchange};
 use crate::clock::Timestamp;
 use crate::decide::digest::OperationId;
-use crate::decide::operation::change::kept;
+use crate::decide::operation::change::{kept, says_more};
 use crate::decide::operation::codec::{decode, encode};
 use crate::decide::operation::finding::digests;
 use crate::decide::operation::record::Record;
@@ -219,9 +219,10 @@ impl<L: Ledger, U: Upstream> Exchange<L, U> {
         if write.record.as_ref() == Some(&stands) {
             return Ok(Written::Done(Some(held.version)));
         }
-        let found = write.found.as_ref() == Some(&stands);
+        let more = write.record.as_ref().is_some_and(|record| says_more(record, &stands));
+        let free = more || write.found.as_ref() == Some(&stands);
         let ours =
-            found || ours(&stands, &write.claimed) || seams::mistake(Mistake::SettleByNonOwner);
+            free || ours(&stands, &write.claimed) || seams::mistake(Mistake::SettleByNonOwner);
         Ok(if ours { Written::Ours(Some(held.version)) } else { Written::TakenOver })
     }
 

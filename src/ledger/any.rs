@@ -1,7 +1,7 @@
 //! The ledger that was chosen at run time: an enum, so that callers stay generic over [`Ledger`].
 //!
 //! Which kind it is, is decided in the settings; nothing here decides anything. Every call is timed,
-//! and whether the last one was answered is known.
+//! and a span of the request that it is for; whether the last one was answered is known.
 
 use std::future::Future;
 
@@ -11,6 +11,7 @@ use super::redis::Redis;
 use super::{Claimed, Entry, Held, KeyDigest, Ledger, LedgerError, RecordId, Replaced, Version};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
+use crate::trace::{self, Store};
 
 /// A ledger of one of the kinds that there are.
 #[derive(Debug)]
@@ -18,6 +19,7 @@ pub struct AnyLedger {
     kind: Kind,
     clock: Clock,
     metrics: Metrics,
+    traced: Store,
 }
 
 /// The kinds of ledger.
@@ -48,7 +50,12 @@ impl AnyLedger {
     pub fn new(kind: Kind, clock: Clock, metrics: Metrics) -> Self {
         // Whoever is handed an open ledger may take it to answer until a call says otherwise.
         metrics.store_up(true);
-        Self { kind, clock, metrics }
+        let traced = match &kind {
+            Kind::Memory(_) => within("memory"),
+            Kind::Embedded(_) => within("redb"),
+            Kind::Redis(ledger) => ledger.traced(),
+        };
+        Self { kind, clock, metrics, traced }
     }
 
     /// Finishes what was asked so far and lets go of the store; a later call is refused.
@@ -67,14 +74,16 @@ impl AnyLedger {
         }
     }
 
-    /// Notes how long a call took, if it was answered, and whether it was.
+    /// Notes how long a call took, if it was answered, and whether it was. A trace is told either way.
     async fn noted<T>(
         &self,
         call: &'static str,
         answer: impl Future<Output = Result<T, LedgerError>>,
     ) -> Result<T, LedgerError> {
         let began = self.clock.now();
+        let span = trace::call(&self.traced, call);
         let answer = answer.await;
+        span.ended(answer.as_ref().err().map(LedgerError::as_str));
         let up = match &answer {
             Ok(_) | Err(LedgerError::Damaged(_)) => true,
             Err(LedgerError::Unavailable(_)) => false,
@@ -85,6 +94,11 @@ impl AnyLedger {
         self.metrics.store_up(up);
         answer
     }
+}
+
+/// A store of this process, as traces tell of it. The name is our own: there is none for them.
+const fn within(system: &'static str) -> Store {
+    Store { system, kind: trace::Kind::Internal, server: None, namespace: None }
 }
 
 impl Ledger for AnyLedger {

@@ -162,7 +162,9 @@ impl Inner {
     }
 
     fn put(&mut self, id: RecordId, entry: Entry, now: Timestamp) -> Version {
-        self.forget(id);
+        let earlier = self.take(id);
+        let (keys, gone) = super::found_by(earlier, &entry.keys);
+        self.unlink(id, &gone);
         self.last += 1;
         let version = Version(self.last);
         let expires = now.plus(entry.ttl);
@@ -171,17 +173,27 @@ impl Inner {
             self.open.insert(id);
         }
         self.keys.extend(entry.keys.iter().map(|key| (*key, id)));
-        self.slots.insert(id, Slot { version, record: entry.record, expires, keys: entry.keys });
+        self.slots.insert(id, Slot { version, record: entry.record, expires, keys });
         version
     }
 
     fn forget(&mut self, id: RecordId) {
-        let Some(slot) = self.slots.remove(&id) else { return };
+        let keys = self.take(id);
+        self.unlink(id, &keys);
+    }
+
+    /// Takes a record away; the keys that find it are left to the caller.
+    fn take(&mut self, id: RecordId) -> Vec<KeyDigest> {
+        let Some(slot) = self.slots.remove(&id) else { return Vec::new() };
         self.expiry.remove(&(slot.expires, id));
         self.open.remove(&id);
-        for key in slot.keys {
-            if self.keys.get(&key) == Some(&id) {
-                self.keys.remove(&key);
+        slot.keys
+    }
+
+    fn unlink(&mut self, id: RecordId, keys: &[KeyDigest]) {
+        for key in keys {
+            if self.keys.get(key) == Some(&id) {
+                self.keys.remove(key);
             }
         }
     }
@@ -228,5 +240,26 @@ mod tests {
         inner.sweep(Timestamp::from_millis(u64::MAX));
         assert_eq!((inner.slots.len(), inner.expiry.len()), (0, 0));
         assert_eq!((inner.open.len(), inner.keys.len()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn the_keys_of_a_record_that_is_written_again_and_again_are_bounded() {
+        let ledger = Memory::new(Clock::System, 2);
+        let id = RecordId([1; 32]);
+        let Claimed::Fresh(mut version) =
+            ledger.claim(&[id], entry(Duration::from_hours(24))).await.unwrap()
+        else {
+            panic!("an empty ledger found something")
+        };
+        for n in 0..200 {
+            let keys = vec![KeyDigest([n; 16])];
+            let next = Entry { keys, ..entry(Duration::from_hours(24)) };
+            let replaced = ledger.replace(id, version, next).await.unwrap();
+            let Replaced::Done(Some(done)) = replaced else { panic!("not replaced") };
+            version = done;
+        }
+        assert_eq!(ledger.inner().unwrap().keys.len(), crate::ledger::KEYS);
+        ledger.remove(id, version).await.unwrap();
+        assert_eq!(ledger.inner().unwrap().keys.len(), 0);
     }
 }

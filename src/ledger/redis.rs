@@ -33,6 +33,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::server::Tasks;
+use crate::trace::Store;
 
 mod breaker;
 mod config;
@@ -81,6 +82,7 @@ struct Shared {
     metrics: Metrics,
     every: Duration,
     about: String,
+    traced: Store,
 }
 
 impl Redis {
@@ -104,13 +106,15 @@ impl Redis {
         };
         let nodes: Vec<_> = config.nodes.iter().map(ToString::to_string).collect();
         let about = format!("{:?} {}", config.topology, nodes.join(","));
+        let traced = config.traced();
         let (tasks, every) = (Tasks::new(), config.watch);
         let keys = Keys::new(config.prefix.clone());
         let watch = Watch::new(clock.clone(), chance.clone(), metrics.clone());
         let links =
             Links::new(config, tls, clock.clone(), chance.clone(), metrics.clone(), tasks.clone());
         let versions = Versions::default();
-        let shared = Shared { links, keys, watch, versions, clock, chance, metrics, every, about };
+        let shared =
+            Shared { links, keys, watch, versions, clock, chance, metrics, every, about, traced };
         let ledger = Self { shared: Arc::new(shared), tasks, end: CancellationToken::new() };
         match ledger.shared.look().await {
             Ok(()) => {}
@@ -123,6 +127,11 @@ impl Redis {
         let (shared, end) = (Arc::clone(&ledger.shared), ledger.end.clone());
         ledger.tasks.spawn(async move { shared.watch_on(end).await });
         Ok(ledger)
+    }
+
+    /// What traces tell of it.
+    pub(super) fn traced(&self) -> Store {
+        self.shared.traced.clone()
     }
 
     /// Ends the watch and closes the connections. A later call connects anew and is not watched.

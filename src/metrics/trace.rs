@@ -17,8 +17,8 @@ impl Counts {
 }
 
 impl Metrics {
-    /// So many spans were `sent` to the collector, `dropped` because nobody kept up with them, or
-    /// `failed`: the collector did not take them.
+    /// So many spans were `sent` to the collector, `dropped` because nobody kept up with them or one
+    /// request had too many, or `failed`: the collector did not take them.
     pub fn spans(&self, result: &'static str, spans: usize) {
         let spans = u64::try_from(spans).unwrap_or(u64::MAX);
         let (counter, own) = self.0.traces.spans.series([result.into()]);

@@ -40,8 +40,9 @@ pub(super) fn of_note(note: &Note) -> String {
         );
     }
     format!(
-        "The outcome is unknown{money}: a single call, for which the same request with the same key \
-         is safe while Stripe knows the key (24 hours); look {place}, then resolve this note."
+        "The outcome is unknown{money}: a single call, which nothing but its key tells from another: \
+         asked again by the application it bears a new key, and may be another payment; look {place} \
+         before anybody asks again, then resolve this note."
     )
 }
 

@@ -1,62 +1,100 @@
-//! A person's word on operations, one or many: written with who and why into each record, and into
-//! the audit log where there is one. Nothing is sent for it, ever.
+//! A person's word on an operation: written with who and why into its record, and into the audit log
+//! where there is one. Nothing is sent for it, ever. On many operations: [`many`](super::many).
 //!
-//! The log gets a line before anything is changed, with what is meant, and one after, with what was
-//! done; where the settings require the log, nothing is changed without the first.
+//! The log gets a line before anything is changed, with what is meant, and one after, with what came
+//! of it: written, not written, or not known, where the store did not answer. Where the settings
+//! require the log, nothing is changed without the first; the second is written whoever hangs up
+//! meanwhile ([`work`](super::work)).
 
-use futures_util::future::join_all;
-use tokio::sync::oneshot;
+use std::time::Duration;
+
 use tracing::{error, warn};
 
 use super::People;
-use super::search::{AT_ONCE, is};
-use super::told::{answered, detail, facts_of_note, noted, read};
-use crate::admin::bulk::{Bulk, Bulked, Failed, Resolutions};
-use crate::admin::search::Wanted;
+use super::told::{detail, noted, read};
 use crate::admin::{Detail, OpsError, Resolution, Resolved};
 use crate::audit::{self, Verdict, Word};
 use crate::decide::digest::OperationId;
 use crate::decide::operation::change::{self, kept};
-use crate::decide::operation::codec::encode;
+use crate::decide::operation::codec::{decode, encode};
 use crate::decide::operation::finding::digests;
 use crate::decide::operation::record::{self, Record};
-use crate::ledger::{Entry, Held, Ledger, Replaced};
+use crate::ledger::{Entry, Held, Ledger, RecordId, Replaced};
+use crate::notes::Note;
 use crate::upstream::Upstream;
 
+/// How often a write is made that the store does not answer. It is the same over the same version, so
+/// that it happens once however often it is made.
+const WRITES: u32 = 3;
+const BETWEEN_WRITES: Duration = Duration::from_millis(200);
+
 /// What is said of operations, and by whom.
-#[derive(Clone, Copy)]
-struct Said<'a> {
-    resolution: &'a Resolution,
-    who: &'a str,
-    why: &'a str,
+#[derive(Clone)]
+pub(super) struct Said {
+    pub(super) resolution: Resolution,
+    pub(super) who: String,
+    pub(super) why: String,
 }
 
-/// How one of many ended.
-enum Ended {
-    Done,
-    Busy,
-    Changed,
+impl Said {
+    /// The same for the audit log.
+    pub(super) fn word(&self, rule: Option<&str>, operations: &[String]) -> Word {
+        let object = match &self.resolution {
+            Resolution::Succeeded { object_id } => object_id.clone(),
+            Resolution::Declined => None,
+        };
+        Word {
+            by: self.who.clone(),
+            why: self.why.clone(),
+            outcome: self.outcome().to_owned(),
+            object,
+            rule: rule.map(str::to_owned),
+            operations: operations.to_vec(),
+            not_done: 0,
+        }
+    }
+
+    pub(super) const fn outcome(&self) -> &'static str {
+        match self.resolution {
+            Resolution::Succeeded { .. } => "succeeded",
+            Resolution::Declined => "declined",
+        }
+    }
+
+    fn change(&self) -> change::Resolution {
+        match &self.resolution {
+            Resolution::Succeeded { object_id } => change::Resolution::Succeeded(object_id.clone()),
+            Resolution::Declined => change::Resolution::Declined,
+        }
+    }
+}
+
+/// What the write of a word came to.
+pub(super) enum Ended {
+    /// It stands.
+    Written(Box<Record>),
+    /// Somebody else wrote meanwhile, or removed it: nothing was changed.
+    Moved(Option<Held>),
+    /// The store did not answer: it may stand.
+    Unknown(String),
+    /// It cannot be written: nothing was changed.
+    Unwritable(OpsError),
 }
 
 impl<L: Ledger, U: Upstream> People<L, U> {
-    /// Ends one operation by a person's word.
-    pub(super) async fn end(
-        &self,
-        id: &str,
-        resolution: &Resolution,
-        who: &str,
-        why: &str,
-    ) -> Result<Resolved, OpsError> {
+    /// Ends one operation by a person's word, whether or not anybody waits for that.
+    pub(super) async fn end(&self, id: &str, said: Said) -> Result<Resolved, OpsError> {
+        let (people, id) = (self.clone(), id.to_owned());
+        self.work.done(async move { people.end_this(&id, &said).await }).await
+    }
+
+    async fn end_this(&self, id: &str, said: &Said) -> Result<Resolved, OpsError> {
         let now = self.exchange.clock.now();
-        let said = Said { resolution, who, why };
-        let word = |id: &str| word(said, None, vec![id.to_owned()]);
         let Some((held, record)) = self.found(id).await? else {
-            let Some(note) = self.note(id) else { return Ok(Resolved::NotFound) };
-            self.record(Verdict::Asked, word(id)).await?;
-            self.exchange.notes.remove(note.operation);
-            self.recorded(word(id)).await;
-            let resolved = Some(format!("{who}: {why}"));
-            return Ok(Resolved::Done(Box::new(Detail { resolved, advice: None, ..noted(&note) })));
+            return match self.note(id) {
+                Some(note) => self.end_note(id, &note, said).await,
+                None => Ok(Resolved::NotFound),
+            };
         };
         if self.exchange.is_worked_on(held.id, &record) {
             return Ok(Resolved::Busy(Box::new(detail(held.id, &record, now))));
@@ -64,141 +102,95 @@ impl<L: Ledger, U: Upstream> People<L, U> {
         if !record.unresolved() {
             return Ok(Resolved::NotOpen(Box::new(detail(held.id, &record, now))));
         }
-        self.record(Verdict::Asked, word(id)).await?;
-        let resolved = self.write(&held, record, said).await?;
-        let done = matches!(resolved, Resolved::Done(_));
-        self.recorded(if done { word(id) } else { Word { not_done: 1, ..word_on_none(said) } })
-            .await;
-        Ok(resolved)
-    }
-
-    /// Ends all operations that `said` means, whether or not anybody waits for that.
-    pub(super) async fn end_all(&self, said: &Bulk) -> Result<Bulked, OpsError> {
-        let (people, said) = (self.clone(), said.clone());
-        let (tell, told) = oneshot::channel();
-        self.exchange.tasks.spawn(async move {
-            let bulked = people.end_each(&said).await;
-            if tell.send(bulked).is_err() {
-                warn!("nobody waited to hear what became of the operations that were resolved");
-            }
-        });
-        told.await.unwrap_or_else(|_ended| {
-            Err(OpsError::Unavailable("it ended before all was done".to_owned()))
-        })
-    }
-
-    async fn end_each(&self, bulk: &Bulk) -> Result<Bulked, OpsError> {
-        let wanted = bulk.wanted();
-        let found = self.look_for(&wanted).await?;
-        let ids: Vec<String> =
-            found.operations.into_iter().map(|detail| detail.summary.operation_id).collect();
-        if bulk.expect.is_some_and(|expected| expected != ids.len()) {
-            return Ok(Bulked::Unexpected(ids.len()));
-        }
-        let mut done = Resolutions { more: found.more, ..Resolutions::default() };
-        if ids.is_empty() {
-            return Ok(Bulked::Done(done));
-        }
-        let resolution = bulk.outcome.resolution();
-        let said = Said { resolution: &resolution, who: bulk.by.trim(), why: bulk.why.trim() };
-        for ids in ids.chunks(audit::MOST_OPERATIONS) {
-            let rule = Some(bulk.rule.clone());
-            self.record(Verdict::Asked, word(said, rule, ids.to_vec())).await?;
-        }
-        for ids in ids.chunks(AT_ONCE) {
-            let ended = join_all(ids.iter().map(|id| self.end_one_of(id, &wanted, said))).await;
-            for (id, ended) in ids.iter().zip(ended) {
-                note_down(&mut done, id.clone(), ended);
-            }
-        }
-        let not_done = ids.len().saturating_sub(done.done.len());
-        for (n, ids) in done.done.chunks(audit::MOST_OPERATIONS).enumerate() {
-            let not_done = if n == 0 { not_done } else { 0 };
-            let rule = Some(bulk.rule.clone());
-            self.recorded(Word { not_done, ..word(said, rule, ids.to_vec()) }).await;
-        }
-        if done.done.is_empty() {
-            let rule = Some(bulk.rule.clone());
-            self.recorded(Word { rule, not_done, ..word_on_none(said) }).await;
-        }
-        warn!(
-            rule = bulk.rule,
-            resolution = bulk.outcome.name(),
-            by = said.who,
-            why = said.why,
-            resolved = done.done.len(),
-            not_done,
-            "operations of a rule were resolved by a person"
-        );
-        Ok(Bulked::Done(done))
-    }
-
-    /// Ends one of many, if it is still what was meant.
-    async fn end_one_of(
-        &self,
-        id: &str,
-        wanted: &Wanted,
-        said: Said<'_>,
-    ) -> Result<Ended, OpsError> {
-        let now = self.exchange.clock.now();
-        let Some((held, record)) = self.found(id).await? else {
-            let Some(note) = self.note(id) else { return Ok(Ended::Changed) };
-            let facts = facts_of_note(id, &note);
-            let meant = wanted.is(&facts, |request| answered(&note.about, request), now);
-            let removed = meant && self.exchange.notes.remove(note.operation);
-            return Ok(if removed { Ended::Done } else { Ended::Changed });
+        let ids = [id.to_owned()];
+        self.record(Verdict::Asked, said.word(None, &ids)).await?;
+        let ended = self.write(&held, record, said).await;
+        let (verdict, word) = match &ended {
+            Ended::Written(_) => (Verdict::Resolved, said.word(None, &ids)),
+            Ended::Unknown(_) => (Verdict::Unknown, said.word(None, &ids)),
+            Ended::Moved(_) | Ended::Unwritable(_) => (Verdict::Resolved, not_written(said)),
         };
-        if self.exchange.is_worked_on(held.id, &record) {
-            return Ok(Ended::Busy);
+        self.recorded(verdict, word).await;
+        match ended {
+            Ended::Written(record) => {
+                log(id, said);
+                Ok(Resolved::Done(Box::new(detail(held.id, &record, now))))
+            }
+            Ended::Moved(Some(moved)) => {
+                let stands = read(&moved)?;
+                let shown = Box::new(detail(moved.id, &stands, now));
+                Ok(if stands.open() { Resolved::Busy(shown) } else { Resolved::NotOpen(shown) })
+            }
+            Ended::Moved(None) => Ok(Resolved::NotFound),
+            Ended::Unknown(why) => Err(OpsError::Unknown(why)),
+            Ended::Unwritable(why) => Err(why),
         }
-        if !record.unresolved() || !is(wanted, held.id, &record, now) {
-            return Ok(Ended::Changed);
-        }
-        Ok(match self.write(&held, record, said).await? {
-            Resolved::Done(_) => Ended::Done,
-            Resolved::Busy(_) => Ended::Busy,
-            Resolved::NotOpen(_) | Resolved::NotFound => Ended::Changed,
-        })
     }
 
-    async fn write(
-        &self,
-        held: &Held,
-        record: Record,
-        said: Said<'_>,
-    ) -> Result<Resolved, OpsError> {
+    /// A single call has no record: its note is taken away.
+    async fn end_note(&self, id: &str, note: &Note, said: &Said) -> Result<Resolved, OpsError> {
+        let ids = [id.to_owned()];
+        self.record(Verdict::Asked, said.word(None, &ids)).await?;
+        if !self.exchange.notes.remove(note.operation) {
+            self.recorded(Verdict::Resolved, not_written(said)).await;
+            return Ok(Resolved::NotFound);
+        }
+        self.recorded(Verdict::Resolved, said.word(None, &ids)).await;
+        log(id, said);
+        let resolved = Some(format!("{}: {}", said.who, said.why));
+        Ok(Resolved::Done(Box::new(Detail { resolved, advice: None, ..noted(note) })))
+    }
+
+    /// Writes a word over `record`, which is what `held` holds.
+    pub(super) async fn write(&self, held: &Held, record: Record, said: &Said) -> Ended {
         let now = self.exchange.clock.now();
-        let resolution = match said.resolution {
-            Resolution::Succeeded { object_id } => change::Resolution::Succeeded(object_id.clone()),
-            Resolution::Declined => change::Resolution::Declined,
-        };
         let word = record::Resolved {
-            by: said.who.to_owned(),
-            why: said.why.to_owned(),
+            by: said.who.clone(),
+            why: said.why.clone(),
             at: now,
             unanswerable: false,
         };
-        let record = change::resolved(record, resolution, word);
-        let entry = Entry {
-            record: encode(&record).map_err(|why| OpsError::Damaged(why.to_string()))?,
-            ttl: kept(&record, &OperationId(held.id.0), now),
-            open: false,
-            keys: digests(&record, None),
+        let record = change::resolved(record, said.change(), word);
+        let entry = match encode(&record) {
+            Ok(bytes) => Entry {
+                record: bytes,
+                ttl: kept(&record, &OperationId(held.id.0), now),
+                open: false,
+                keys: digests(&record, None),
+            },
+            Err(why) => return Ended::Unwritable(OpsError::Damaged(why.to_string())),
         };
-        match self.exchange.ledger.replace(held.id, held.version, entry).await? {
-            Replaced::Done(_) => {
-                self.exchange.recent.wrote(held.id, record.clone(), now);
-                Ok(Resolved::Done(Box::new(detail(held.id, &record, now))))
+        let mut unheard = None;
+        for n in 0..WRITES {
+            if n > 0 {
+                self.exchange.clock.sleep(BETWEEN_WRITES).await;
             }
-            Replaced::Moved(Some(moved)) => {
-                Ok(Resolved::Busy(Box::new(detail(moved.id, &read(&moved)?, now))))
-            }
-            Replaced::Moved(None) => Ok(Resolved::NotFound),
+            let replaced = self.exchange.ledger.replace(held.id, held.version, entry.clone()).await;
+            let stands = match replaced {
+                Ok(Replaced::Done(_)) => {
+                    self.exchange.recent.wrote(held.id, record.clone(), now);
+                    return Ended::Written(Box::new(record));
+                }
+                Ok(Replaced::Moved(stands)) => stands,
+                Err(why) => {
+                    // The first says what is in doubt; later ones may only say that it is not asked.
+                    unheard.get_or_insert_with(|| why.to_string());
+                    continue;
+                }
+            };
+            return match unheard {
+                None => Ended::Moved(stands),
+                Some(_) if stands.is_some_and(|stands| bears(&stands, &record)) => {
+                    Ended::Written(Box::new(record))
+                }
+                Some(why) => unknown(held.id, said, why),
+            };
         }
+        unknown(held.id, said, unheard.unwrap_or_default())
     }
 
     /// Writes a word into the audit log, if there is one.
-    async fn record(&self, verdict: Verdict, word: Word) -> Result<(), OpsError> {
+    pub(super) async fn record(&self, verdict: Verdict, word: Word) -> Result<(), OpsError> {
         let Some(journal) = &self.journal else { return Ok(()) };
         let (policy, now) = (self.policy.current(), self.exchange.clock.now());
         let file = self.policy.shown().display().to_string();
@@ -212,37 +204,39 @@ impl<L: Ledger, U: Upstream> People<L, U> {
         Ok(())
     }
 
-    /// Writes down what was done; what cannot be written is logged.
-    async fn recorded(&self, word: Word) {
-        self.record(Verdict::Resolved, word).await.unwrap_or_default();
+    /// Writes down what came of it; what cannot be written is logged.
+    pub(super) async fn recorded(&self, verdict: Verdict, word: Word) {
+        self.record(verdict, word).await.unwrap_or_default();
     }
 }
 
-fn note_down(done: &mut Resolutions, operation_id: String, ended: Result<Ended, OpsError>) {
-    match ended {
-        Ok(Ended::Done) => done.done.push(operation_id),
-        Ok(Ended::Busy) => done.busy.push(operation_id),
-        Ok(Ended::Changed) => done.changed.push(operation_id),
-        Err(why) => done.failed.push(Failed { operation_id, why: why.to_string() }),
-    }
+/// Whether the word that `record` bears stands.
+fn bears(stands: &Held, record: &Record) -> bool {
+    decode(&stands.record).is_ok_and(|stands| stands.about.resolved == record.about.resolved)
 }
 
-fn word(said: Said<'_>, rule: Option<String>, operations: Vec<String>) -> Word {
-    let (outcome, object) = match said.resolution {
-        Resolution::Succeeded { object_id } => ("succeeded", object_id.clone()),
-        Resolution::Declined => ("declined", None),
-    };
-    Word {
-        by: said.who.to_owned(),
-        why: said.why.to_owned(),
-        outcome: outcome.to_owned(),
-        object,
-        rule,
-        operations,
-        not_done: 0,
-    }
+fn not_written(said: &Said) -> Word {
+    Word { not_done: 1, ..said.word(None, &[]) }
 }
 
-fn word_on_none(said: Said<'_>) -> Word {
-    word(said, None, Vec::new())
+fn unknown(id: RecordId, said: &Said, error: String) -> Ended {
+    warn!(
+        operation_id = %id,
+        resolution = said.outcome(),
+        by = said.who,
+        why = said.why,
+        error,
+        "it is not known whether a person's word on an operation was written"
+    );
+    Ended::Unknown(error)
+}
+
+fn log(operation_id: &str, said: &Said) {
+    warn!(
+        operation_id,
+        resolution = said.outcome(),
+        by = said.who,
+        why = said.why,
+        "an operation was resolved by a person"
+    );
 }

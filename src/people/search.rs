@@ -18,12 +18,67 @@ use crate::clock::Timestamp;
 use crate::decide::digest::{key_digest, object_digest, request_digest};
 use crate::decide::operation::record::Record;
 use crate::ledger::{Held, KeyDigest, Ledger, LedgerError, RecordId};
+use crate::notes::Note;
 use crate::upstream::Upstream;
 
 /// Reads that are under way at the same time.
 pub(super) const AT_ONCE: usize = 32;
 
-/// Records that were found, each once, and what may be missing.
+/// What was found.
+pub(super) enum Hit {
+    /// An operation, as it stands.
+    Record {
+        /// Where, and in which version.
+        held: Held,
+        /// What is held.
+        record: Box<Record>,
+    },
+    /// A single call.
+    Note(Box<Note>),
+}
+
+impl Hit {
+    /// Its id.
+    pub(super) fn id(&self) -> String {
+        match self {
+            Self::Record { held, .. } => held.id.to_string(),
+            Self::Note(note) => note.operation.to_string(),
+        }
+    }
+
+    /// Its id, and what changes whenever anything about it does.
+    pub(super) fn mark(&self) -> (String, u64) {
+        let version = match self {
+            Self::Record { held, .. } => held.version.0,
+            Self::Note(note) => note.at.as_millis(),
+        };
+        (self.id(), version)
+    }
+
+    /// All that is told of it.
+    pub(super) fn detail(&self, now: Timestamp) -> Detail {
+        match self {
+            Self::Record { held, record } => detail(held.id, record, now),
+            Self::Note(note) => noted(note),
+        }
+    }
+
+    const fn last_sent(&self) -> Timestamp {
+        match self {
+            Self::Record { record, .. } => record.last_sent,
+            Self::Note(note) => note.at,
+        }
+    }
+}
+
+/// All that was found, those last sent first.
+pub(super) struct Hits {
+    pub(super) all: Vec<Hit>,
+    pub(super) more: bool,
+    pub(super) unreadable: usize,
+}
+
+/// Records that may be meant, each once, and what may be missing.
 #[derive(Default)]
 struct Candidates {
     held: BTreeMap<RecordId, Held>,
@@ -40,13 +95,20 @@ impl<L: Ledger, U: Upstream> People<L, U> {
     /// What answers the description `wanted`, those last sent first.
     pub(super) async fn look_for(&self, wanted: &Wanted) -> Result<Found, OpsError> {
         let now = self.exchange.clock.now();
+        let Hits { all, more, unreadable } = self.hits(wanted, now).await?;
+        let operations = all.iter().map(|hit| hit.detail(now)).collect();
+        Ok(Found { operations, more, unreadable })
+    }
+
+    /// The same as it stands in the store.
+    pub(super) async fn hits(&self, wanted: &Wanted, now: Timestamp) -> Result<Hits, OpsError> {
         let Candidates { held, mut more } = self.candidates(wanted, now).await?;
         let mut unreadable = 0;
-        let mut found = Vec::new();
-        for held in held.values() {
-            match read(held) {
+        let mut all = Vec::new();
+        for held in held.into_values() {
+            match read(&held) {
                 Ok(record) if is(wanted, held.id, &record, now) => {
-                    found.push(detail(held.id, &record, now));
+                    all.push(Hit::Record { held, record: Box::new(record) });
                 }
                 Ok(_other) => {}
                 Err(why) => {
@@ -56,12 +118,12 @@ impl<L: Ledger, U: Upstream> People<L, U> {
             }
         }
         if wanted.key.is_none() {
-            found.extend(self.noted(wanted, now));
+            all.extend(self.noted(wanted, now));
         }
-        found.sort_by_key(|detail| std::cmp::Reverse(last_sent(detail)));
-        more |= found.len() > wanted.most();
-        found.truncate(wanted.most());
-        Ok(Found { operations: found, more, unreadable })
+        all.sort_by_key(|hit| std::cmp::Reverse(hit.last_sent()));
+        more |= all.len() > wanted.most();
+        all.truncate(wanted.most());
+        Ok(Hits { all, more, unreadable })
     }
 
     async fn candidates(&self, wanted: &Wanted, now: Timestamp) -> Result<Candidates, OpsError> {
@@ -109,18 +171,18 @@ impl<L: Ledger, U: Upstream> People<L, U> {
         Ok(all)
     }
 
-    fn noted(&self, wanted: &Wanted, now: Timestamp) -> Vec<Detail> {
-        let notes = self.exchange.notes.all();
-        let meant = notes.iter().filter(|note| {
+    fn noted(&self, wanted: &Wanted, now: Timestamp) -> impl Iterator<Item = Hit> {
+        let notes = self.exchange.notes.all().into_iter();
+        let meant = notes.filter(move |note| {
             let id = note.operation.to_string();
             wanted.is(&facts_of_note(&id, note), |request| answered(&note.about, request), now)
         });
-        meant.map(noted).collect()
+        meant.map(|note| Hit::Note(Box::new(note)))
     }
 }
 
 /// Whether a record is meant.
-pub(super) fn is(wanted: &Wanted, id: RecordId, record: &Record, now: Timestamp) -> bool {
+fn is(wanted: &Wanted, id: RecordId, record: &Record, now: Timestamp) -> bool {
     let id = id.to_string();
     wanted.is(&facts(&id, record), |request| answered(&record.about, request), now)
 }
@@ -130,8 +192,4 @@ fn indexed(wanted: &Wanted) -> impl Iterator<Item = KeyDigest> {
     let request = wanted.request_id.as_deref().map(request_digest);
     let object = wanted.object_id.as_deref().map(object_digest);
     request.into_iter().chain(object)
-}
-
-fn last_sent(detail: &Detail) -> Timestamp {
-    detail.last_sent.unwrap_or(detail.summary.since)
 }

@@ -80,7 +80,7 @@ impl fmt::Display for Summary {
             f,
             "the drain ended early: {} connections were dropped and {} tasks were left; the \
              outcome of an operation among them is unknown: the same request again, with the same \
-             key if it bore one, is safe; a single call that bore none is to be checked first",
+             key if it bore one, is safe; a single call is to be looked up at Stripe first",
             self.connections, self.tasks
         )
     }

@@ -2,10 +2,17 @@
 
 use std::path::Path;
 
+use super::files;
 use super::reader::Reader;
-use super::{Clients, files};
 use crate::clients::SHIPPED;
 use crate::decide::agent::Releases;
+
+/// What is known of clients.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// The table of SDK releases; without a file, the one that payonce is shipped with.
+    pub releases: Releases,
+}
 
 /// The shipped table has 14 KiB.
 const MOST: u64 = 2 << 20;

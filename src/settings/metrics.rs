@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
-use super::Metrics;
 use super::reader::Reader;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Metrics {
+    /// How often the store is asked what is open.
+    pub survey_interval: Duration,
+}
 
 /// Reads them.
 pub(super) fn read(r: &mut Reader) -> Metrics {

@@ -1,7 +1,16 @@
 //! The secrets that `[secret]` names beside the one in use, so that it can be changed.
 
 use super::reader::Reader;
-use super::{OtherSecret, Settings};
+use super::{Secret, Settings};
+
+/// A secret from which keys are not derived now, and what is open by it is found.
+#[derive(Clone, Debug)]
+pub enum OtherSecret {
+    /// One that was given, or will be.
+    Given(Secret),
+    /// None: that of each request's API key.
+    OfApiKey,
+}
 
 const FILES: &str = "secret.other_files";
 const API_KEY: &str = "secret.other_api_key";

@@ -1,11 +1,28 @@
 //! The settings of the policy file: where it is, who must have signed it, where its loads are
 //! written down.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Policy;
 use super::reader::Reader;
 use crate::policy_file::signature::TrustedKeys;
+
+/// Where the policy is.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The file; `None`: the shipped policy.
+    pub path: Option<PathBuf>,
+    /// How often it is read again unasked.
+    pub refresh: Duration,
+    /// Whether everything is passed on unjudged.
+    pub bypass: bool,
+    /// Who must have signed the file: one of these, if there are any.
+    pub trusted: TrustedKeys,
+    /// Where each load is written down; `None`: nowhere.
+    pub audit_log: Option<PathBuf>,
+    /// Whether a policy is taken only once that is written.
+    pub audit_required: bool,
+}
 
 const KEYS: &str = "policy.trusted_keys";
 const SECOND: Duration = Duration::from_secs(1);

@@ -1,11 +1,67 @@
-//! The settings of a Redis store, and what must hold between them.
+//! The settings of the store. Those of a Redis store are read here, with what must hold between them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::RedisStore;
 use super::checked::ca_file;
 use super::reader::Reader;
 use crate::ledger::redis::{Login, Node, Topology};
+
+/// Which kind of store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StoreKind {
+    /// A redb file.
+    #[default]
+    Embedded,
+    /// Nothing survives a restart.
+    Memory,
+    /// Redis or Valkey, shared by any number of processes.
+    Redis,
+}
+
+/// Where operations are remembered.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// Which kind.
+    pub kind: StoreKind,
+    /// The embedded store's file.
+    pub path: PathBuf,
+    /// Whether the operator vouches that this is the only payonce of its application.
+    pub single_instance: bool,
+    /// After which it counts as down.
+    pub timeout: Duration,
+    /// How long a claim of another process holds without being renewed.
+    pub lease: Duration,
+    /// Bytes of page cache of the embedded store.
+    pub cache: usize,
+    /// Most records of the memory store.
+    pub max_records: usize,
+    /// Of the Redis store.
+    pub redis: RedisStore,
+}
+
+/// Where a Redis store is. If the store is of that kind, at least one node is named.
+#[derive(Clone, Debug)]
+pub struct RedisStore {
+    /// The server, all Sentinels, or some servers of the Cluster.
+    pub nodes: Vec<Node>,
+    /// Which of these they are.
+    pub topology: Topology,
+    /// The Sentinels' name for the master; only with Sentinels.
+    pub master: Option<String>,
+    /// Who payonce is to the servers.
+    pub login: Login,
+    /// Who payonce is to the Sentinels.
+    pub sentinel_login: Login,
+    /// Which database; 0 on a Cluster.
+    pub database: u32,
+    /// Trusted instead of the platform's authorities. PEM; it could be read.
+    pub ca_file: Option<PathBuf>,
+    /// What all names in the store begin with.
+    pub prefix: String,
+    /// For a connection, TLS and login included.
+    pub connect_timeout: Duration,
+}
 
 const NODES: &str = "store.nodes";
 /// A prefix is a part of each key.

@@ -4,6 +4,10 @@ use std::fmt::Write as _;
 
 use super::*;
 
+mod environment;
+mod redis;
+mod shipped;
+
 const SECRET: &str = "0123456789abcdef0123456789abcdef-hush";
 
 fn load(toml: &str, env: &[(&str, &str)]) -> Result<Settings, Vec<Problem>> {
@@ -16,119 +20,6 @@ fn load(toml: &str, env: &[(&str, &str)]) -> Result<Settings, Vec<Problem>> {
 fn said(outcome: Result<Settings, Vec<Problem>>) -> Vec<String> {
     let problems = outcome.expect_err("settings that should have been refused");
     problems.iter().map(|problem| format!("{}: {}", problem.path, problem.what)).collect()
-}
-
-#[test]
-fn the_defaults_are_sound_and_are_those_of_the_shipped_file() {
-    let settings = Settings::load(None, []).unwrap();
-    assert_eq!(settings.listen.proxy.unwrap().to_string(), "127.0.0.1:8420");
-    assert_eq!(settings.listen.admin.unwrap().to_string(), "127.0.0.1:8421");
-    assert_eq!(settings.listen.health.unwrap().to_string(), "0.0.0.0:8422");
-    assert_eq!(settings.upstream.api, "https://api.stripe.com");
-    assert_eq!(settings.upstream.provider_host, "api.stripe.com");
-    assert_eq!(settings.retry.deadline, Duration::from_secs(70));
-    assert_eq!(settings.retry.attempt_timeout, Duration::from_secs(40));
-    assert_eq!(settings.retry.max_attempts, 4);
-    assert_eq!(settings.limits.body, 1 << 20);
-    assert_eq!(settings.store.kind, StoreKind::Embedded);
-    assert!(settings.secret.is_none() && settings.policy.path.is_none());
-    assert_eq!(settings.warnings.len(), 1, "{:?}", settings.warnings);
-}
-
-#[test]
-fn every_setting_is_read_and_is_in_the_shipped_file() {
-    let (layers, problems) = layers::Layers::merge(None, []);
-    assert_eq!(problems, []);
-    let mut reader = reader::Reader::new(layers, problems);
-    checked::read(&mut reader);
-    let known: std::collections::BTreeSet<_> = layers::KNOWN.iter().copied().collect();
-    assert_eq!(reader.asked, known);
-    for path in known {
-        let (section, name) = path.split_once('.').unwrap();
-        let text = layers::DEFAULTS.split(&format!("[{section}]\n")).nth(1).expect(section);
-        let text = text.split("\n[").next().unwrap();
-        let written = text.lines().any(|line| {
-            line.trim_start_matches("# ").split_once(" = ").is_some_and(|(left, _)| left == name)
-        });
-        assert!(written || text.contains(&layers::variable_of(path)), "{path}");
-    }
-}
-
-#[test]
-fn a_commented_out_example_of_the_shipped_file_is_a_setting_that_works() {
-    let dir = tempfile::tempdir().unwrap();
-    let secret = dir.path().join("secret");
-    let pem = dir.path().join("ca.pem");
-    let table = concat!(env!("CARGO_MANIFEST_DIR"), "/config/sdk-releases.tsv");
-    std::fs::write(&secret, SECRET).unwrap();
-    let other = dir.path().join("other");
-    std::fs::write(&other, SECRET.to_uppercase()).unwrap();
-    std::fs::write(&pem, "-----BEGIN CERTIFICATE-----").unwrap();
-    let ranges = dir.path().join("ips.txt");
-    std::fs::write(&ranges, "192.0.2.7\n").unwrap();
-    let mut text = String::new();
-    for line in layers::DEFAULTS.lines() {
-        let example = line
-            .strip_prefix("# ")
-            .filter(|rest| rest.split_once(" = ").is_some_and(|(name, _)| !name.contains(' ')));
-        let line = match example.map(|rest| rest.split_once(" = ").unwrap()) {
-            Some(("ca_file", _)) => format!("ca_file = {pem:?}"),
-            Some(("releases", _)) => format!("releases = {table:?}"),
-            Some(("source_ranges_file", _)) => format!("source_ranges_file = {ranges:?}"),
-            Some((
-                name @ ("file" | "token_file" | "password_file" | "sentinel_password_file"),
-                _,
-            )) => format!("{name} = {secret:?}"),
-            Some(("other_files", _)) => format!("other_files = {other:?}"),
-            // Without the feature it is an error, which has a test of its own.
-            Some(("otlp_endpoint", _)) if !cfg!(feature = "otlp") => String::new(),
-            Some((name, value)) => format!("{name} = {value}"),
-            None => line.to_owned(),
-        };
-        writeln!(text, "{line}").unwrap();
-    }
-    let settings = load(&text, &[]).unwrap();
-    assert!(settings.secret.is_some() && settings.listen.unix_socket.is_some());
-    assert!(settings.upstream.egress_proxy.is_some() && settings.policy.path.is_some());
-}
-
-#[test]
-fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
-    let toml = "[retry]\ndeadline = \"60s\"\nmax_attempts = 3\n[limits]\nbody = 2048";
-    let settings = load(toml, &[("PAYONCE_RETRY__DEADLINE", "50s")]).unwrap();
-    assert_eq!(settings.retry.deadline, Duration::from_secs(50));
-    assert_eq!(settings.retry.max_attempts, 3);
-    assert_eq!(settings.retry.backoff, Duration::from_millis(500));
-    assert_eq!(settings.limits.body, 2048);
-}
-
-#[test]
-fn every_kind_of_setting_can_come_from_the_environment() {
-    let settings = load(
-        "",
-        &[
-            ("PAYONCE_UPSTREAM__API", "http://127.0.0.1:12111/"),
-            ("PAYONCE_UPSTREAM__HTTP2", "false"),
-            ("PAYONCE_RETRY__MAX_ATTEMPTS", "7"),
-            ("PAYONCE_RETRY__BUDGET_RATIO", "0.5"),
-            ("PAYONCE_LIMITS__BODY", "65536"),
-            ("PAYONCE_LIMITS__ANSWER", "2MiB"),
-            ("PAYONCE_LISTEN__HEALTH", "off"),
-            ("PAYONCE_STORE__KIND", "memory"),
-            ("PAYONCE_SECRET__VALUE", SECRET),
-        ],
-    )
-    .unwrap();
-    assert_eq!(settings.upstream.api, "http://127.0.0.1:12111");
-    assert_eq!(settings.upstream.provider_host, "127.0.0.1");
-    assert!(!settings.upstream.http2 && settings.listen.health.is_none());
-    assert_eq!(settings.retry.max_attempts, 7);
-    assert_eq!((settings.limits.body, settings.limits.answer), (65_536, 2 << 20));
-    assert_eq!(settings.store.kind, StoreKind::Memory);
-    assert_eq!(settings.secret.unwrap().expose(), SECRET.as_bytes());
-    let text = settings.warnings.join("\n");
-    assert!(text.contains("degraded, forgets on restart"), "{text}");
-    assert!(text.contains("upstream.api is http://127.0.0.1:12111"), "{text}");
 }
 
 #[test]
@@ -306,68 +197,6 @@ fn all_problems_of_file_and_environment_are_told_at_once_with_where_they_stand()
 }
 
 #[test]
-fn a_misspelt_variable_is_an_error_that_names_the_right_one() {
-    for wrong in [
-        "PAYONCE_UPSTREAM_API",
-        "PAYONCE_UPSTREAM__APi",
-        "PAYONCE_UPSTRAEM__API",
-        "PAYONCE_UPSTREAM__API_",
-    ] {
-        let problems = said(load("", &[(wrong, "http://localhost")]));
-        assert_eq!(problems.len(), 1, "{problems:?}");
-        assert!(problems[0].ends_with("did you mean PAYONCE_UPSTREAM__API?"), "{problems:?}");
-    }
-}
-
-#[test]
-fn an_empty_variable_is_a_wrong_value_and_not_an_absent_one() {
-    let env = [("PAYONCE_RETRY__MAX_ATTEMPTS", ""), ("PAYONCE_SECRET__VALUE", "")];
-    let expected =
-        ["retry.max_attempts: must be a whole number, is empty", "secret.value: is empty"];
-    assert_eq!(said(load("", &env)), expected);
-}
-
-#[test]
-fn numbers_from_the_environment_keep_their_range() {
-    for (value, expected) in [
-        ("0", "must be at least 1, is 0"),
-        ("-99999999999999999999", "must be at least 1"),
-        ("99999999999999999999", "must be at most 20"),
-        ("no", "must be a whole number, is \"no\""),
-        ("+1", "must be a whole number, is \"+1\""),
-    ] {
-        let problems = said(load("", &[("PAYONCE_RETRY__MAX_ATTEMPTS", value)]));
-        assert!(problems[0].contains(expected), "{problems:?}");
-    }
-}
-
-#[test]
-fn a_variable_that_is_no_text_is_refused() {
-    use std::os::unix::ffi::OsStringExt as _;
-    let bytes = OsString::from_vec(vec![0xff, 0xfe]);
-    let env = [("PAYONCE_STORE__PATH", bytes.clone()), ("OTHER", bytes)];
-    let outcome = Settings::load(None, env.map(|(name, value)| (name.into(), value)));
-    assert_eq!(said(outcome), ["store.path: must be UTF-8 text"]);
-}
-
-#[test]
-fn what_kubernetes_puts_beside_a_service_named_payonce_is_no_mistake() {
-    let env = [
-        ("PAYONCE_SERVICE_HOST", "10.0.0.1"),
-        ("PAYONCE_SERVICE_PORT", "8420"),
-        ("PAYONCE_SERVICE_PORT_PROXY", "8420"),
-        ("PAYONCE_PORT", "tcp://10.0.0.1:8420"),
-        ("PAYONCE_PORT_8420_TCP", "tcp://10.0.0.1:8420"),
-        ("PAYONCE_PORT_8420_TCP_ADDR", "10.0.0.1"),
-        ("PAYONCE_PROXY_SERVICE_HOST", "10.0.0.1"),
-        ("PAYONCE_PROXY_PORT_8420_TCP_PROTO", "tcp"),
-        ("OTHER_THING", "x"),
-    ];
-    assert!(load("", &env).is_ok());
-    assert!(load("", &[("PAYONCE_PORT", "8420")]).is_err());
-}
-
-#[test]
 fn a_file_that_is_not_there_or_not_toml_is_told_without_quoting_it() {
     let missing = said(Settings::load(Some(Path::new("/nonexistent/payonce.toml")), []));
     assert!(missing[0].starts_with("settings file: cannot be read"), "{missing:?}");
@@ -472,58 +301,4 @@ fn a_socket_path_that_the_system_cannot_hold_is_refused() {
     let long = format!("/{}", "x".repeat(107));
     let problems = said(load(&format!("[listen]\nunix_socket = \"{long}\""), &[]));
     assert_eq!(problems, ["listen.unix_socket: must be at most 107 bytes, is 108"]);
-}
-
-#[test]
-fn a_redis_store_is_read_with_its_password_and_its_topology() {
-    let settings = load(
-        "[store]\nkind = \"redis\"\nnodes = \"rediss://a:1, rediss://b\"\ntopology = \"cluster\"",
-        &[("PAYONCE_STORE__USER", "me"), ("PAYONCE_STORE__PASSWORD", "weak")],
-    );
-    let store = settings.unwrap().store;
-    let nodes: Vec<_> = store.redis.nodes.iter().map(ToString::to_string).collect();
-    assert_eq!((store.kind, store.redis.topology), (StoreKind::Redis, Topology::Cluster));
-    assert_eq!(nodes, ["rediss://a:1", "rediss://b:6379"]);
-    assert_eq!(store.redis.login.user.as_deref(), Some("me"));
-    assert_eq!(store.redis.login.password.unwrap().expose(), b"weak");
-    assert_eq!((store.redis.database, store.redis.prefix.as_str()), (0, "payonce:"));
-}
-
-#[test]
-fn what_does_not_go_together_in_a_redis_store_is_told_all_at_once() {
-    let of = |more: &str| said(load(&format!("[store]\nkind = \"redis\"\n{more}"), &[]));
-    assert_eq!(of(""), ["store.nodes: must be set for a redis store"]);
-    for (more, wrong) in [
-        ("nodes = \"redis://a,redis://b\"", "store.nodes: names several servers"),
-        ("nodes = \"redis://a,rediss://b\"\ntopology = \"cluster\"", "store.nodes: must be all"),
-        ("nodes = \"unix:///s\"\ntopology = \"cluster\"", "store.nodes: must not be a Unix"),
-        ("nodes = \"redis://a\"\ntopology = \"sentinel\"", "store.master: must be set"),
-        ("nodes = \"redis://a\"\nmaster = \"m\"", "store.master: must be set"),
-        (
-            "nodes = \"redis://a\"\ntopology = \"cluster\"\ndatabase = 2",
-            "store.database: must be 0 on a Cluster, is 2",
-        ),
-        ("nodes = \"redis://a\"\nuser = \"u\"", "store.user: needs a password"),
-        ("nodes = \"redis://a\"\nprefix = \"a{b}\"", "store.prefix: must be at most"),
-        ("nodes = \"http://a\"", "store.nodes: must be \"redis://host:port\""),
-        ("nodes = [\"redis://a\"]", "store.nodes: must be addresses"),
-    ] {
-        let problems = of(more);
-        assert_eq!(problems.len(), 1, "{more}: {problems:?}");
-        assert!(problems[0].starts_with(wrong), "{more}: {problems:?}");
-    }
-    let both = of("topology = \"sentinel\"\nconnect_timeout = \"5m\"");
-    assert_eq!(both.len(), 3, "{both:?}");
-}
-
-#[test]
-fn a_redis_across_the_network_without_tls_is_said_aloud() {
-    let of = |nodes: &str| {
-        let toml = format!("[store]\nkind = \"redis\"\nnodes = \"{nodes}\"");
-        load(&toml, &[]).unwrap().warnings.join("\n").contains("plain text")
-    };
-    assert!(of("redis://redis.internal:6379"));
-    for nodes in ["rediss://redis.internal", "redis://127.0.0.1", "redis://[::1]:1", "unix:///s"] {
-        assert!(!of(nodes), "{nodes}");
-    }
 }

@@ -1,19 +1,52 @@
 //! Where traces go, and which.
 
-use super::Tracing;
+use std::path::PathBuf;
+
+use super::checked::ca_file;
 use super::reader::Reader;
+use crate::trace::headers::Headers;
+use crate::upstream::origin::Scheme;
 use crate::webhook::application::Forward;
+
+/// Where traces go.
+#[derive(Clone, Debug)]
+pub struct Tracing {
+    /// The collector's URL for traces; `None`: nothing is exported. Only where payonce can export.
+    pub collector: Option<Forward>,
+    /// What it wants to see.
+    pub headers: TracingHeaders,
+    /// Trusted instead of the platform's authorities. PEM; it could be read.
+    pub ca_file: Option<PathBuf>,
+    /// The share of the traces that begin here that are kept, 0 to 1.
+    pub sample_ratio: f64,
+    /// Whether the provider is told the id of each attempt.
+    pub propagate: bool,
+}
+
+/// Header fields for the collector. With any, nothing goes to it in clear but on this machine.
+#[derive(Clone, Debug, Default)]
+pub struct TracingHeaders {
+    /// The file that they are in; read again as spans are sent.
+    pub path: Option<PathBuf>,
+    /// What that file, or the environment, held at start.
+    pub headers: Headers,
+}
 
 /// Whether this payonce can export at all.
 const CAN_EXPORT: bool = cfg!(feature = "otlp");
 
 const ENDPOINT: &str = "tracing.otlp_endpoint";
+const HEADERS: &str = "tracing.headers_file";
+const HEADERS_VALUE: &str = "tracing.headers";
 const FORM: &str = "a URL such as \"http://127.0.0.1:4318\"; no user name, query or fragment";
 
 /// Reads them, or notes what is wrong.
 pub(super) fn read(r: &mut Reader) -> Tracing {
+    let collector = collector(r);
     Tracing {
-        collector: collector(r),
+        headers: headers(r, collector.as_ref()),
+        collector,
+        ca_file: ca_file(r, "tracing.ca_file"),
         sample_ratio: r.ratio("tracing.sample_ratio", 0.0..=1.0),
         propagate: r.flag("tracing.propagate"),
     }
@@ -32,6 +65,29 @@ fn collector(r: &mut Reader) -> Option<Forward> {
         r.refuse(ENDPOINT, format!("must be {FORM}"));
     }
     collector
+}
+
+/// What the collector wants to see. A credential crosses no network in clear: a collector that asks for
+/// one can speak TLS, with an authority of one's own if need be, and a warning at start nobody reads.
+fn headers(r: &mut Reader, collector: Option<&Forward>) -> TracingHeaders {
+    let path = r.path(HEADERS);
+    let set = if r.is_set(HEADERS_VALUE) { HEADERS_VALUE } else { HEADERS };
+    let Some(text) = r.password(HEADERS, HEADERS_VALUE) else { return TracingHeaders::default() };
+    let headers = Headers::parse(&text).unwrap_or_else(|why| {
+        r.refuse(set, format!("holds no headers for a collector: {why}"));
+        Headers::default()
+    });
+    let used = "is of no use without tracing.otlp_endpoint".to_owned();
+    r.require(set, &[ENDPOINT], collector.is_some(), used);
+    if let Some(Forward { origin, .. }) = collector {
+        let safe = origin.scheme() == Scheme::Https || origin.is_loopback();
+        let what = format!(
+            "would send credentials to {origin} in clear: say https:// in tracing.otlp_endpoint \
+             (tracing.ca_file names an authority of your own), or send to a collector of this machine"
+        );
+        r.require(set, &[ENDPOINT], safe, what);
+    }
+    TracingHeaders { path, headers }
 }
 
 /// Where traces go of what goes to `text`, as OTLP/HTTP has it.
@@ -92,6 +148,56 @@ mod tests {
             load("OTLP_ENDPOINT", "http://u:hunter2@otel").unwrap_err().try_into().unwrap();
         assert!(problem.contains("tracing.otlp_endpoint"), "{problem}");
         assert!(!problem.contains("hunter2"), "{problem}");
+    }
+
+    /// What is said of these settings; nothing if they are sound.
+    fn said(settings: &[(&str, &str)]) -> String {
+        let variable = |(name, value): &(&str, &str)| {
+            (OsString::from(format!("PAYONCE_TRACING__{name}")), OsString::from(value))
+        };
+        let loaded = Settings::load(None, settings.iter().map(variable).collect::<Vec<_>>());
+        let problems = loaded.err().unwrap_or_default();
+        let told = problems.iter().map(|problem| format!("{}: {}", problem.path, problem.what));
+        told.collect::<Vec<_>>().join("\n")
+    }
+
+    #[cfg(feature = "otlp")]
+    #[test]
+    fn credentials_cross_no_network_in_clear() {
+        let headers = ("HEADERS", "authorization: Bearer canary");
+        for (endpoint, wanted) in [
+            ("http://127.0.0.1:4318", ""),
+            ("http://[::1]:4318", ""),
+            ("http://localhost:4318", ""),
+            ("https://otel.example", ""),
+            ("http://otel.monitoring:4318", "tracing.headers: would send credentials to http://"),
+            ("http://10.0.0.1:4318", "tracing.headers: would send credentials to http://10.0.0.1"),
+        ] {
+            let said = said(&[("OTLP_ENDPOINT", endpoint), headers]);
+            assert!(said.starts_with(wanted) && said.is_empty() == wanted.is_empty(), "{said}");
+            assert!(!said.contains("canary"), "{said}");
+        }
+    }
+
+    #[test]
+    fn headers_that_are_none_or_are_sent_nowhere_are_refused_and_not_quoted() {
+        for (settings, wanted) in [
+            (
+                vec![("HEADERS", "canary")],
+                "tracing.headers: holds no headers for a collector: line",
+            ),
+            (vec![("HEADERS", "a: canary")], "tracing.headers: is of no use without tracing.otlp_"),
+            (vec![("HEADERS", "")], "tracing.headers: is empty"),
+            (vec![("HEADERS_FILE", "/nowhere")], "tracing.headers_file: names a file that cannot"),
+            (
+                vec![("HEADERS_FILE", "/nowhere"), ("HEADERS", "a: canary")],
+                "tracing.headers: is set, and tracing.headers_file too",
+            ),
+            (vec![("CA_FILE", "/nowhere")], "tracing.ca_file: cannot be read"),
+        ] {
+            let said = said(&settings);
+            assert!(said.starts_with(wanted) && !said.contains("canary"), "{said}");
+        }
     }
 
     #[cfg(not(feature = "otlp"))]

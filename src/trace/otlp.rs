@@ -25,7 +25,10 @@ use crate::respond::full;
 use crate::server::{Shutdown, Tasks};
 use crate::upstream::{Body, Host, SendError, Upstream};
 
+mod credentials;
 mod wire;
+
+pub use credentials::Credentials;
 
 /// Spans of one request to the collector, as many as OpenTelemetry's own processors send, and how
 /// long the first of them waits for others.
@@ -49,6 +52,8 @@ pub struct Exporter<U> {
     pub upstream: U,
     /// Its path, `/v1/traces`.
     pub target: PathAndQuery,
+    /// What it wants to see.
+    pub credentials: Credentials,
     /// Which of many payonces this is.
     pub instance: String,
     /// Where the spans come from.
@@ -64,6 +69,14 @@ struct Failed {
     why: String,
     /// It may be taken later.
     passes: bool,
+    /// It may be taken with other credentials.
+    denied: bool,
+}
+
+impl Failed {
+    fn new(why: impl Into<String>, passes: bool) -> Self {
+        Self { why: why.into(), passes, denied: false }
+    }
 }
 
 /// When the log heard of failures last, and what it has not heard of since.
@@ -150,7 +163,8 @@ impl<U: Upstream> Exporter<U> {
         let mut pause = PAUSE;
         let mut tries = 1;
         let failed = loop {
-            let failed = match self.send(bytes.clone()).await {
+            self.credentials.refresh().await;
+            let mut failed = match self.send(bytes.clone()).await {
                 Ok(refused) => {
                     self.metrics.spans("sent", batch.len().saturating_sub(refused));
                     self.metrics.spans("failed", refused);
@@ -159,6 +173,8 @@ impl<U: Upstream> Exporter<U> {
                 }
                 Err(failed) => failed,
             };
+            // They may have been rolled just now, or read half written.
+            failed.passes |= failed.denied && self.credentials.refresh().await;
             if !failed.passes || tries == TRIES || done.is_cancelled() {
                 break failed;
             }
@@ -179,6 +195,7 @@ impl<U: Upstream> Exporter<U> {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.target.clone().into();
         let headers = request.headers_mut();
+        self.credentials.put(headers);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
         let agent = concat!("payonce/", env!("CARGO_PKG_VERSION"));
         headers.insert(USER_AGENT, HeaderValue::from_static(agent));
@@ -187,7 +204,7 @@ impl<U: Upstream> Exporter<U> {
         let answer = sent.map_err(|error| unanswered(&error))?;
         match self.clock.timeout(TIMEOUT, read(answer)).await {
             Ok(read) => read,
-            Err(Elapsed) => Err(Failed { why: "its answer did not end".to_owned(), passes: true }),
+            Err(Elapsed) => Err(Failed::new("its answer did not end", true)),
         }
     }
 }
@@ -216,7 +233,7 @@ impl Said {
 }
 
 fn unanswered(error: &SendError) -> Failed {
-    Failed { why: error.cause().as_str().to_owned(), passes: true }
+    Failed::new(error.cause().as_str(), true)
 }
 
 /// What the collector says: how many spans it did not take, or why it took none.
@@ -231,9 +248,10 @@ async fn read(answer: Response<Body>) -> Result<usize, Failed> {
                 | StatusCode::SERVICE_UNAVAILABLE
                 | StatusCode::GATEWAY_TIMEOUT
         );
-        return Err(Failed { why: format!("it answered {status}"), passes });
+        let denied = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        return Err(Failed { why: format!("it answered {status}"), passes, denied });
     }
-    let broken = |why: &str| Failed { why: why.to_owned(), passes: false };
+    let broken = |why: &str| Failed::new(why, false);
     let (mut body, mut bytes) = (answer.into_body(), BytesMut::new());
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_broken| broken("its answer broke off"))?;

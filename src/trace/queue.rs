@@ -32,8 +32,13 @@ impl Queue {
     /// Hands on a span, or drops and counts it.
     pub(super) fn offer(&self, span: Finished) {
         if self.way.try_send(span).is_err() {
-            self.metrics.spans("dropped", 1);
+            self.pass_over();
         }
+    }
+
+    /// Counts a span that is not made, for there would be too many.
+    pub(super) fn pass_over(&self) {
+        self.metrics.spans("dropped", 1);
     }
 }
 

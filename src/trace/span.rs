@@ -16,6 +16,10 @@ use crate::decide::path::{Api, Target};
 use crate::decide::policy::operations;
 use crate::upstream::{Cause, Host};
 
+mod call;
+
+pub use call::{Call, Store};
+
 /// What a span is to its parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -23,6 +27,8 @@ pub enum Kind {
     Server,
     /// A request that was sent.
     Client,
+    /// Work within this process.
+    Internal,
 }
 
 /// The value of an attribute.
@@ -90,6 +96,7 @@ struct Kept {
     route: OnceLock<&'static str>,
     start: u64,
     attributes: Mutex<Attributes>,
+    calls: call::Calls,
 }
 
 impl Attributes {
@@ -202,6 +209,7 @@ impl Span {
             route: OnceLock::new(),
             start,
             attributes: Mutex::default(),
+            calls: call::Calls::default(),
         }));
         self.note(|it| it.tell("http.request.method", method));
     }
@@ -236,7 +244,7 @@ impl Span {
         let Some(kept) = &self.kept else { return };
         let key = match kept.kind {
             Kind::Server => "http.route",
-            Kind::Client => "url.template",
+            Kind::Client | Kind::Internal => "url.template",
         };
         if kept.route.set(route).is_ok() {
             self.note(|it| {

@@ -179,6 +179,67 @@ async fn spans_that_find_no_room_are_counted_and_gone() {
     assert!(text.contains("payonce_trace_spans_total{result=\"dropped\"} 3"), "{text}");
 }
 
+fn redis() -> Store {
+    let server = Some(("redis.internal".to_owned(), Some(6380)));
+    Store { system: "redis", kind: Kind::Client, server, namespace: Some("3".to_owned()) }
+}
+
+#[tokio::test]
+async fn a_call_of_the_store_lies_below_the_request_and_says_how_it_failed() {
+    let (tracer, mut spans, _metrics) = tracer(1.0);
+    let request = tracer.request(&Method::POST, &with_parent(PARENT));
+    let above = request.during(async { ids().unwrap() }).await;
+    request
+        .during(async {
+            call(&redis(), "claim").ended(None);
+            call(&redis(), "replace").ended(Some("unavailable"));
+            drop(call(&redis(), "get"));
+        })
+        .await;
+    request.answered(StatusCode::OK);
+    for (name, failed) in [
+        ("claim redis.internal:6380", None),
+        ("replace redis.internal:6380", Some("unavailable")),
+        ("get redis.internal:6380", Some("cancelled")),
+    ] {
+        let call = spans.try_recv().unwrap();
+        assert_eq!((&*call.name, call.kind), (name, Kind::Client));
+        assert_eq!((call.ids.trace, call.parent), (above.trace, Some((above.span, false))));
+        assert_eq!(attribute(&call, "error.type"), failed.map(Value::from).as_ref());
+        assert_eq!(call.failed, failed.is_some());
+        assert_eq!(attribute(&call, "db.system.name"), Some(&text("redis")));
+        assert_eq!(attribute(&call, "server.port"), Some(&Value::Number(6380)));
+        assert_eq!(attribute(&call, "db.namespace"), Some(&text("3")));
+    }
+    assert_eq!(spans.try_recv().unwrap().ids, above);
+}
+
+#[tokio::test]
+async fn a_call_is_nothing_outside_of_a_request_or_where_its_trace_is_not_kept() {
+    let untold = |call: Call| assert_eq!(format!("{call:?}"), "Call(untold)");
+    untold(call(&redis(), "claim"));
+    let (tracer, mut spans, _metrics) = tracer(0.0);
+    let request = tracer.request(&Method::POST, &HeaderMap::new());
+    request.during(async { untold(call(&redis(), "claim")) }).await;
+    // What is written once nobody waits for it any more is only mentioned.
+    let late = request.during(async { current().unwrap().mention() }).await;
+    within(Some(late), async { untold(call(&redis(), "claim")) }).await;
+    let exporting_nothing = Tracer::default().request(&Method::POST, &with_parent(PARENT));
+    exporting_nothing.during(async { untold(call(&redis(), "claim")) }).await;
+    request.answered(StatusCode::OK);
+    assert!(spans.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn of_a_request_that_asks_the_store_for_ever_the_first_calls_are_told() {
+    let (tracer, spans, metrics) = tracer(1.0);
+    let request = tracer.request(&Method::POST, &HeaderMap::new());
+    request.during(async { (0..64 + 3).for_each(|_| call(&redis(), "get").ended(None)) }).await;
+    assert_eq!(spans.len(), 64);
+    let text = metrics.encode();
+    assert!(text.contains("payonce_trace_spans_total{result=\"dropped\"} 3"), "{text}");
+}
+
 #[tokio::test]
 async fn outside_of_a_request_there_is_no_span() {
     assert!(ids().is_none() && current().is_none());

@@ -127,7 +127,7 @@ impl<L: Ledger, U: Upstream> Gate<L, U> {
                 endpoint: endpoint.name.clone(),
                 at: now,
             };
-            let succeeded = event.proof() == Proof::Succeeded;
+            let succeeded = event.proof(&record.request) == Proof::Succeeded;
             let Some(record) = witnessed(record, said, succeeded) else { return Ok(Done::Known) };
             let entry = Entry {
                 record: encode(&record).map_err(unreadable)?,

@@ -17,17 +17,12 @@ const ALSO_WHEN_DECLINED: [&str; 6] =
     ["payment_intent", "setup_intent", "charge", "invoice", "subscription", "setup_attempt"];
 
 /// Last words of event types that only a request which succeeded brings about.
-const SUCCESS: [&str; 9] = [
-    "succeeded",
-    "payment_succeeded",
-    "paid",
-    "payment_paid",
-    "captured",
-    "refunded",
-    "reversed",
-    "finalized",
-    "voided",
-];
+const SUCCESS: [&str; 7] =
+    ["succeeded", "payment_succeeded", "paid", "payment_paid", "captured", "refunded", "reversed"];
+
+/// Last words that are also of steps on the way to what may be declined then, as where a draft
+/// invoice is paid: they prove that a request succeeded which asked for just that step.
+const STEPS: [(&str, &str); 2] = [("finalized", "finalize"), ("voided", "void")];
 
 /// Fields by which one object names another.
 const NAMES: [&str; 6] =
@@ -116,15 +111,17 @@ impl Event {
         })
     }
 
-    /// What it says about the request whose key it bears.
+    /// What it says about the request (`POST /v1/charges`) whose key it bears.
     #[must_use]
-    pub fn proof(&self) -> Proof {
+    pub fn proof(&self, request: &str) -> Proof {
         let last = self.kind.rsplit('.').next().unwrap_or_default();
         let object = self.object.as_ref().map_or("", |object| object.kind.as_str());
         let made = last == "created"
             && !object.is_empty()
             && !ALSO_WHEN_DECLINED.contains(&object.rsplit('.').next().unwrap_or_default());
-        if SUCCESS.contains(&last) || made { Proof::Succeeded } else { Proof::Executed }
+        let asked = request.rsplit('/').next().unwrap_or_default();
+        let stepped = STEPS.contains(&(last, asked));
+        if SUCCESS.contains(&last) || made || stepped { Proof::Succeeded } else { Proof::Executed }
     }
 
     /// The object that `request` (`POST /v1/charges`) made or changed, as far as the event names it.
@@ -202,7 +199,8 @@ mod tests {
         let request = event.request.as_ref().unwrap();
         assert_eq!((request.id.as_deref(), request.key.as_str()), (Some("req_1"), "order-42"));
         assert_eq!(event.object_of("POST /v1/charges").as_deref(), Some("ch_1"));
-        assert_eq!((event.account.as_ref(), event.proof()), (None, Proof::Succeeded));
+        let proof = event.proof("POST /v1/charges");
+        assert_eq!((event.account.as_ref(), proof), (None, Proof::Succeeded));
     }
 
     #[test]
@@ -216,7 +214,7 @@ mod tests {
         assert_eq!(event.request.as_ref().unwrap().key, "k");
         assert_eq!(event.object_of("POST /v2/core/accounts").as_deref(), Some("acct_1"));
         assert_eq!(event.account.as_deref(), Some("acct_9"));
-        assert_eq!(event.proof(), Proof::Succeeded);
+        assert_eq!(event.proof("POST /v2/core/accounts"), Proof::Succeeded);
     }
 
     #[test]
@@ -244,7 +242,22 @@ mod tests {
             ("", "", Proof::Executed),
         ] {
             let event = snapshot_event(kind, &json!({ "id": "x_1", "object": object }));
-            assert_eq!(event.proof(), proof, "{kind}");
+            assert_eq!(event.proof("POST /v1/any"), proof, "{kind}");
+        }
+    }
+
+    /// To pay a draft is to finalize it first, and the card may be declined after that.
+    #[test]
+    fn a_step_on_the_way_proves_the_success_of_that_step_alone() {
+        let invoice = json!({ "id": "in_1", "object": "invoice" });
+        for (kind, request, proof) in [
+            ("invoice.finalized", "POST /v1/invoices/in_1/finalize", Proof::Succeeded),
+            ("invoice.finalized", "POST /v1/invoices/in_1/pay", Proof::Executed),
+            ("invoice.paid", "POST /v1/invoices/in_1/pay", Proof::Succeeded),
+            ("invoice.voided", "POST /v1/invoices/in_1/void", Proof::Succeeded),
+            ("invoice.voided", "POST /v1/subscriptions", Proof::Executed),
+        ] {
+            assert_eq!(snapshot_event(kind, &invoice).proof(request), proof, "{kind} {request}");
         }
     }
 

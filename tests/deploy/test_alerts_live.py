@@ -85,7 +85,7 @@ def test_what_payonce_shows_is_what_promtool_calls_good(day):
 
 def test_every_metric_that_the_runbook_and_the_panels_name_exists(day):
     texts = [(ROOT / "deploy/runbook.md").read_text(), *[panel["description"] for panel in panels()]]
-    codes = set(re.findall(r'"(payonce_\w+)"', (ROOT / "src/refusal.rs").read_text()))
+    codes = set(re.findall(r'"(payonce_\w+)"', (ROOT / "src/refusal/form.rs").read_text()))
     named = {name for text in texts for name in re.findall(r"\b(?:payonce|process|http)_[a-z_]+", text)}
     missing = {name for name in named - codes - shown(day) if name not in NOT_THERE}
     assert missing == set()

@@ -136,4 +136,4 @@ def test_its_services_together_charge_each_order_once(folder, payonce, tmp_path)
 
 def test_the_application_s_packages_are_those_that_are_tried_here():
     wanted = (FILES / "app/requirements.txt").read_text().strip()
-    assert wanted in (ROOT / "tests/deploy/deploy.txt").read_text().splitlines()
+    assert wanted in (ROOT / "tests/deploy/deploy.in").read_text().splitlines()

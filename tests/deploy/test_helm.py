@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 
 import pytest
 import yaml
@@ -129,7 +130,18 @@ def test_every_setting_can_stand_in_the_values_or_is_the_chart_s():
     assert len(known) > 60
     assert free <= known
     secret = {"store.password", "store.sentinel_password", "secret.value", "credential.value"}
-    assert known - free == sync.DECIDED | secret | {"admin.token", "webhook.endpoints"}
+    secret |= {"admin.token", "tracing.headers"}
+    assert known - free == sync.DECIDED | secret | {"webhook.endpoints"}
+
+
+def test_what_a_collector_asks_for_is_read_from_the_secret():
+    tracing = {"otlp_endpoint": "https://otel.example.com", "sample_ratio": 0.1}
+    values = values_of(
+        REDIS, settings={"tracing": tracing}, secrets={"keys": {"traceHeaders": "trace-headers"}}
+    )
+    text = one(render(values), "ConfigMap", "settings")["data"]["payonce.toml"]
+    told = tomllib.loads(text)["tracing"]
+    assert told == tracing | {"headers_file": "/run/secrets/payonce/trace-headers"}
 
 
 def test_the_five_minutes_of_the_readme_render():
@@ -168,6 +180,7 @@ BAD = [
     ({"settings": {"listen": {"admin": "0.0.0.0:8421"}}}, "admin"),
     ({"settings": {"policy": {"path": "/tmp/policy.toml"}}}, "path"),
     ({"settings": {"store": {"password": "hunter2"}}}, "password"),
+    ({"settings": {"tracing": {"headers_file": "/tmp/headers"}}}, "headers_file"),
     ({"settings": {"secret": {"value": "0123456789abcdef0123456789abcdef"}}}, "value"),
     ({"store": {"kind": "postgres"}}, "kind"),
     ({"store": {"redis": {"nodes": "redis://user:password@redis:6379"}}}, "nodes"),
@@ -210,6 +223,7 @@ UNFIT = [
     (REDIS, {"secrets": {"existingSecret": ""}}, "and there is no Secret"),
     (REDIS, {"secrets": {"values": {"a": "b"}}}, "one of them"),
     (SINGLE, {"secrets": {"keys": {"stripeKey": "missing"}}}, "which secrets.values has not"),
+    (REDIS, {"secrets": {"keys": {"traceHeaders": "x"}}}, "settings.tracing.otlp_endpoint"),
     (SINGLE, {"example": {"replicas": 2}}, "the store is not shared"),
     (REDIS, {"store": {"existingClaim": "claim"}}, "is for store.kind=embedded"),
     (REDIS, {"policy": {"text": "version = 1", "existingConfigMap": "mine"}}, "one of them"),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::Parser as _;
-use payonce::admin::bulk::{Bulk, Bulked, Resolutions};
+use payonce::admin::bulk::{Bulk, Bulked, Failed, Resolutions, Shown};
 use payonce::admin::judge::{Course, Judgement, Question, Recognition};
 use payonce::admin::search::{Facts, Found, Wanted};
 use payonce::admin::{self, Detail, Operations, OpsError, Resolution, Resolved, State, Summary};
@@ -31,6 +31,8 @@ const TOKEN: &str = "a-token-of-some-length";
 struct Fake {
     held: Arc<Mutex<BTreeMap<String, Detail>>>,
     down: bool,
+    /// Writes are not answered.
+    mute: bool,
 }
 
 impl Fake {
@@ -77,13 +79,21 @@ impl Operations for Fake {
     }
 
     async fn resolve_all(&self, said: &Bulk) -> Result<Bulked, OpsError> {
-        let found = self.search(&said.wanted()).await?.operations;
-        if said.expect.is_some_and(|expected| expected != found.len()) {
-            return Ok(Bulked::Unexpected(found.len()));
+        let found = self.search(&said.wanted()).await?;
+        let set = format!("{}-00000000", found.operations.len());
+        if said.expect.is_none() && !said.yes {
+            return Ok(Bulked::Shown(Shown { found, set, busy: 0 }));
+        }
+        if said.expect.as_ref().is_some_and(|expected| *expected != set) {
+            return Ok(Bulked::Unexpected(found.operations.len()));
         }
         let mut done = Resolutions::default();
-        for detail in found {
+        for detail in found.operations {
             let id = detail.summary.operation_id;
+            if self.mute {
+                done.unknown.push(Failed { operation_id: id, why: "no answer".to_owned() });
+                continue;
+            }
             self.resolve(&id, &said.outcome.resolution(), &said.by, &said.why).await?;
             done.done.push(id);
         }
@@ -136,6 +146,9 @@ impl Operations for Fake {
         why: &str,
     ) -> Result<Resolved, OpsError> {
         self.up()?;
+        if self.mute {
+            return Err(OpsError::Unknown("no answer in 2s".to_owned()));
+        }
         let mut held = self.held.lock().unwrap();
         let Some(detail) = held.get_mut(id) else { return Ok(Resolved::NotFound) };
         match detail.summary.state {
@@ -444,6 +457,51 @@ async fn payonce_ops_lists_shows_and_resolves() {
     let again = port.ops(&resolve, TOKEN).await.unwrap_err();
     assert_eq!(again.exit(), Exit::Failed);
     assert!(again.to_string().contains("nothing was changed"), "{again}");
+}
+
+#[tokio::test]
+async fn a_word_of_which_nobody_knows_whether_it_is_written_has_an_exit_code_of_its_own() {
+    const BY: [&str; 4] = ["--by", "ann", "--why", "asked Stripe"];
+    let one = [&["resolve", "abc", "--as", "declined"][..], &BY].concat();
+    let all = [&["resolve", "--rule", "charges", "--as", "declined", "--yes"][..], &BY].concat();
+    let port = Port::admin(Fake { mute: true, ..in_doubt() }).await;
+    let said = r#"{"as":"declined","by":"ann","why":"asked Stripe"}"#;
+    let (status, body) = port.ask("POST /ops/abc/resolve", said).await;
+    assert!(status == 504 && body.contains("\"unknown\""), "{status} {body}");
+    for (line, look) in [(&one, "`payonce ops show abc`"), (&all, "`payonce ops show ID`")] {
+        let unknown = port.ops(line, TOKEN).await.unwrap_err();
+        assert_eq!((unknown.exit(), unknown.exit().code()), (Exit::Unknown, 75), "{unknown}");
+        let said = unknown.to_string();
+        assert!(said.contains("not known whether") && said.contains(look), "{said}");
+    }
+    // Likewise if payonce itself falls silent once it was told; a question is only not answered.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (until, _ended) = oneshot::channel();
+    let silent = Port { address: listener.local_addr().unwrap(), _until: until };
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let read = stream.read(&mut [0; 64]).await;
+            drop((read, stream));
+        }
+    });
+    for (line, exit) in [(&one[..], Exit::Unknown), (&all, Exit::Unknown)] {
+        let failure = silent.ops(line, TOKEN).await.unwrap_err();
+        assert_eq!(failure.exit(), exit, "{failure}");
+        assert!(failure.to_string().contains("before you say it again"), "{failure}");
+    }
+    assert_eq!(silent.ops(&["list"], TOKEN).await.unwrap_err().exit(), Exit::Unavailable);
+}
+
+#[tokio::test]
+async fn what_the_store_did_not_say_before_a_word_was_written_changed_nothing() {
+    let port = Port::admin(Fake { down: true, ..in_doubt() }).await;
+    let said = r#"{"as":"declined","by":"ann","why":"asked Stripe"}"#;
+    let (status, body) = port.ask("POST /ops/abc/resolve", said).await;
+    assert_eq!(status, 503);
+    assert!(
+        body.contains("the store did not answer") && body.contains("nothing was changed"),
+        "{body}"
+    );
 }
 
 #[tokio::test]

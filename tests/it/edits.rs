@@ -18,7 +18,7 @@ use payonce::ledger::{Entry, Ledger};
 use payonce::sandbox::{Fault, Kind, Strike};
 use sha2::{Digest, Sha256};
 
-use crate::harness::{Post, Setup, Shared, World};
+use crate::harness::{Post, Setup, Shared, World, lost};
 
 const BODY: &str = "amount=500&currency=usd&source=tok_visa&metadata[order_id]=42";
 const SECRET: &str = "a secret of the tests, 32 bytes and more";
@@ -61,10 +61,6 @@ fn records(way: &str) -> bool {
 
 fn charge(n: u32) -> Post {
     Post::charge(BODY).sdk(n)
-}
-
-fn lost() -> Fault {
-    Fault::new(Kind::ResetAfterEffect { clean: false })
 }
 
 fn one_attempt(policy: &str) -> Setup {

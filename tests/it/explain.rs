@@ -198,6 +198,7 @@ fn the_json_of_every_request_has_the_keys_that_the_help_names() {
             "body",
             "client_key",
             "identity",
+            "finish_ms",
             "operation_id",
             "upstream_key",
             "now",
@@ -210,6 +211,37 @@ fn the_json_of_every_request_has_the_keys_that_the_help_names() {
     }
     let misspelt = run(&["explain", "--json", "POST /v1/chages"], &[]).out;
     assert!(misspelt.contains("\"did_you_mean\": \"POST /v1/charges\""), "{misspelt}");
+}
+
+#[test]
+fn the_json_says_for_how_long_it_is_asked_again_though_nobody_waits() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let rule = |name: &str, more: &str| {
+        format!(
+            "[[rule]]\nname = \"{name}\"\nmatch = [\"POST /v1/{name}\"]\nclass = \"critical\"\n{more}"
+        )
+    };
+    let content = "identity = \"content\"\ndistinguishes = [\"customer\"]\n";
+    let rules = [
+        rule("charges", &format!("{content}finish = \"5m\"\n")),
+        rule("refunds", content),
+        rule("payouts", "finish = \"5m\"\n"),
+    ];
+    write(directory.path(), "policy.toml", &format!("version = 1\n{}", rules.concat()));
+    for (name, finish, page_says) in [
+        ("charges", json!(300_000), true),
+        ("refunds", Value::Null, false),
+        // A single call is nobody's to be finished.
+        ("payouts", Value::Null, false),
+    ] {
+        let request = format!("POST /v1/{name}");
+        let line = ["explain", "--policy", "policy.toml", &request, "-d", "customer=cus_1"];
+        let ended = run_in(directory.path(), &[&line[..], &["--json"]].concat(), &[]);
+        let json: Value = serde_json::from_str(&ended.out).unwrap();
+        assert_eq!(json["requests"][0].get("finish_ms"), Some(&finish), "{name}: {json:#}");
+        let page = run_in(directory.path(), &line, &[]).out;
+        assert_eq!(page.contains("asked again for 5m though nobody waits"), page_says, "{page}");
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ use payonce::ledger::memory::Memory;
 use payonce::ledger::{Entry, Ledger};
 use payonce::sandbox::{Fault, Kind, Strike};
 
+use crate::guards::logged;
 use crate::harness::{Post, Setup, Shared, World, until};
 
 const CONTENT: &str = r#"
@@ -387,11 +388,14 @@ async fn shutdown_waits_for_what_is_on_the_wire() {
     assert_eq!(keys_and_effects(&world), (1, 1));
 }
 
-#[tokio::test]
-async fn who_asks_while_it_is_being_finished_joins() {
+/// A charge that is in doubt, and that finishing is about to ask for again: `then` is what comes of
+/// that, after a while.
+async fn being_finished(then: Strike) -> World {
     let world = hasty(CONTENT).start().await;
-    let named = |n| charge(n).with("Payonce-Operation", "order-7");
-    let slow = Fault::new(Kind::Delay { millis: 6_000, effect: Strike::Before });
+    let slow = match then {
+        Strike::Before => Fault::new(Kind::Delay { millis: 6_000, effect: Strike::Before }),
+        Strike::After => Fault::new(Kind::Stall { millis: None, effect: Strike::Before }),
+    };
     world.faults([unavailable(), slow]);
     world.done(&named(1)).await;
     until("it is asked again", || {
@@ -399,9 +403,63 @@ async fn who_asks_while_it_is_being_finished_joins() {
         world.seen().len() == 2
     })
     .await;
+    world
+}
+
+fn named(n: u32) -> Post {
+    charge(n).with("Payonce-Operation", "order-7")
+}
+
+/// What stands in the one line of a request that came to `state`.
+fn told_of(log: &str, target: &str, state: &str) -> Vec<serde_json::Value> {
+    let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
+    let lines = lines.filter(|line: &serde_json::Value| line["target"] == target);
+    lines.filter(|line| line["state"] == state).collect()
+}
+
+fn operations<L>(world: &World<L>, outcome: &str) -> u64 {
+    world.count(&format!("payonce_operations_total{{rule=\"charges\",outcome=\"{outcome}\"}}"))
+}
+
+#[tokio::test]
+async fn who_asks_while_it_is_being_finished_joins() {
+    let (log, _guard) = logged();
+    let world = being_finished(Strike::Before).await;
     world.done(&named(2)).await.is(200, "joined");
     assert_eq!((world.seen().len(), keys_and_effects(&world)), (2, (1, 1)));
     assert_eq!(world.count("payonce_deliveries_total{delivered=\"yes\"}"), 1);
+    // It is somebody's request now, and is logged and counted as any other.
+    let lines = told_of(&log(), "payonce::operation", "succeeded");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!((&lines[0]["outcome"], &lines[0]["row"]), (&"joined".into(), &"A11".into()));
+    assert_eq!((operations(&world, "in_doubt"), operations(&world, "succeeded")), (1, 1));
+    assert_eq!(world.count("payonce_merges_total{kind=\"joined\"}"), 1);
+    assert_eq!(attempts(&world, "succeeded"), 1);
+    assert!(told_of(&log(), "payonce::finishing", "succeeded").is_empty());
+}
+
+#[tokio::test]
+async fn who_joins_what_is_finished_in_vain_is_counted_as_told_of_the_doubt() {
+    let world = being_finished(Strike::After).await;
+    let refusals = "payonce_refusals_total{code=\"payonce_outcome_unknown\"}";
+    let before = world.count(refusals);
+    world
+        .done(&named(2).instead("Idempotency-Key", ""))
+        .await
+        .refused(504, "payonce_outcome_unknown");
+    assert_eq!((operations(&world, "in_doubt"), attempts(&world, "unknown")), (2, 1));
+    assert_eq!(world.count("payonce_in_doubt_total{rule=\"charges\"}"), 2);
+    assert_eq!(world.count(refusals) - before, 1);
+}
+
+#[tokio::test]
+async fn what_is_finished_for_nobody_is_no_request() {
+    let (log, _guard) = logged();
+    let world = in_doubt(CONTENT).await;
+    world.until_let_go().await;
+    assert_eq!((operations(&world, "in_doubt"), operations(&world, "succeeded")), (1, 0));
+    assert!(told_of(&log(), "payonce::operation", "succeeded").is_empty());
+    assert_eq!(told_of(&log(), "payonce::finishing", "succeeded").len(), 1);
 }
 
 #[tokio::test]

@@ -15,37 +15,32 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use payonce::assembly::Assembly;
-use payonce::chance::Chance;
-use payonce::clients::Clients;
 use payonce::clock::{Clock, Timestamp};
 use payonce::decide::digest::Secret;
 use payonce::decide::policy::Policy;
 use payonce::decide::retry;
-use payonce::exchange::{self, Exchange, Rooms};
+use payonce::exchange::{Exchange, Policies};
 use payonce::finishing::Finishing;
-use payonce::forward::{Bounds, Forwarder};
 use payonce::inflight::Inflight;
-use payonce::ledger::memory::Memory;
-use payonce::ledger::{
-    AnyLedger, Claimed, Entry, Held, KeyDigest, Ledger, LedgerError, RecordId, Replaced, Version,
-};
+use payonce::ledger::{AnyLedger, Ledger, RecordId};
 use payonce::metrics::Metrics;
-use payonce::notes::Notes;
-use payonce::observer::Observer;
-use payonce::recent::Recent;
-use payonce::request::InFlightBytes;
-use payonce::sandbox::{self, Effect, Fault, Sandbox, Seen};
-use payonce::server::{Limits, Local, Server, ServerConfig, Shutdown, Summary, Tasks};
+use payonce::sandbox::{self, Sandbox};
+use payonce::server::{Local, Shutdown, Summary};
 use payonce::settings::Settings;
-use payonce::trace::Tracer;
-use payonce::unwritten::Unwritten;
 use payonce::upstream::{self, Direct, Origin, Origins};
 use payonce::ways::{InForce, Ways};
 use tokio::task::JoinHandle;
 
+mod asking;
 mod client;
+mod rooms;
+mod store;
+mod usual;
 
 pub(crate) use client::{Client, Post, Reply};
+pub(crate) use rooms::{Around, fixed, listener};
+pub(crate) use store::{Flaky, Mood, Shared};
+pub(crate) use usual::{BY_CONTENT, STRICT, TWINS, charge, hasty, lost, unavailable};
 
 /// How much faster than the wall everything runs: 2 s of silence take 0.2 s.
 pub(crate) const SPEED: u32 = 10;
@@ -142,45 +137,13 @@ pub(crate) struct World<L = Arc<AnyLedger>> {
     payonce: Option<Running<L>>,
 }
 
-/// A store that several payonces share, as the processes of several pods would.
-pub(crate) struct Shared(pub(crate) Memory);
-
-impl Ledger for Shared {
-    async fn claim(&self, ids: &[RecordId], fresh: Entry) -> Result<Claimed, LedgerError> {
-        self.0.claim(ids, fresh).await
-    }
-
-    async fn replace(
-        &self,
-        id: RecordId,
-        seen: Version,
-        entry: Entry,
-    ) -> Result<Replaced, LedgerError> {
-        self.0.replace(id, seen, entry).await
-    }
-
-    async fn remove(&self, id: RecordId, seen: Version) -> Result<Replaced, LedgerError> {
-        self.0.remove(id, seen).await
-    }
-
-    async fn get(&self, id: RecordId) -> Result<Option<Held>, LedgerError> {
-        self.0.get(id).await
-    }
-
-    async fn open(&self, limit: usize) -> Result<Vec<Held>, LedgerError> {
-        self.0.open(limit).await
-    }
-
-    async fn by_key(&self, key: KeyDigest) -> Result<Option<Held>, LedgerError> {
-        self.0.by_key(key).await
-    }
-
-    fn exclusive(&self) -> bool {
-        false
-    }
-
-    fn never_forgets(&self) -> bool {
-        true
+fn retry_limits(settings: &Settings) -> retry::Limits {
+    retry::Limits {
+        deadline: settings.retry.deadline,
+        attempt: settings.retry.attempt_timeout,
+        attempts: settings.retry.max_attempts,
+        backoff: settings.retry.backoff,
+        backoff_max: settings.retry.backoff_max,
     }
 }
 
@@ -243,40 +206,44 @@ impl<L: Ledger> World<L> {
         L: Clone,
     {
         let (settings, clock) = (self.settings(), self.clock.clone());
-        let (metrics, shutdown, tasks) = (Metrics::new(), Shutdown::new(), Tasks::new());
-        let origin = || Origin::parse(&self.origin).unwrap();
-        let origins =
-            Origins { api: origin(), files: origin(), connect: origin(), meter_events: origin() };
+        let (metrics, shutdown) = (Metrics::new(), Shutdown::new());
+        let ways = Ways::new(store.clone(), clock.clone(), metrics.clone(), settings.store.lease);
+        let (policies, take) = self.editable(Arc::new(ways), &shutdown).await;
+        let origins = Origins::all(&Origin::parse(&self.origin).unwrap());
         let upstream = upstream::Config {
             connect_timeout: Duration::from_secs(30),
             ..upstream::Config::new(origins)
         };
-        let limits = retry::Limits {
-            deadline: settings.retry.deadline,
-            attempt: settings.retry.attempt_timeout,
-            attempts: settings.retry.max_attempts,
-            backoff: settings.retry.backoff,
-            backoff_max: settings.retry.backoff_max,
-        };
-        let forwarder = Forwarder::new(
-            Direct::new(&upstream, clock.clone()).unwrap(),
-            clock.clone(),
-            Chance::System,
-            Bounds {
-                retry: limits,
-                answer_bytes: settings.limits.answer,
-                bytes: InFlightBytes::new(1 << 24),
-                budget: retry::Budget::new(1.0, 1.0, clock.now()),
-            },
-            shutdown.first.clone(),
-            metrics.clone(),
-        );
+        let upstream = Direct::new(&upstream, clock.clone()).unwrap();
+        let closing = shutdown.first.clone();
+        let mut rooms = Around {
+            retry: retry_limits(&settings),
+            answer_bytes: settings.limits.answer,
+            ..Around::new(store, upstream, policies, clock.clone(), closing.clone())
+        }
+        .rooms(metrics.clone());
+        rooms.inflight = Inflight::new(1_000, 64);
+        rooms.finishing = Finishing::new(settings.finishing, metrics.clone());
+        rooms.config.secret = settings.secret.as_ref().map(|it| Secret::configured(it.expose()));
+        rooms.config.body_bytes = settings.limits.body;
+        rooms.config.lease = settings.store.lease;
+        let exchange = Exchange::new(rooms);
+        let (server, address) = listener(clock, Duration::from_secs(90)).await;
+        let writer = exchange.clone();
+        tokio::task::spawn(async move { writer.write_what_is_left(closing).await });
+        let finisher = exchange.clone();
+        tokio::task::spawn(async move { finisher.finish_what_is_held().await });
+        let tasks = exchange.tasks.clone();
+        let run = tokio::task::spawn(server.run(exchange.clone(), tasks, shutdown.clone()));
+        let port = address.port();
+        self.payonce = Some(Running { port, metrics, exchange, shutdown, run, take: Some(take) });
+    }
+
+    /// The policy of the file, which [`World::edit`] exchanges, announced as an edit is.
+    async fn editable(&self, ways: Arc<Ways<L>>, shutdown: &Shutdown) -> (Box<dyn Policies>, Take) {
         let policy = Policy::parse(&std::fs::read_to_string(self.file()).unwrap()).unwrap();
-        let lease = settings.store.lease;
-        let ways = Arc::new(Ways::new(store.clone(), clock.clone(), metrics.clone(), lease));
         ways.announce(&policy).await;
-        let stop = shutdown.first.clone();
-        let watching = Arc::clone(&ways);
+        let (watching, stop) = (Arc::clone(&ways), shutdown.first.clone());
         tokio::task::spawn(async move { watching.watch(stop).await });
         let edited = Edited(Arc::new(Mutex::new(Arc::new(policy))));
         let (now, known) = (edited.clone(), Arc::clone(&ways));
@@ -288,50 +255,7 @@ impl<L: Ledger> World<L> {
                 *edited.0.lock().unwrap() = policy;
             })
         });
-        let exchange = Exchange::new(Rooms {
-            ledger: store,
-            forwarder,
-            policies: Box::new(InForce { policy: in_force, ways }),
-            guards: exchange::Guards::default(),
-            recent: Recent::default(),
-            inflight: Inflight::new(1_000, 64),
-            tasks: tasks.clone(),
-            closing: shutdown.first.clone(),
-            bytes: InFlightBytes::new(1 << 24),
-            unwritten: Unwritten::default(),
-            finishing: Finishing::new(settings.finishing, metrics.clone()),
-            notes: Notes::default(),
-            observer: Observer::new(metrics.clone(), None),
-            chance: Chance::System,
-            clock: clock.clone(),
-            clients: Clients::shipped(metrics.clone()).unwrap(),
-            metrics: metrics.clone(),
-            tracer: Tracer::default(),
-            config: exchange::Config {
-                provider: "provider.test".to_owned(),
-                secret: settings.secret.as_ref().map(|it| Secret::configured(it.expose())),
-                other_secrets: Vec::new(),
-                owner: hex::encode(Chance::System.bytes::<8>()),
-                lease,
-                body_bytes: settings.limits.body,
-                bypass: false,
-                caller: None,
-            },
-        });
-        let config = ServerConfig {
-            listen: vec![crate::serving::tcp("127.0.0.1:0")],
-            limits: Limits::default(),
-            drain: Duration::from_secs(90),
-        };
-        let server = Server::bind(config, clock).await.unwrap();
-        let Local::Tcp(address) = server.local()[0] else { panic!("no TCP") };
-        let (writer, stop) = (exchange.clone(), shutdown.first.clone());
-        tokio::task::spawn(async move { writer.write_what_is_left(stop).await });
-        let finisher = exchange.clone();
-        tokio::task::spawn(async move { finisher.finish_what_is_held().await });
-        let run = tokio::task::spawn(server.run(exchange.clone(), tasks, shutdown.clone()));
-        let port = address.port();
-        self.payonce = Some(Running { port, metrics, exchange, shutdown, run, take: Some(take) });
+        (Box::new(InForce { policy: in_force, ways }), take)
     }
 
     /// Puts another policy in force here, as a reload does.
@@ -427,82 +351,5 @@ impl<L> World<L> {
         let version = payonce::decide::policy::version_of(&std::fs::read(self.file()).unwrap());
         let exchange = self.payonce().exchange.clone();
         until("the policy is taken", || exchange.policies.current().version() == version).await;
-    }
-
-    /// How often a row of the tables decided.
-    pub(crate) fn row(&self, row: &str) -> u64 {
-        self.count(&format!("payonce_decisions_total{{row=\"{row}\"}}"))
-    }
-
-    /// The value of a counter, 0 if it never counted.
-    pub(crate) fn count(&self, series: &str) -> u64 {
-        let text = self.payonce().metrics.encode();
-        let line = text.lines().find_map(|line| line.strip_prefix(series));
-        line.map_or(0, |value| value.trim().parse().unwrap())
-    }
-
-    /// Waits until nothing is in flight: all deliveries are known and all records written.
-    pub(crate) async fn settled(&self) {
-        let inflight = self.payonce().exchange.inflight.clone();
-        until("all operations settle", || inflight.is_empty()).await;
-    }
-
-    /// A new connection.
-    pub(crate) async fn client(&self) -> Client {
-        Client::to(("127.0.0.1", self.payonce().port)).await
-    }
-
-    /// Sends on a connection of its own, reads the answer, and closes once it has it.
-    pub(crate) async fn ask(&self, post: &Post) -> Reply {
-        let mut client = self.client().await;
-        client.send(post).await;
-        client.reply().await
-    }
-
-    /// The same, and waits until payonce knows that it was delivered.
-    pub(crate) async fn done(&self, post: &Post) -> Reply {
-        let reply = self.ask(post).await;
-        self.settled().await;
-        reply
-    }
-
-    /// Sends, and resets the connection once the answer is there, without having read it.
-    pub(crate) async fn lose(&self, post: &Post) {
-        let mut client = self.client().await;
-        client.send(post).await;
-        client.lose_answer().await;
-        self.settled().await;
-    }
-
-    /// Asks the sandbox itself.
-    pub(crate) async fn provider(&self, post: &Post) -> Reply {
-        let mut client = Client::to(self.sandbox.addr()).await;
-        client.send(post).await;
-        client.reply().await
-    }
-
-    /// Decides what goes wrong from now on.
-    pub(crate) fn faults(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.sandbox.set_faults(faults.into_iter().collect());
-    }
-
-    /// The effects.
-    pub(crate) fn effects(&self) -> Vec<Effect> {
-        self.sandbox.effects()
-    }
-
-    /// The requests that the sandbox saw.
-    pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.sandbox.requests()
-    }
-
-    /// The keys that the sandbox saw, in order.
-    pub(crate) fn keys(&self) -> Vec<String> {
-        self.seen().into_iter().map(|seen| seen.key.unwrap_or_default()).collect()
-    }
-
-    /// Waits until the sandbox has got so many requests.
-    pub(crate) async fn until_seen(&self, requests: usize) {
-        until("the provider gets the request", || self.seen().len() >= requests).await;
     }
 }

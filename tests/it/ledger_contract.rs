@@ -23,6 +23,12 @@ use tempfile::TempDir;
 
 use super::redis_server::RedisServer;
 
+mod finding;
+mod races;
+
+use finding::*;
+use races::*;
+
 const LONG: Duration = Duration::from_hours(365 * 24);
 const MINUTE: Duration = Duration::from_mins(1);
 /// A minute passes in 6 ms, so that an expiry can be waited for.
@@ -215,133 +221,6 @@ async fn each_write_says_anew_how_long_a_record_is_kept<L: Ledger>(ledger: Arc<L
     assert_eq!(ledger.get(id(1)).await.unwrap(), None);
 }
 
-async fn the_open_list_follows_the_last_write<L: Ledger>(ledger: Arc<L>, _clock: Clock) {
-    let one = fresh(&*ledger, id(1), open_entry("{}")).await;
-    let two = fresh(&*ledger, id(2), entry("{}")).await;
-    let three = fresh(&*ledger, id(3), open_entry("{}")).await;
-    assert_eq!(open_ids(&*ledger, 9).await, BTreeSet::from([id(1), id(3)]));
-    replaced(&*ledger, id(1), one, entry("{}")).await;
-    replaced(&*ledger, id(2), two, open_entry("{}")).await;
-    ledger.remove(id(3), three).await.unwrap();
-    assert_eq!(open_ids(&*ledger, 9).await, BTreeSet::from([id(2)]));
-}
-
-async fn the_open_list_is_as_long_as_asked_for<L: Ledger>(ledger: Arc<L>, _clock: Clock) {
-    for number in 1..=5 {
-        fresh(&*ledger, id(number), open_entry("{}")).await;
-    }
-    assert_eq!(open_ids(&*ledger, 3).await.len(), 3);
-    assert_eq!(open_ids(&*ledger, 0).await.len(), 0);
-}
-
-async fn an_expired_record_is_not_on_the_open_list<L: Ledger>(ledger: Arc<L>, clock: Clock) {
-    fresh(&*ledger, id(1), brief(open_entry("{}"))).await;
-    fresh(&*ledger, id(2), open_entry("{}")).await;
-    wait_for_expiry(&clock).await;
-    assert_eq!(open_ids(&*ledger, 1).await, BTreeSet::from([id(2)]));
-}
-
-async fn a_key_finds_the_record_last_written_with_it<L: Ledger>(ledger: Arc<L>, _clock: Clock) {
-    let one = fresh(&*ledger, id(1), with_keys(entry("{}"), &[key(1), key(2)])).await;
-    assert_eq!(found_by(&*ledger, key(2)).await, Some(id(1)));
-    fresh(&*ledger, id(2), with_keys(entry("{}"), &[key(2)])).await;
-    assert_eq!(found_by(&*ledger, key(2)).await, Some(id(2)));
-    replaced(&*ledger, id(1), one, with_keys(entry("{}"), &[key(2)])).await;
-    assert_eq!(found_by(&*ledger, key(2)).await, Some(id(1)));
-    assert_eq!(found_by(&*ledger, key(9)).await, None);
-}
-
-async fn each_of_many_digests_finds_the_record_that_was_written_with_it<L: Ledger>(
-    ledger: Arc<L>,
-    _clock: Clock,
-) {
-    // A key, Stripe's ids of what was made and of the answers.
-    let all: Vec<KeyDigest> = (1..=12).map(key).collect();
-    let one = fresh(&*ledger, id(1), with_keys(open_entry("{}"), &all[..1])).await;
-    let settled = replaced(&*ledger, id(1), one, with_keys(entry("{\"is\":1}"), &all)).await;
-    for digest in &all {
-        let held = ledger.by_key(*digest).await.unwrap().unwrap();
-        assert_eq!((held.id, held.version), (id(1), settled));
-    }
-    // A race that was lost leaves what was written standing, under whatever it is found by.
-    let lost = ledger.replace(id(1), one, with_keys(entry("lost"), &[key(13)])).await.unwrap();
-    assert!(matches!(lost, Replaced::Moved(Some(_))));
-    assert_eq!(ledger.by_key(all[11]).await.unwrap().unwrap().version, settled);
-}
-
-async fn a_key_finds_nothing_once_its_record_is_gone<L: Ledger>(ledger: Arc<L>, clock: Clock) {
-    let removed = fresh(&*ledger, id(1), with_keys(entry("{}"), &[key(1)])).await;
-    fresh(&*ledger, id(2), with_keys(brief(entry("{}")), &[key(2)])).await;
-    ledger.remove(id(1), removed).await.unwrap();
-    wait_for_expiry(&clock).await;
-    assert_eq!(found_by(&*ledger, key(1)).await, None);
-    assert_eq!(found_by(&*ledger, key(2)).await, None);
-}
-
-async fn removing_a_record_leaves_a_key_that_another_took_over<L: Ledger>(
-    ledger: Arc<L>,
-    _clock: Clock,
-) {
-    let one = fresh(&*ledger, id(1), with_keys(entry("{}"), &[key(1)])).await;
-    fresh(&*ledger, id(2), with_keys(entry("{}"), &[key(1)])).await;
-    ledger.remove(id(1), one).await.unwrap();
-    assert_eq!(found_by(&*ledger, key(1)).await, Some(id(2)));
-}
-
-async fn of_64_claims_of_one_id_one_is_fresh<L: Ledger>(ledger: Arc<L>, _clock: Clock) {
-    let tasks: Vec<_> = (0..64)
-        .map(|number| {
-            let ledger = Arc::clone(&ledger);
-            tokio::spawn(async move {
-                ledger.claim(&[id(1)], entry(&number.to_string())).await.unwrap()
-            })
-        })
-        .collect();
-    let mut versions = Vec::new();
-    let mut found = BTreeSet::new();
-    for task in tasks {
-        match task.await.unwrap() {
-            Claimed::Fresh(version) => versions.push(version),
-            Claimed::Found(held) => {
-                found.insert((held.version, held.record));
-            }
-        }
-    }
-    assert_eq!(versions.len(), 1);
-    let held = ledger.get(id(1)).await.unwrap().unwrap();
-    assert_eq!(found, BTreeSet::from([(versions[0], held.record)]));
-}
-
-async fn of_64_increments_by_compare_and_swap_none_is_lost<L: Ledger>(
-    ledger: Arc<L>,
-    _clock: Clock,
-) {
-    fresh(&*ledger, id(1), entry("0")).await;
-    let tasks: Vec<_> = (0..64)
-        .map(|_| {
-            let ledger = Arc::clone(&ledger);
-            tokio::spawn(async move { increment(&*ledger).await })
-        })
-        .collect();
-    for task in tasks {
-        task.await.unwrap();
-    }
-    let held = ledger.get(id(1)).await.unwrap().unwrap();
-    assert_eq!(held.record, Bytes::from_static(b"64"));
-}
-
-async fn increment<L: Ledger>(ledger: &L) {
-    let mut held = ledger.get(id(1)).await.unwrap().unwrap();
-    loop {
-        let count: u32 = std::str::from_utf8(&held.record).unwrap().parse().unwrap();
-        let next = entry(&(count + 1).to_string());
-        match ledger.replace(id(1), held.version, next).await.unwrap() {
-            Replaced::Done(_) => return,
-            Replaced::Moved(current) => held = current.unwrap(),
-        }
-    }
-}
-
 async fn a_large_record_comes_back_whole<L: Ledger>(ledger: Arc<L>, _clock: Clock) {
     let record: String = ('a'..='z').cycle().take(MAX_RECORD_BYTES).collect();
     fresh(&*ledger, id(1), entry(&record)).await;
@@ -382,6 +261,8 @@ macro_rules! all {
             an_expired_record_is_not_on_the_open_list
             a_key_finds_the_record_last_written_with_it
             each_of_many_digests_finds_the_record_that_was_written_with_it
+            a_key_finds_its_record_also_after_writes_that_do_not_name_it
+            a_record_is_found_by_the_last_64_of_its_keys_at_least
             a_key_finds_nothing_once_its_record_is_gone
             removing_a_record_leaves_a_key_that_another_took_over
             of_64_claims_of_one_id_one_is_fresh

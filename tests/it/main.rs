@@ -33,6 +33,7 @@ mod mistakes;
 mod observe;
 mod operation_fields;
 mod ops;
+mod people;
 mod pods;
 mod policy;
 mod policy_guide;
@@ -56,6 +57,7 @@ mod server;
 mod serving;
 #[cfg(feature = "seams")]
 mod sim;
+mod third_look;
 #[cfg(feature = "otlp")]
 mod traces;
 mod upstream;

@@ -11,31 +11,14 @@ mod listed;
 mod many;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use payonce::clock::Timestamp;
-use payonce::ledger::memory::Memory;
-use payonce::ledger::{
-    Claimed, Entry, Held, KeyDigest, Ledger, LedgerError, RecordId, Replaced, Version,
-};
+use payonce::ledger::Ledger;
 use payonce::sandbox::{Fault, Kind};
 use payonce::survey::survey;
 
-use crate::harness::{Post, Setup, World};
-
-const CHARGES: &str = r#"
-[[rule]]
-name = "charges"
-match = ["POST /v1/charges"]
-class = "critical"
-identity = "content"
-distinguishes = ["source"]
-"#;
-
-fn charge() -> Post {
-    Post::charge("amount=500&currency=usd&source=tok_visa")
-}
+use crate::harness::{BY_CONTENT, Flaky, Mood, Setup, World, charge};
 
 /// The value of a series, if it is there.
 fn value<L: Ledger>(world: &World<L>, series: &str) -> Option<f64> {
@@ -44,44 +27,9 @@ fn value<L: Ledger>(world: &World<L>, series: &str) -> Option<f64> {
     value.map(|value| value.parse().unwrap())
 }
 
-/// A store that lists nothing while it is told not to.
-struct Silent(Memory, AtomicBool);
-
-impl Ledger for Silent {
-    async fn claim(&self, ids: &[RecordId], fresh: Entry) -> Result<Claimed, LedgerError> {
-        self.0.claim(ids, fresh).await
-    }
-    async fn replace(
-        &self,
-        id: RecordId,
-        seen: Version,
-        entry: Entry,
-    ) -> Result<Replaced, LedgerError> {
-        self.0.replace(id, seen, entry).await
-    }
-    async fn remove(&self, id: RecordId, seen: Version) -> Result<Replaced, LedgerError> {
-        self.0.remove(id, seen).await
-    }
-    async fn get(&self, id: RecordId) -> Result<Option<Held>, LedgerError> {
-        self.0.get(id).await
-    }
-    async fn open(&self, limit: usize) -> Result<Vec<Held>, LedgerError> {
-        if self.1.load(Ordering::SeqCst) {
-            std::future::pending::<()>().await;
-        }
-        self.0.open(limit).await
-    }
-    async fn by_key(&self, key: KeyDigest) -> Result<Option<Held>, LedgerError> {
-        self.0.by_key(key).await
-    }
-    fn exclusive(&self) -> bool {
-        true
-    }
-}
-
 #[tokio::test]
 async fn what_is_in_doubt_shows_with_its_age_and_its_horizon_until_it_is_settled() {
-    let world = Setup::policy(CHARGES).set("RETRY__MAX_ATTEMPTS", 1).start().await;
+    let world = Setup::policy(BY_CONTENT).set("RETRY__MAX_ATTEMPTS", 1).start().await;
     let exchange = world.payonce().exchange.clone();
     let doubt = "payonce_open_operations{rule=\"charges\",state=\"in_doubt\"}";
     survey(&exchange).await;
@@ -103,7 +51,7 @@ async fn what_is_in_doubt_shows_with_its_age_and_its_horizon_until_it_is_settled
 
 #[tokio::test]
 async fn what_is_worked_on_is_in_flight() {
-    let world = Setup::policy(CHARGES).start().await;
+    let world = Setup::policy(BY_CONTENT).start().await;
     world.faults([Fault::new(Kind::Delay {
         millis: 20_000,
         effect: payonce::sandbox::Strike::Before,
@@ -119,7 +67,7 @@ async fn what_is_worked_on_is_in_flight() {
 
 #[tokio::test]
 async fn the_survey_goes_on_by_itself() {
-    let world = Setup::policy(CHARGES).set("METRICS__SURVEY_INTERVAL", "5s").start().await;
+    let world = Setup::policy(BY_CONTENT).set("METRICS__SURVEY_INTERVAL", "5s").start().await;
     let at = || value(&world, "payonce_survey_timestamp_seconds").filter(|at| *at > 0.0);
     crate::harness::until("the first survey", || at().is_some()).await;
     let first = at();
@@ -128,11 +76,10 @@ async fn the_survey_goes_on_by_itself() {
 
 #[tokio::test]
 async fn a_store_that_does_not_answer_leaves_the_last_numbers_and_their_time() {
-    let silent = |clock| Arc::new(Silent(Memory::new(clock, 1_000), AtomicBool::new(false)));
     let mut store = None;
-    let world = Setup::policy(CHARGES)
+    let world = Setup::policy(BY_CONTENT)
         .set("RETRY__MAX_ATTEMPTS", 1)
-        .start_with(|clock| Arc::clone(store.insert(silent(clock))))
+        .start_with(|clock| Arc::clone(store.insert(Flaky::new(clock))))
         .await;
     let exchange = world.payonce().exchange.clone();
     world.faults([Fault::new(Kind::ResetAfterEffect { clean: false })]);
@@ -141,7 +88,7 @@ async fn a_store_that_does_not_answer_leaves_the_last_numbers_and_their_time() {
     let shown = |series| value(&world, series);
     let at = shown("payonce_survey_timestamp_seconds");
     assert!(at.is_some_and(|at| at > 0.0), "{at:?}");
-    store.unwrap().1.store(true, Ordering::SeqCst);
+    store.unwrap().is(Mood::Unlisted);
     let before: Timestamp = world.clock.now();
     survey(&exchange).await;
     assert!(world.clock.now().since(before) < Duration::from_mins(1), "it gives up");
@@ -153,7 +100,7 @@ async fn a_store_that_does_not_answer_leaves_the_last_numbers_and_their_time() {
 
 #[tokio::test]
 async fn a_retry_that_the_budget_does_not_grant_is_counted() {
-    let world = Setup::policy(CHARGES)
+    let world = Setup::policy(BY_CONTENT)
         .set("RETRY__BUDGET_RATIO", "0.0")
         .set("RETRY__BUDGET_PER_SECOND", "0.0")
         .set("RETRY__BACKOFF", "1ms")

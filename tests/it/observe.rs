@@ -12,22 +12,23 @@
     reason = "a helper of tests may fail the test"
 )]
 
+mod record;
+mod saved;
+mod wire;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use payonce::chance::Chance;
 use payonce::cli::Exit;
 use payonce::cli::report::{self, Report};
 use payonce::clock::Timestamp;
-use payonce::decide::observe::Finding;
 use payonce::decide::policy::Policy;
+use payonce::decide::traffic::Line;
 use payonce::decide::traffic::replay::replay;
-use payonce::decide::traffic::{Came, Line};
 use payonce::recording;
-use payonce::sandbox::{Effect, Fault, Kind, Outcome, Strike};
+use payonce::sandbox::{Fault, Kind};
 use payonce::settings::Settings;
 
-use crate::exchange::stub::Stub;
 use crate::harness::{Post, Reply, Setup, World, until};
 use crate::running;
 
@@ -242,85 +243,6 @@ fn write(directory: &Path, name: &str, text: &str) {
 }
 
 #[tokio::test]
-async fn what_reaches_the_provider_is_the_same_with_and_without_observing() {
-    let directory = tempfile::tempdir().unwrap();
-    let (observed, path) = recorded(&observing(), directory.path()).await;
-    let passing = Setup::policy("default_writes = \"pass\"\n").start().await;
-    day(&observed).await;
-    day(&passing).await;
-    let seen = |world: &World| {
-        let all = world.seen().into_iter();
-        let all = all.map(|it| (it.method, it.target, it.key, it.headers, it.body_sha256));
-        all.collect::<Vec<_>>()
-    };
-    assert_eq!(seen(&observed), seen(&passing));
-    assert_eq!(observed.effects().len(), passing.effects().len());
-    assert_eq!(lines(&path).len(), observed.seen().len());
-}
-
-#[tokio::test]
-async fn both_sides_get_the_same_bytes_with_and_without_observing() {
-    const ANSWERS: [&str; 3] = [
-        "HTTP/1.1 200 OK\r\nRequest-Id: req_1\r\nContent-Length: 2\r\n\r\n{}",
-        "HTTP/1.1 402 Payment Required\r\nTransfer-Encoding: chunked\r\n\r\nc\r\n{\"error\":{}}\r\n0\r\n\r\n",
-        "HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\nOops",
-    ];
-    let mut sides = Vec::new();
-    for policy in [observing(), "default_writes = \"pass\"\n".to_owned()] {
-        let stub = Stub::start(|n, _| ANSWERS[n % 3].as_bytes().to_vec()).await;
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("traffic.ndjson");
-        let setup = Setup::policy(&policy).set("RECORD__PATH", path.display()).upstream(stub.addr);
-        let world = setup.start().await;
-        let mut replies = Vec::new();
-        for key in 1..=3 {
-            let reply = done(&world, &charge(500, key)).await;
-            let fields: Vec<_> =
-                reply.fields.into_iter().filter(|(name, _)| name != "date").collect();
-            replies.push((reply.status, fields, reply.body));
-        }
-        let host = |head: &str| head.replace(&stub.addr.to_string(), "provider");
-        let got: Vec<_> = stub.seen().into_iter().map(|got| (host(&got.head), got.body)).collect();
-        sides.push((got, replies));
-    }
-    assert_eq!(sides[0], sides[1]);
-}
-
-#[tokio::test]
-async fn no_value_of_a_request_is_in_the_record() {
-    const CANARY: &str = "canary7f3";
-    let directory = tempfile::tempdir().unwrap();
-    let (world, path) = recorded(&observing(), directory.path()).await;
-    let body = format!(
-        "amount=500&currency=eur&source=tok_visa&description={CANARY}&metadata[a]={CANARY}"
-    );
-    let all = [
-        Post::charge(&body).key(CANARY),
-        Post::charge(&body).with("Payonce-Operation", CANARY),
-        Post::charge(&format!("{body}&amount={CANARY}&currency={CANARY}")).sdk(1),
-        Post::charge(&format!("amount={CANARY}&currency={CANARY}&source=tok_visa")).sdk(2),
-        Post::new(&format!("/v1/coupons/{CANARY}?x={CANARY}"), &format!("name={CANARY}")),
-        Post::new(&format!("/v1/customers/{CANARY}/sources/{CANARY}"), &body),
-        Post::charge(&body).instead("Authorization", &format!("Bearer sk_test_{CANARY}")),
-        Post::charge(&body)
-            .instead("User-Agent", "Stripe/v1 NodeBindings/23.1.0")
-            .with("X-Stripe-Client-Telemetry", CANARY),
-    ];
-    for post in &all {
-        done(&world, post).await;
-    }
-    let text = std::fs::read_to_string(&path).unwrap();
-    assert_eq!(text.lines().count(), all.len());
-    assert!(!text.contains(CANARY), "{text}");
-    assert!(!text.contains("sk_test") && !text.contains("tok_visa"), "{text}");
-    assert!(text.contains("/v1/coupons/{coupon}"), "{text}");
-    // Only its owner reads it.
-    let mode =
-        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
-    assert_eq!(mode & 0o777, 0o600);
-}
-
-#[tokio::test]
 async fn a_rule_can_be_observed_while_the_others_are_enforced_and_the_other_way_round() {
     let one = |name: &str, path: &str, mode: &str| {
         format!(
@@ -358,173 +280,4 @@ async fn a_refusing_rule_that_is_observed_refuses_nothing() {
     let payout = done(&world, &Post::new("/v1/payouts", "amount=5&currency=usd")).await;
     assert!(!payout.code().starts_with("payonce_"), "{}", payout.code());
     assert_eq!(world.count("payonce_observed_findings_total{rule=\"no\",kind=\"refused\"}"), 1);
-}
-
-#[tokio::test]
-async fn what_is_enforced_is_recorded_with_what_payonce_did() {
-    let directory = tempfile::tempdir().unwrap();
-    let (world, path) =
-        recorded(&format!("record = \"decisions\"\n{RULES}"), directory.path()).await;
-    lose(&world, &charge(500, 1)).await;
-    done(&world, &charge(500, 2)).await.is(200, "replayed");
-    done(&world, &Post::new("/v1/payouts", "amount=5").sdk(3))
-        .await
-        .refused(403, "payonce_refused_by_policy");
-    world.faults((0..9).map(|_| Fault::new(Kind::Status { code: 503, effect: Strike::Before })));
-    done(&world, &charge(900, 4)).await;
-    world.faults([]);
-    // Reading is nobody's business; a write that passes is, without a look at its body.
-    done(&world, &Post::new("/v1/charges", "").method("GET")).await;
-    done(&world, &Post::new("/v1/customers", "name=a").sdk(5)).await;
-    let lines = lines(&path);
-    let told: Vec<_> = lines
-        .iter()
-        .map(|line| (line.label.as_deref().unwrap_or("-"), line.outcome, line.delivered))
-        .collect();
-    assert_eq!(
-        told,
-        [
-            ("executed", Came::Succeeded, Some(false)),
-            ("replayed", Came::Succeeded, Some(true)),
-            ("-", Came::Refused, Some(true)),
-            ("-", Came::Unknown, Some(true)),
-            ("-", Came::Succeeded, Some(true)),
-        ]
-    );
-    assert!(lines.iter().all(|line| line.would.is_none() && line.mode == "enforce"));
-    assert!(lines[0].said.is_some() && lines[4].said.is_none());
-    assert_eq!(lines[0].operation, lines[1].operation);
-}
-
-#[tokio::test]
-async fn who_hangs_up_before_an_answer_leaves_an_unknown_outcome_behind() {
-    let directory = tempfile::tempdir().unwrap();
-    let (world, path) = recorded(&observing(), directory.path()).await;
-    world.faults([Fault::new(Kind::Stall { millis: Some(60_000), effect: Strike::After })]);
-    let mut client = world.client().await;
-    client.send(&charge(500, 1)).await;
-    world.until_seen(1).await;
-    drop(client);
-    until("the hang-up is noticed", || {
-        recording::read(&path).is_ok_and(|recorded| recorded.lines.len() == 1)
-    })
-    .await;
-    done(&world, &charge(500, 2)).await;
-    let lines = lines(&path);
-    assert_eq!((lines[0].outcome, lines[0].delivered), (Came::HungUp, Some(false)));
-    assert_eq!(lines[1].would.as_ref().map(|would| would.finding), Some(Finding::Duplicate));
-}
-
-#[tokio::test]
-async fn nothing_is_recorded_unless_both_the_policy_and_the_settings_say_so() {
-    let directory = tempfile::tempdir().unwrap();
-    let (world, path) = recorded(&format!("mode = \"observe\"\n{RULES}"), directory.path()).await;
-    lose(&world, &charge(500, 1)).await;
-    done(&world, &charge(500, 2)).await;
-    assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
-    // It is counted all the same.
-    assert_eq!(
-        world.count("payonce_observed_findings_total{rule=\"charges\",kind=\"duplicate\"}"),
-        1
-    );
-    let world = Setup::policy(&observing()).start().await;
-    done(&world, &charge(500, 1)).await.is(200, "-");
-}
-
-#[tokio::test]
-async fn the_settings_name_callers_that_do_not_name_themselves() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("traffic.ndjson");
-    let setup = Setup::policy(&observing())
-        .set("RECORD__PATH", path.display())
-        .set("LISTEN__CALLER", "night-jobs");
-    let world = setup.start().await;
-    done(&world, &charge(500, 1).instead("Payonce-Caller", "")).await;
-    done(&world, &charge(500, 2)).await;
-    let callers: Vec<_> = lines(&path).into_iter().filter_map(|line| line.caller).collect();
-    assert_eq!(callers, ["night-jobs", "payments-worker"]);
-}
-
-/// Rules of each kind that recognises operations.
-const KINDS: &str = r#"
-[[rule]]
-name = "charges"
-match = ["POST /v1/charges"]
-class = "critical"
-identity = "content"
-distinguishes = ["source"]
-
-[[rule]]
-name = "twins"
-match = ["POST /v1/refunds", "POST /v1/customers"]
-class = "critical"
-identity = "content"
-distinguishes = ["description"]
-merge = "twins"
-repeat_window = "20h"
-
-[[rule]]
-name = "intents"
-match = ["POST /v1/payment_intents"]
-class = "critical"
-identity = ["metadata[order_id]"]
-otherwise = "call"
-"#;
-
-/// What an application does next: which of its requests, under which key, and whether the answer
-/// gets lost.
-fn step(chance: &Chance, n: u32) -> (Post, bool) {
-    let draw = |most: f64| (chance.share() * most).floor();
-    let bodies = [
-        ("/v1/charges", "amount=500&currency=eur&source=tok_visa"),
-        ("/v1/charges", "amount=500&currency=eur&source=tok_chargeDeclined"),
-        ("/v1/customers", "description=a"),
-        ("/v1/payment_intents", "amount=700&currency=eur&metadata[order_id]=1"),
-        ("/v1/payment_intents", "amount=700&currency=eur"),
-    ];
-    let which = draw(5.0);
-    let (path, body) = *bodies.iter().rev().nth((4.0 - which) as usize).unwrap();
-    let post = Post::new(path, body);
-    // One request in five has no key, and one in five that of the request before.
-    let post = match draw(5.0) as u32 {
-        0 => post,
-        1 => post.sdk(n.saturating_sub(1) * 10 + which as u32),
-        _ => post.sdk(n * 10 + which as u32),
-    };
-    (post, draw(2.0) < 1.0)
-}
-
-#[tokio::test]
-async fn what_observing_calls_duplicates_is_what_enforcing_saves() {
-    let histories = std::env::var("OBSERVE_HISTORIES").map_or(12, |n| n.parse().unwrap());
-    let mut saved = 0;
-    for seed in 0..histories {
-        let mut effects = [0; 2];
-        let mut duplicates = 0;
-        for (n, mode) in ["", "mode = \"observe\"\n"].into_iter().enumerate() {
-            let world = Setup::policy(&format!("{mode}{KINDS}")).start().await;
-            let chance = Chance::seeded(seed);
-            for n in 1..=14 {
-                let (post, loses) = step(&chance, n);
-                if loses {
-                    lose(&world, &post).await;
-                } else {
-                    drop(done(&world, &post).await);
-                }
-                world.settled().await;
-            }
-            let done = |effect: &&Effect| effect.outcome == Outcome::Succeeded;
-            effects[n] = world.effects().iter().filter(done).count();
-            duplicates = ["charges", "twins", "intents"]
-                .map(|rule| {
-                    let series = "payonce_observed_findings_total";
-                    world.count(&format!("{series}{{rule=\"{rule}\",kind=\"duplicate\"}}"))
-                })
-                .into_iter()
-                .sum::<u64>() as usize;
-        }
-        assert_eq!(effects[1] - effects[0], duplicates, "seed {seed}: {effects:?}");
-        saved += duplicates;
-    }
-    assert!(saved > histories as usize, "{saved}: too few to show anything");
 }

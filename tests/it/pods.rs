@@ -8,25 +8,12 @@ use payonce::ledger::Ledger;
 use payonce::ledger::memory::Memory;
 use payonce::sandbox::{Fault, Kind, Strike};
 
-use crate::harness::{Post, Reply, Setup, Shared, World};
-
-const LOST: &str = r#"
-[[rule]]
-name = "charges"
-match = ["POST /v1/charges"]
-class = "critical"
-identity = "content"
-distinguishes = ["source"]
-"#;
+use crate::harness::{BY_CONTENT, Post, Reply, Setup, Shared, World, charge};
 
 const DECLINED: &str = "amount=500&currency=usd&source=tok_chargeDeclined";
 
 fn twins() -> String {
-    format!("{LOST}merge = \"twins\"\n")
-}
-
-fn charge() -> Post {
-    Post::charge("amount=500&currency=usd&source=tok_visa")
+    format!("{BY_CONTENT}merge = \"twins\"\n")
 }
 
 fn job(body: &str) -> Post {
@@ -114,7 +101,7 @@ async fn twins_at_once_are_one_effect_though_the_other_pods_clock_runs_ahead() {
 
 #[tokio::test]
 async fn purchases_that_are_not_merged_happen_in_turn_at_two_pods() {
-    let pods = pods(LOST).await;
+    let pods = pods(BY_CONTENT).await;
     let (first, second) = pods.at_once(&charge().sdk(1), &charge().sdk(2)).await;
     first.is(200, "executed");
     second.is(200, "repeated");
@@ -152,7 +139,7 @@ async fn other_content_at_another_pod_conflicts_with_what_succeeds() {
 
 #[tokio::test]
 async fn a_pod_that_ends_in_doubt_leaves_the_next_to_ask_with_the_same_key() {
-    let pods = pods(LOST).await;
+    let pods = pods(BY_CONTENT).await;
     pods.one.faults([Fault::new(Kind::ResetAfterEffect { clean: false }).times(4)]);
     let first = pods.one.done(&charge().sdk(1)).await;
     assert_eq!(first.status, 504);

@@ -17,30 +17,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use payonce::chance::Chance;
-use payonce::clients::Clients;
 use payonce::clock::Clock;
-use payonce::decide::policy::Policy;
-use payonce::decide::retry::{self, Budget};
-use payonce::exchange::{Config, Exchange, Guards, Policies, Rooms};
-use payonce::finishing::{self, Finishing};
-use payonce::forward::{Bounds, Forwarder};
-use payonce::inflight::Inflight;
+use payonce::exchange::Exchange;
 use payonce::ledger::memory::Memory;
 use payonce::ledger::{
     Claimed, Entry, Held, KeyDigest, Ledger, LedgerError, RecordId, Replaced, Version,
 };
 use payonce::metrics::Metrics;
-use payonce::notes::Notes;
-use payonce::observer::Observer;
-use payonce::recent::Recent;
-use payonce::request::InFlightBytes;
-use payonce::server::{Address, Limits, Listen, Local, Server, ServerConfig, Shutdown, Tasks};
-use payonce::trace::Tracer;
-use payonce::unwritten::Unwritten;
+use payonce::server::Shutdown;
 use payonce::upstream::{Body, Direct, Host, Origin, Origins, SendError, Upstream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::harness::{Around, fixed, listener};
 
 /// A memory ledger that fails as often as told: after it did what was asked, or before.
 struct Flaky {
@@ -122,14 +111,6 @@ impl Upstream for Provider {
     }
 }
 
-struct Fixed(Arc<Policy>);
-
-impl Policies for Fixed {
-    fn current(&self) -> Arc<Policy> {
-        Arc::clone(&self.0)
-    }
-}
-
 const POLICY: &str = r#"
 version = 1
 [[rule]]
@@ -142,62 +123,12 @@ distinguishes = ["customer"]
 
 /// A payonce over `ledger` that has just started; its ledger may be older.
 async fn start<U: Upstream + Clone>(ledger: &Arc<Flaky>, provider: &U) -> SocketAddr {
-    let clock = Clock::System;
-    let (shutdown, metrics, tasks) = (Shutdown::new(), Metrics::new(), Tasks::new());
-    let limits = retry::Limits {
-        deadline: Duration::from_secs(20),
-        attempt: Duration::from_secs(10),
-        attempts: 2,
-        backoff: Duration::from_millis(1),
-        backoff_max: Duration::from_millis(2),
-    };
-    let budget = Budget::new(1.0, 1.0, clock.now());
-    let bytes = InFlightBytes::new(1024 * 1024);
-    let exchange = Exchange::new(Rooms {
-        ledger: Arc::clone(ledger),
-        forwarder: Forwarder::new(
-            provider.clone(),
-            clock.clone(),
-            Chance::System,
-            Bounds { retry: limits, answer_bytes: 65_536, bytes: bytes.clone(), budget },
-            shutdown.first.clone(),
-            metrics.clone(),
-        ),
-        policies: Box::new(Fixed(Arc::new(Policy::parse(POLICY).unwrap()))),
-        guards: Guards::default(),
-        recent: Recent::default(),
-        inflight: Inflight::new(100, 100),
-        tasks: tasks.clone(),
-        closing: shutdown.first.clone(),
-        bytes,
-        unwritten: Unwritten::default(),
-        finishing: Finishing::new(finishing::Limits::default(), metrics.clone()),
-        notes: Notes::default(),
-        observer: Observer::new(metrics.clone(), None),
-        chance: Chance::System,
-        clock: clock.clone(),
-        clients: Clients::shipped(metrics.clone()).unwrap(),
-        metrics,
-        tracer: Tracer::default(),
-        config: Config {
-            provider: "p".to_owned(),
-            secret: None,
-            other_secrets: Vec::new(),
-            owner: hex::encode(rand::random::<[u8; 8]>()),
-            lease: Duration::from_secs(15),
-            body_bytes: 65_536,
-            bypass: false,
-            caller: None,
-        },
-    });
-    let at = Address::Tcp("127.0.0.1:0".parse().unwrap());
-    let config = ServerConfig {
-        listen: vec![Listen { setting: "test", at }],
-        limits: Limits::default(),
-        drain: Duration::from_secs(1),
-    };
-    let server = Server::bind(config, clock).await.unwrap();
-    let Local::Tcp(address) = server.local().remove(0) else { panic!("not TCP") };
+    let (clock, shutdown) = (Clock::System, Shutdown::new());
+    let (ledger, closing) = (Arc::clone(ledger), shutdown.first.clone());
+    let around = Around::new(ledger, provider.clone(), fixed(POLICY), clock.clone(), closing);
+    let exchange = Exchange::new(around.rooms(Metrics::new()));
+    let tasks = exchange.tasks.clone();
+    let (server, address) = listener(clock, Duration::from_secs(1)).await;
     #[expect(clippy::disallowed_methods, reason = "a test's server ends with the test")]
     drop(tokio::spawn(async move { server.run(exchange, tasks, shutdown).await }));
     address

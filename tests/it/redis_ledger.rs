@@ -17,7 +17,7 @@ use payonce::metrics::Metrics;
 use payonce::settings::Secret;
 use redis::Commands;
 
-use super::harness::{Post, Setup, until};
+use super::harness::{BY_CONTENT, Post, Setup, until};
 use super::redis_server::RedisServer;
 
 const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "everysec"];
@@ -208,17 +208,9 @@ async fn a_connection_that_the_server_closed_costs_no_call() {
 
 #[tokio::test]
 async fn a_record_of_a_newer_payonce_is_refused_and_left_as_it_is() {
-    const RULES: &str = r#"
-[[rule]]
-name = "charges"
-match = ["POST /v1/charges"]
-class = "critical"
-identity = "content"
-distinguishes = ["source"]
-"#;
     let server = RedisServer::start(&[]);
     let nodes = format!("unix://{}", server.socket().display());
-    let world = Setup::policy(RULES)
+    let world = Setup::policy(BY_CONTENT)
         .set("STORE__KIND", "redis")
         .set("STORE__NODES", nodes)
         .set("STORE__CONNECT_TIMEOUT", "30s")

@@ -19,7 +19,7 @@ use payonce::sandbox::{Fault, Kind, Outcome, Rules, Strike};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::harness::{Post, Reply, Setup, World};
+use crate::harness::{Post, Reply, Setup, World, hasty, lost};
 
 mod answers;
 mod flight;
@@ -74,11 +74,6 @@ async fn world(policy: &str) -> World {
     Setup::policy(policy).start().await
 }
 
-/// One attempt an exchange, so that one fault is enough to leave it in doubt.
-async fn hasty(policy: &str) -> World {
-    Setup::policy(policy).set("RETRY__MAX_ATTEMPTS", 1).start().await
-}
-
 fn good() -> Post {
     Post::charge(GOOD)
 }
@@ -89,10 +84,6 @@ fn declined() -> Post {
 
 fn named(operation: &str) -> Post {
     good().with("Payonce-Operation", operation)
-}
-
-fn lost_after_effect() -> Fault {
-    Fault::new(Kind::ResetAfterEffect { clean: false })
 }
 
 fn replayed(is: bool) -> Fault {

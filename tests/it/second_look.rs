@@ -11,24 +11,11 @@ use payonce::ledger::memory::Memory;
 use payonce::ledger::{Entry, Ledger};
 use payonce::sandbox::{Fault, Kind, Strike};
 
-use crate::harness::{Post, Setup, Shared};
-
-const CONTENT: &str = r#"
-[[rule]]
-name = "charges"
-match = ["POST /v1/charges"]
-class = "critical"
-identity = "content"
-distinguishes = ["source"]
-"#;
-
-fn charge() -> Post {
-    Post::charge("amount=500&currency=usd&source=tok_visa")
-}
+use crate::harness::{BY_CONTENT, Post, Setup, Shared, charge};
 
 /// A call under a derived key loses its answer; the SDK asks again under another policy.
 async fn asked_again_under(policy: &str) {
-    let world = Setup::policy(CONTENT).set("RETRY__MAX_ATTEMPTS", 1).start().await;
+    let world = Setup::policy(BY_CONTENT).set("RETRY__MAX_ATTEMPTS", 1).start().await;
     world.faults([Fault::new(Kind::ResetAfterEffect { clean: false })]);
     world.done(&charge().sdk(1)).await;
     world.reload(&format!("mode = \"observe\"\n{policy}")).await;
@@ -59,7 +46,7 @@ async fn a_call_keeps_its_key_when_it_is_observed_and_lacks_what_the_rule_wants(
 
 #[tokio::test]
 async fn a_success_that_cannot_be_fetched_again_is_not_told_as_nothing() {
-    let mut world = Setup::policy(CONTENT)
+    let mut world = Setup::policy(BY_CONTENT)
         .set("STORE__KIND", "embedded")
         .set("RETRY__MAX_ATTEMPTS", 1)
         .start()
@@ -73,7 +60,7 @@ async fn a_success_that_cannot_be_fetched_again_is_not_told_as_nothing() {
 
 #[tokio::test]
 async fn an_own_key_that_was_declined_without_a_trace_is_executed_and_said_so() {
-    let world = Setup::policy(CONTENT).start().await;
+    let world = Setup::policy(BY_CONTENT).start().await;
     world.faults([Fault::new(Kind::Status { code: 404, effect: Strike::Before })]);
     world.done(&charge().key("mine")).await.is(404, "executed");
     world.done(&charge().key("mine")).await.is(200, "executed");
@@ -82,7 +69,7 @@ async fn an_own_key_that_was_declined_without_a_trace_is_executed_and_said_so() 
 
 #[tokio::test]
 async fn a_joiner_whose_answer_was_lost_gets_the_occurrence_that_was_advanced_to() {
-    let twins = format!("{CONTENT}merge = \"twins\"\nrepeat_window = \"10m\"\n");
+    let twins = format!("{BY_CONTENT}merge = \"twins\"\nrepeat_window = \"10m\"\n");
     let mut world = Setup::policy(&twins).start().await;
     let declined = Post::charge("amount=500&currency=usd&source=tok_chargeDeclined");
     world.done(&declined.clone().sdk(1)).await;
@@ -109,7 +96,7 @@ fn shared(store: &mut Option<Arc<Shared>>, clock: Clock) -> Arc<Shared> {
 #[tokio::test]
 async fn one_who_is_told_of_a_persons_word_and_does_not_hear_it_is_told_again() {
     let mut store = None;
-    let world = Setup::policy(CONTENT).start_with(|clock| shared(&mut store, clock)).await;
+    let world = Setup::policy(BY_CONTENT).start_with(|clock| shared(&mut store, clock)).await;
     let store = store.unwrap();
     world.faults([Fault::new(Kind::Saved500 { effect: Strike::After })]);
     world.done(&charge().sdk(1)).await;
@@ -135,11 +122,11 @@ async fn one_who_is_told_of_a_persons_word_and_does_not_hear_it_is_told_again() 
 #[tokio::test]
 async fn what_another_process_put_back_is_not_brought_back_from_memory() {
     let mut store = None;
-    let one = Setup::policy(CONTENT).start_with(|clock| shared(&mut store, clock)).await;
+    let one = Setup::policy(BY_CONTENT).start_with(|clock| shared(&mut store, clock)).await;
     let store = store.unwrap();
     let pod = Arc::clone(&store);
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let other = Setup::policy(CONTENT).upstream(nobody).start_with(|_clock| pod).await;
+    let other = Setup::policy(BY_CONTENT).upstream(nobody).start_with(|_clock| pod).await;
     let order = || charge().with("Payonce-Operation", "order-42");
     one.faults([Fault::new(Kind::RateLimited { reason: None }).times(50)]);
     let (first, waiting) = (order(), order());

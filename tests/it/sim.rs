@@ -21,6 +21,7 @@ mod ears;
 mod judge;
 #[cfg(feature = "seams")]
 mod mistakes;
+mod people;
 mod pod;
 mod run;
 mod sky;

@@ -12,7 +12,7 @@ mod evidence;
 mod fidelity;
 mod peer;
 mod pooling;
-mod secure;
+pub(crate) mod secure;
 mod streams;
 
 use std::collections::VecDeque;

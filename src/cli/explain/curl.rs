@@ -1,74 +1,22 @@
 //! A curl command, as documentation and Stripe's dashboard give it, read as the request that curl
 //! would send. What it is not understood to mean is an error with its name, never left out.
 
-use std::fs::File;
-use std::io::Read as _;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::asked::Asked;
 use crate::cli::HeaderField;
 
-/// Bytes of a file that a command names.
-const MOST_FILE: u64 = 16 * 1024 * 1024;
+mod data;
+mod options;
 
-/// What `--data-urlencode` leaves as it is (RFC 3986, unreserved).
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+use data::{at, file, urlencoded};
+use options::{IDLE, IDLE_WITH, VALUED, takes_none};
 
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-
-/// Options that change nothing of what is asked.
-const IDLE: [&str; 27] = [
-    "-s",
-    "--silent",
-    "-S",
-    "--show-error",
-    "-v",
-    "--verbose",
-    "-i",
-    "--include",
-    "--show-headers",
-    "-k",
-    "--insecure",
-    "-L",
-    "--location",
-    "-f",
-    "--fail",
-    "--fail-with-body",
-    "--compressed",
-    "-g",
-    "--globoff",
-    "-N",
-    "--no-buffer",
-    "--http1.1",
-    "--http2",
-    "-#",
-    "--progress-bar",
-    "-4",
-    "-6",
-];
-
-/// Likewise, with a value.
-const IDLE_WITH: [&str; 13] = [
-    "-o",
-    "--output",
-    "-m",
-    "--max-time",
-    "--connect-timeout",
-    "--retry",
-    "-w",
-    "--write-out",
-    "--cacert",
-    "-x",
-    "--proxy",
-    "--resolve",
-    "--connect-to",
-];
 
 /// Why a curl command is not explained. None of them shows a value: it may be an API key.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -327,31 +275,6 @@ impl Curl {
     }
 }
 
-/// The options that mean something and take a value.
-const VALUED: [&str; 17] = [
-    "-X",
-    "--request",
-    "--url",
-    "-H",
-    "--header",
-    "-u",
-    "--user",
-    "--oauth2-bearer",
-    "-A",
-    "--user-agent",
-    "-d",
-    "--data",
-    "--data-ascii",
-    "--data-raw",
-    "--data-binary",
-    "--data-urlencode",
-    "--json",
-];
-
-fn takes_none(option: &str) -> bool {
-    IDLE.contains(&option) || option == "-G" || option == "-I"
-}
-
 /// Path and query of a URL; its host is not part of what is asked.
 fn target(url: &str) -> Result<String, BadCurl> {
     let url = url.split('#').next().unwrap_or_default();
@@ -369,47 +292,6 @@ fn target(url: &str) -> Result<String, BadCurl> {
         return Err(BadCurl::Url("a URL with a blank"));
     }
     Ok(if path.starts_with('/') { path.to_owned() } else { format!("/{path}") })
-}
-
-/// A value, or the content of the file that it names with an `@`.
-fn at(value: String) -> Result<Vec<u8>, BadCurl> {
-    match value.strip_prefix('@') {
-        Some(path) => file(path),
-        None => Ok(value.into_bytes()),
-    }
-}
-
-fn file(path: &str) -> Result<Vec<u8>, BadCurl> {
-    let bad = |why: String| BadCurl::File(path.escape_debug().to_string(), why);
-    if path == "-" {
-        return Err(bad("standard input is not read".to_owned()));
-    }
-    // Opening a FIFO would block until somebody writes to it.
-    let about = std::fs::metadata(path).map_err(|error| bad(error.to_string()))?;
-    if !about.is_file() || about.len() > MOST_FILE {
-        return Err(bad("it is no regular file of at most 16 MiB".to_owned()));
-    }
-    let mut found = Vec::new();
-    let file = File::open(path).map_err(|error| bad(error.to_string()))?;
-    file.take(MOST_FILE).read_to_end(&mut found).map_err(|error| bad(error.to_string()))?;
-    Ok(found)
-}
-
-/// `content`, `=content`, `name=content`, `@file`, `name@file`; curl encodes the content alone.
-fn urlencoded(value: &str) -> Result<String, BadCurl> {
-    let encode = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
-    let (name, content) = match value.find(['=', '@']) {
-        None => ("", value.to_owned()),
-        Some(at) => {
-            let (name, rest) = value.split_at(at);
-            let content = match rest.strip_prefix('@') {
-                Some(path) => String::from_utf8_lossy(&file(path)?).into_owned(),
-                None => rest.get(1..).unwrap_or_default().to_owned(),
-            };
-            (name, content)
-        }
-    };
-    Ok(if name.is_empty() { encode(&content) } else { format!("{name}={}", encode(&content)) })
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! What became of requests, for programs. The shape is told in `payonce explain --help`: keys are
 //! added, never changed.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::asked::All;
@@ -49,6 +51,9 @@ struct Request<'a> {
     client_key: Option<ClientKey>,
     identity: Option<&'static str>,
     merge: Option<MergeWith>,
+    /// For how long it is asked for again though nobody waits, should its outcome stay unknown; null
+    /// where the rule does not say so, and for a single call.
+    finish_ms: Option<u64>,
     /// No API key was given, so that ids and keys are left out.
     placeholder: bool,
     operation_id: Option<String>,
@@ -202,7 +207,6 @@ fn critical<'a>(
         Err(refusal) => return Request { refused: Some(refused(refusal)), ..shape },
         Ok(identified) => identified,
     };
-    let window = ruled.rule.repeat_window.as_millis();
     // A call without a key is another operation each time.
     let named = !of.placeholder && (identified.kind != Kind::Call || client_key_is(of));
     Request {
@@ -210,13 +214,18 @@ fn critical<'a>(
         merge: (identified.kind == Kind::Content).then(|| MergeWith {
             rule: ruled.rule.merge.as_str(),
             twins: identified.twins && ruled.rule.merge == Merge::Twins,
-            repeat_window_ms: u64::try_from(window).unwrap_or(u64::MAX),
+            repeat_window_ms: millis(ruled.rule.repeat_window),
         }),
+        finish_ms: ruled.rule.finish.filter(|_| identified.kind != Kind::Call).map(millis),
         operation_id: named.then(|| identified.operation.to_string()),
         upstream_key: Some(upstream_key(question, ruled, of, identified)),
         now: of.now.as_ref().map(|now| now_shape(now, of, identified)),
         ..shape
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 const fn client_key_is(of: &Critical) -> bool {

@@ -250,7 +250,8 @@ impl Judged<'_> {
             Kind::Call if self.reading.client_key.is_some() => (
                 "handed on; only Stripe knows the key".to_owned(),
                 "handed on",
-                "504 that says so; the same request with the same key is safe".to_owned(),
+                "504 that says so; only the same key again is safe, and an SDK makes a new one"
+                    .to_owned(),
             ),
             Kind::Call => (
                 "handed on; the same request again is another operation".to_owned(),

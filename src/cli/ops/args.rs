@@ -91,7 +91,7 @@ impl fmt::Debug for OpsShow {
 /// `payonce ops resolve`
 #[derive(Args, Clone, Debug)]
 pub struct OpsResolve {
-    /// The operation id.
+    /// The operation id, or its first 8 digits or more.
     #[arg(value_name = "ID", required_unless_present = "rule", conflicts_with = "rule")]
     pub id: Option<String>,
     /// All open operations of this rule, 1,000 at most; what is being worked on is left alone.
@@ -103,12 +103,13 @@ pub struct OpsResolve {
     /// Of those, which: what is in doubt, or what is in flight and its process gone.
     #[arg(long, value_name = "STATE", conflicts_with = "id", default_value = "in_doubt")]
     pub state: OpsOpen,
-    /// Do it; otherwise it is only shown what would be resolved.
+    /// Do it to the very operations that were shown, if none was touched since. Without this it is
+    /// only shown what would be resolved, and what to say here, such as 3-9f2c81d0.
+    #[arg(long, value_name = "SHOWN", conflicts_with_all = ["id", "yes"], value_parser = shown)]
+    pub expect: Option<String>,
+    /// Do it to whatever there is by then, unseen: for scripts.
     #[arg(long, conflicts_with = "id")]
     pub yes: bool,
-    /// Do it if there are exactly so many.
-    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["id", "yes"])]
-    pub expect: Option<usize>,
     /// What became of it at the provider.
     #[arg(long = "as", value_name = "OUTCOME")]
     pub outcome: OpsOutcome,
@@ -128,10 +129,23 @@ impl OpsResolve {
   payonce ops resolve 5f3a… --as succeeded --object pi_123 --why 'found in the dashboard'
   payonce ops resolve 5f3a… --as declined --why 'no payment of that amount, asked Stripe support'
   payonce ops resolve --rule charges --older 1h --as declined --by ann --why 'Stripe incident 4711'
+  … the same once more, with the --expect that this prints, to do it
 Succeeded: whoever asks for it again gets Stripe's saved answer for the key that payonce sent. Do not
 say so of a payment that you made by other means: the key would be sent, and might make another.
 Declined: it is sent when it is asked for again, with the same key, which protects you if it did
 happen after all; with another one only where Stripe answers that key with a saved error 500.";
+}
+
+/// What a look calls the operations that it showed: their number and a digest.
+fn shown(text: &str) -> Result<String, &'static str> {
+    let digits = |digits: &str| !digits.is_empty() && digits.bytes().all(|it| it.is_ascii_digit());
+    let hex = |text: &str| text.len() == 8 && text.bytes().all(|it| it.is_ascii_hexdigit());
+    match text.split_once('-') {
+        Some((number, digest)) if digits(number) && hex(digest) => Ok(text.to_ascii_lowercase()),
+        Some(_) | None => Err("say what was printed with the operations, such as 3-9f2c81d0: a \
+                               number alone does not tell which they are; leave --expect out to see \
+                               them"),
+    }
 }
 
 /// Which of a rule's open operations.

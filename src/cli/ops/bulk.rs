@@ -4,8 +4,7 @@ use std::io::Write;
 
 use super::{Client, OpsFailure, OpsOpen, OpsResolve, login, millis, outcome, show};
 use crate::admin::State;
-use crate::admin::bulk::{Bulk, Resolutions};
-use crate::admin::search::Found;
+use crate::admin::bulk::{Bulk, Resolutions, Shown};
 use crate::cli::table;
 use crate::clock::Clock;
 
@@ -22,8 +21,17 @@ pub(super) async fn run(
     if !said.yes && said.expect.is_none() {
         return shown(&bulk, json, &client, out).await;
     }
-    let (done, raw): (Resolutions, _) = client.post("/ops/resolve", &bulk).await?;
+    let answer = client.post("/ops/resolve", &bulk).await;
+    let (done, raw): (Resolutions, _) =
+        answer.map_err(|failure| failure.of_a_word("payonce ops list"))?;
     show(out, json, &raw, || text(&done))?;
+    if !done.unknown.is_empty() {
+        return Err(OpsFailure::Unknown(format!(
+            "of {} it is not known whether they were resolved: ask `payonce ops show ID` of each before \
+             you say it again",
+            done.unknown.len()
+        )));
+    }
     let left = done.busy.len() + done.changed.len() + done.failed.len();
     if left > 0 {
         return Err(OpsFailure::Refused(format!("{left} of them were not resolved")));
@@ -44,7 +52,8 @@ fn bulk(said: &OpsResolve, rule: &str) -> Result<Bulk, OpsFailure> {
         outcome: outcome(said.outcome),
         by,
         why: said.why.clone(),
-        expect: said.expect,
+        expect: said.expect.clone(),
+        yes: said.yes,
     })
 }
 
@@ -55,17 +64,25 @@ async fn shown(
     client: &Client,
     out: &mut impl Write,
 ) -> Result<(), OpsFailure> {
-    let (found, raw): (Found, _) = client.post("/ops/search", &bulk.wanted()).await?;
+    let (shown, raw): (Shown, _) = client.post("/ops/resolve", bulk).await?;
+    let Shown { found, set, busy } = &shown;
     let now = Clock::System.now();
-    show(out, json, &raw, || super::found_text(&found, now))?;
+    show(out, json, &raw, || super::found_text(found, now))?;
     let count = found.operations.len();
-    if count == 0 {
+    let busy = match busy {
+        0 => String::new(),
+        some => format!(" ({some} more are being worked on, and left alone)"),
+    };
+    if count == 0 && busy.is_empty() {
         return Ok(());
     }
-    let more = if found.more { ", and there are more" } else { "" };
+    if count == 0 {
+        return Err(OpsFailure::Refused(format!("nothing was changed: nothing would be{busy}")));
+    }
+    let more = if found.more { "; there are more, which come after these" } else { "" };
     Err(OpsFailure::Refused(format!(
-        "nothing was changed: {count} operations would be resolved as {}{more}; add --expect {count}, \
-         or --yes for however many there are then",
+        "nothing was changed: {count} operations would be resolved as {}{busy}{more}; to resolve these \
+         very ones, say the same once more with --expect {set}",
         bulk.outcome.name()
     )))
 }
@@ -75,16 +92,23 @@ fn text(done: &Resolutions) -> String {
     let mut rows: Vec<Vec<String>> = done.done.iter().map(|id| line("resolved", id)).collect();
     rows.extend(done.busy.iter().map(|id| line("busy", id)));
     rows.extend(done.changed.iter().map(|id| line("changed meanwhile", id)));
-    rows.extend(done.failed.iter().map(|failed| {
-        let mut row = line("failed", &failed.operation_id);
-        row.push(table::plain(&failed.why));
-        row
-    }));
+    for (what, failed) in [("failed", &done.failed), ("not known", &done.unknown)] {
+        rows.extend(failed.iter().map(|failed| {
+            let mut row = line(what, &failed.operation_id);
+            row.push(table::plain(&failed.why));
+            row
+        }));
+    }
     let mut text = table::columns(&rows);
     let counts = [done.done.len(), done.busy.len(), done.changed.len(), done.failed.len()];
     let [resolved, busy, changed, failed] = counts;
+    let unknown = match done.unknown.len() {
+        0 => String::new(),
+        some => format!(", {some} not known"),
+    };
     let counts = format!(
-        "{resolved} resolved, {busy} being worked on, {changed} changed meanwhile, {failed} failed\n"
+        "{resolved} resolved, {busy} being worked on, {changed} changed meanwhile, {failed} \
+         failed{unknown}\n"
     );
     text.push_str(&counts);
     if done.more {
@@ -100,20 +124,22 @@ mod tests {
 
     #[test]
     fn what_became_of_each_is_told_and_added_up() {
-        let failed = Failed { operation_id: "5f3d".to_owned(), why: "no answer in 2s".to_owned() };
+        let failed = Failed { operation_id: "5f3d".to_owned(), why: "payonce ends".to_owned() };
         let done = Resolutions {
             done: vec!["5f3a".to_owned(), "5f3b".to_owned()],
             busy: vec!["5f3c".to_owned()],
             changed: Vec::new(),
             failed: vec![failed],
+            unknown: vec![Failed { operation_id: "5f3e".to_owned(), why: "no answer".to_owned() }],
             more: true,
         };
         insta::assert_snapshot!(text(&done), @r"
-        resolved  5f3a
-        resolved  5f3b
-        busy      5f3c
-        failed    5f3d  no answer in 2s
-        2 resolved, 1 being worked on, 0 changed meanwhile, 1 failed
+        resolved   5f3a
+        resolved   5f3b
+        busy       5f3c
+        failed     5f3d  payonce ends
+        not known  5f3e  no answer
+        2 resolved, 1 being worked on, 0 changed meanwhile, 1 failed, 1 not known
         There may be more: ask again.
         ");
     }

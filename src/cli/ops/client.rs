@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::OpsFailure;
-use crate::admin::token;
+use crate::admin::{UNKNOWN, token};
 use crate::clock::Clock;
 use crate::settings::{Secret, Settings, show_duration};
 
@@ -40,7 +40,26 @@ struct Refusal {
 
 #[derive(Deserialize)]
 struct RefusalError {
+    #[serde(default)]
+    code: String,
     message: String,
+}
+
+/// Why a question has no answer.
+pub(crate) enum Silence {
+    /// It was not asked: nobody listens.
+    NotAsked(String),
+    /// It was asked, and perhaps acted on.
+    Unanswered(String),
+}
+
+impl Silence {
+    /// What happened instead.
+    pub(crate) fn why(self) -> String {
+        match self {
+            Self::NotAsked(why) | Self::Unanswered(why) => why,
+        }
+    }
 }
 
 impl Client {
@@ -74,24 +93,30 @@ impl Client {
         path: &str,
         body: Option<String>,
     ) -> Result<(T, Bytes), OpsFailure> {
-        let unreachable = |why: String| OpsFailure::Unreachable { address: self.address, why };
+        let address = self.address;
+        let unreachable = |why: String| OpsFailure::Unreachable { address, why };
+        let unanswered = |why: String| OpsFailure::Unanswered { address, why };
         let request = self.request(method, path, body).map_err(|e| unreachable(e.to_string()))?;
         let exchange = Clock::System.timeout(self.limit, exchange(self.address, request)).await;
         let (status, bytes) = match exchange {
             Ok(Ok(answer)) => answer,
-            Ok(Err(why)) => return Err(unreachable(why)),
+            Ok(Err(Silence::NotAsked(why))) => return Err(unreachable(why)),
+            Ok(Err(Silence::Unanswered(why))) => return Err(unanswered(why)),
             Err(_elapsed) => {
-                return Err(unreachable(format!("no answer in {}", show_duration(self.limit))));
+                return Err(unanswered(format!("no answer in {}", show_duration(self.limit))));
             }
         };
         if status.is_success() {
             let value = serde_json::from_slice(&bytes);
-            let value = value.map_err(|e| unreachable(format!("not an answer of payonce: {e}")))?;
+            let value = value.map_err(|e| unanswered(format!("not an answer of payonce: {e}")))?;
             return Ok((value, bytes));
         }
         match serde_json::from_slice::<Refusal>(&bytes) {
-            Ok(refusal) => Err(OpsFailure::Refused(refusal.error.message)),
-            Err(_other_json) => Err(unreachable(format!("not an answer of payonce: {status}"))),
+            Ok(Refusal { error }) if error.code == UNKNOWN => {
+                Err(OpsFailure::Unknown(error.message))
+            }
+            Ok(Refusal { error }) => Err(OpsFailure::Refused(error.message)),
+            Err(_other_json) => Err(unanswered(format!("not an answer of payonce: {status}"))),
         }
     }
 
@@ -118,16 +143,18 @@ impl Client {
 pub(crate) async fn exchange(
     address: SocketAddr,
     request: Request<Full<Bytes>>,
-) -> Result<(StatusCode, Bytes), String> {
-    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+) -> Result<(StatusCode, Bytes), Silence> {
+    let not_asked = |error: std::io::Error| Silence::NotAsked(error.to_string());
+    let unanswered = |error: hyper::Error| Silence::Unanswered(error.to_string());
+    let stream = TcpStream::connect(address).await.map_err(not_asked)?;
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = handshake.map_err(|error| error.to_string())?;
+    let (mut sender, connection) = handshake.map_err(unanswered)?;
     // Dropped, and the connection with it, when the answer is here.
     let mut driver = JoinSet::new();
     driver.spawn(connection);
-    let answer: Response<Incoming> =
-        sender.send_request(request).await.map_err(|error| error.to_string())?;
+    let answer: Response<Incoming> = sender.send_request(request).await.map_err(unanswered)?;
     let status = answer.status();
     let body = Limited::new(answer.into_body(), MOST_ANSWER).collect().await;
-    Ok((status, body.map_err(|error| error.to_string())?.to_bytes()))
+    let body = body.map_err(|error| Silence::Unanswered(error.to_string()))?;
+    Ok((status, body.to_bytes()))
 }

@@ -1,13 +1,14 @@
-//! How a record moves on: claimed, advanced, settled, put back, resolved by a person or a webhook.
+//! How a record moves on: claimed, advanced, settled, put back, resolved by a person or a webhook
+//! ([`word`]); and what besides follows from an answer ([`follows`](mod@follows)).
 
 use std::time::Duration;
 
 use super::Retention;
 use super::record::{
-    About, Claim, ClientKeySeen, Event, FORMAT, MAX_CLIENT_KEYS, MAX_TRAIL, Outcome, Past, Record,
-    Resolved, Settled, Standing, Tried,
+    About, Claim, ClientKeySeen, FORMAT, MAX_CLIENT_KEYS, MAX_TRAIL, Outcome, Past, Record,
+    Settled, Standing, Tried,
 };
-use super::table::{Ask, Owner, Send, Way};
+use super::table::{Ask, Owner, Send};
 use crate::clock::Timestamp;
 use crate::decide::digest::{ClientKeyDigest, OperationId};
 use crate::decide::identity::Kind;
@@ -16,8 +17,11 @@ use crate::decide::outcome::Conclusion;
 use crate::decide::path::Api;
 use crate::seams::{self, Mistake};
 
-/// How many occurrences one request may pass over because the provider already holds a decline.
-pub const MAX_ADVANCES: u32 = 8;
+mod follows;
+mod word;
+
+pub use follows::{Follows, MAX_ADVANCES, follows};
+pub use word::{Resolution, resolved, told_by_word, witnessed};
 
 /// What a claim writes besides what it found.
 #[derive(Clone, Debug)]
@@ -94,6 +98,18 @@ pub fn forgotten(mut record: Record, operation: &OperationId) -> Record {
         retention.epoch_end(operation, record.occurrence.epoch.saturating_sub(1))
     };
     record.first_sent = record.first_sent.min(oldest);
+    record
+}
+
+/// A record that is younger than what was made under its key, which the provider replayed (I6): the
+/// ledger forgot when that was, and the attempts of the exchange do not tell, where one was not
+/// answered. No derived key is older than its epoch.
+#[must_use]
+pub fn aged(mut record: Record, operation: &OperationId, made: Timestamp) -> Record {
+    let epoch =
+        Retention::of(record.api).epoch_end(operation, record.occurrence.epoch.saturating_sub(1));
+    let sent = if record.kind == Kind::OwnKey { made } else { made.max(epoch) };
+    record.first_sent = record.first_sent.min(sent);
     record
 }
 
@@ -262,64 +278,6 @@ pub fn put_back(found: Option<Record>) -> Option<Record> {
     })
 }
 
-/// What follows from an answer, besides settling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Follows {
-    /// Nothing.
-    Settle,
-    /// The provider held a success that the ledger did not know: handed on, counted *forgotten*.
-    Forgotten,
-    /// The provider held a decline that is not gone on from (an own key; too many): it is older
-    /// than its record.
-    Older,
-    /// A saved answer was asked for, and a fresh one came: the provider forgot the key early.
-    Alarm,
-    /// The provider held a decline of an earlier occurrence: the next one is sent.
-    Advance,
-}
-
-/// Says what follows from `conclusion`. `replayed`: the answer was marked `Idempotent-Replayed`.
-/// `first`: no attempt before can have been executed, so what is replayed is not of this exchange.
-#[must_use]
-pub fn follows(
-    record: &Record,
-    way: Way,
-    conclusion: Conclusion,
-    replayed: bool,
-    first: bool,
-    advances: u32,
-) -> Follows {
-    let may_advance = record.kind != Kind::OwnKey && advances < MAX_ADVANCES;
-    let stale = replayed && first;
-    match (way, conclusion) {
-        (Way::New { .. }, Conclusion::Declined { .. }) if stale && may_advance => Follows::Advance,
-        (Way::New { .. }, Conclusion::Declined { .. })
-            if stale || replayed && record.kind == Kind::OwnKey =>
-        {
-            Follows::Older
-        }
-        (Way::New { .. }, Conclusion::Succeeded) if stale => Follows::Forgotten,
-        (Way::TakeOver { next_if_replayed: true }, Conclusion::Declined { .. })
-            if stale && may_advance =>
-        {
-            Follows::Advance
-        }
-        // v2 may not mark its replays.
-        (Way::Replay, Conclusion::Succeeded | Conclusion::Declined { .. })
-            if !replayed && record.api == Api::V1 && succeeded(record) =>
-        {
-            Follows::Alarm
-        }
-        (
-            Way::New { .. } | Way::TakeOver { .. } | Way::Replay,
-            Conclusion::Succeeded
-            | Conclusion::Declined { .. }
-            | Conclusion::InDoubt { .. }
-            | Conclusion::NotExecuted,
-        ) => Follows::Settle,
-    }
-}
-
 const fn spent(record: &Record) -> bool {
     matches!(record.standing, Standing::Settled(Settled { spent: true, .. }))
 }
@@ -345,74 +303,6 @@ pub fn kept(record: &Record, operation: &OperationId, now: Timestamp) -> Duratio
     until.since(now).max(Duration::from_secs(1))
 }
 
-/// What a person says of an open operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Resolution {
-    /// It happened; this is what it made, if known.
-    Succeeded(Option<String>),
-    /// It did not happen, and may be asked for again.
-    Declined,
-}
-
-/// Settles `record` on a person's word.
-///
-/// Succeeded: the next who asks gets the saved answer (A14). Declined: the same key again is safest, for it protects should the person be wrong; only where
-/// the provider replays a 500 for it, it is done with.
-#[must_use]
-pub fn resolved(mut record: Record, resolution: Resolution, mut word: Resolved) -> Record {
-    let saved_500 = record.standing == Standing::InDoubt { saved_500: true };
-    word.unanswerable = saved_500;
-    let (result, spent, delivered) = match resolution {
-        Resolution::Succeeded(object) => {
-            record.about.object = object.or(record.about.object);
-            (Outcome::Succeeded, true, false)
-        }
-        Resolution::Declined => (Outcome::Declined, saved_500, saved_500),
-    };
-    record.standing = Standing::Settled(Settled { result, spent, delivered });
-    record.claim = None;
-    record.about.resolved = Some(word);
-    record
-}
-
-/// What a webhook of the provider says of `record`, which bears the key that the event names.
-///
-/// Where it proves that the request succeeded, it settles the record as a person's word does: the
-/// next who asks gets the saved answer (A14). Else it only tells people where to look: the provider
-/// holds an outcome, which the same key brings (A11). No event proves a decline: one request can try
-/// two cards. `None` if it changes nothing: the outcome is known, or this was said before.
-#[must_use]
-pub fn witnessed(mut record: Record, event: Event, succeeded: bool) -> Option<Record> {
-    if !record.unresolved() {
-        return None;
-    }
-    let known = record.about.event.replace(event.clone());
-    if !succeeded {
-        record.about.object = record.about.object.or(event.object);
-        return (known.map(|known| known.id) != Some(event.id)).then_some(record);
-    }
-    let word = Resolved {
-        by: format!("Stripe's event {}", event.id),
-        why: format!("{} at the webhook endpoint {}", event.kind, event.endpoint),
-        at: event.at,
-        unanswerable: false,
-    };
-    Some(resolved(record, Resolution::Succeeded(event.object), word))
-}
-
-/// Somebody, perhaps with a client key, was told of a success by a person's word: for content, the
-/// next who asks wants another.
-#[must_use]
-pub fn told_by_word(mut record: Record, client_key: Option<ClientKeyDigest>) -> Record {
-    if let Standing::Settled(settled) = &mut record.standing {
-        settled.delivered = true;
-    }
-    if let Some(key) = client_key {
-        remember(&mut record, key);
-    }
-    record
-}
-
 /// Of what is stored and what a process remembers of one operation, the record that got further:
 /// what a store that stepped back, or did not take a write, does not know, a process may remember.
 /// Of one occurrence, an outcome that the provider keeps is further than any other standing; then
@@ -425,6 +315,19 @@ pub fn further<'a>(stored: &'a Record, remembered: &'a Record, owner: Owner) -> 
         (record.occurrence, spent(record), later)
     };
     if reached(stored) >= reached(remembered) { stored } else { remembered }
+}
+
+/// Whether `record`, with which an exchange ends, says more of its key than what `stands` there free:
+/// an outcome that the provider keeps, or a later exchange. Its claim never stood there, or was
+/// judged to be over, and whoever wrote what stands did not learn this. A person's word gives way to
+/// the provider's alone.
+#[must_use]
+pub fn says_more(record: &Record, stands: &Record) -> bool {
+    let free = record.claim.is_none() && stands.claim.is_none();
+    let same = record.occurrence == stands.occurrence && record.key == stands.key;
+    let later = record.last_sent > stands.last_sent && stands.about.resolved.is_none();
+    let more = spent(record) && !spent(stands) || spent(record) == spent(stands) && later;
+    free && same && more
 }
 
 #[cfg(test)]

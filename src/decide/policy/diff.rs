@@ -15,8 +15,10 @@ use super::{Class, Policy, Rule};
 mod compare;
 mod guards;
 mod probes;
+mod recognised;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 /// How grave a change is, the gravest last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -210,7 +212,7 @@ impl fmt::Display for Diff {
 #[must_use]
 pub fn diff(old: &Policy, new: &Policy) -> Diff {
     let (probes, cut) = probes::all(old, new);
-    let mut file = compare::files(old, new);
+    let mut file = whole::files(old, new);
     let whole_file = file.iter().any(|change| change.reidentifies);
     let mut groups: Vec<Group> = Vec::new();
     let mut by_rules: HashMap<(&str, &str), Option<usize>> = HashMap::new();

@@ -10,7 +10,8 @@ use redb::{
 
 use crate::clock::Timestamp;
 use crate::ledger::{
-    Claimed, Entry, Held, KeyDigest, LedgerError, RecordId, Replaced, Version, full, value,
+    Claimed, Entry, Held, KeyDigest, LedgerError, RecordId, Replaced, Version, found_by, full,
+    value,
 };
 
 /// The newest form of the file that is known here.
@@ -248,12 +249,13 @@ impl<'txn> Tables<'txn> {
     }
 
     fn put(&mut self, id: RecordId, entry: &Entry) -> Result<Version, Fault> {
-        self.forget(id)?;
+        let (keys, gone) = found_by(self.take(id)?, &entry.keys);
+        self.unlink(id, &gone)?;
         self.changed = true;
         self.last_version += 1;
         let version = Version(self.last_version);
         let expires = self.now.plus(entry.ttl).as_millis();
-        let keys = entry.keys.iter().map(|key| key.0).collect();
+        let keys = keys.iter().map(|key| key.0).collect();
         self.records.insert(&id.0, value::encode(version, &entry.record).as_ref())?;
         self.hints.insert(&id.0, (expires, keys))?;
         self.expiry.insert((expires, &id.0), ())?;
@@ -269,17 +271,27 @@ impl<'txn> Tables<'txn> {
     /// Takes a record away with all that points at it; a key that points at another one by now
     /// stays.
     fn forget(&mut self, id: RecordId) -> Result<(), Fault> {
+        let keys = self.take(id)?;
+        self.unlink(id, &keys)
+    }
+
+    /// Takes a record away; the keys that find it are left to the caller.
+    fn take(&mut self, id: RecordId) -> Result<Vec<KeyDigest>, Fault> {
         let Some((expires, keys)) = self.hints.remove(&id.0)?.map(|hint| hint.value()) else {
-            return Ok(());
+            return Ok(Vec::new());
         };
         self.changed = true;
         self.records.remove(&id.0)?;
         self.expiry.remove((expires, &id.0))?;
         self.open.remove(&id.0)?;
-        for key in &keys {
-            let ours = self.keys.get(key)?.is_some_and(|holder| *holder.value() == id.0);
+        Ok(keys.into_iter().map(KeyDigest).collect())
+    }
+
+    fn unlink(&mut self, id: RecordId, keys: &[KeyDigest]) -> Result<(), Fault> {
+        for key in keys {
+            let ours = self.keys.get(&key.0)?.is_some_and(|holder| *holder.value() == id.0);
             if ours {
-                self.keys.remove(key)?;
+                self.keys.remove(&key.0)?;
             }
         }
         Ok(())

@@ -204,6 +204,22 @@ fn a_record_whose_time_was_extended_is_not_swept_at_its_first_end() {
 }
 
 #[test]
+fn the_keys_of_a_record_that_is_written_again_and_again_are_bounded_and_go_with_it() {
+    let store = Faults::default().store().unwrap();
+    at(&store, 0, |tables| {
+        assert!(tables.claim(id(1), &[id(1)], &entry(DAY)).is_ok());
+        for n in 0..200 {
+            let next = Entry { keys: vec![KeyDigest([n; 16])], ..entry(DAY) };
+            let seen = Version(u64::from(n) + 1);
+            assert!(matches!(tables.replace(id(1), seen, &next), Ok(Replaced::Done(_))));
+        }
+        assert_eq!(tables.rows().unwrap(), [1, 1, 1, 1, 64]);
+        assert!(tables.remove(id(1), Version(201)).is_ok());
+        assert_eq!(tables.rows().unwrap(), [0; 5]);
+    });
+}
+
+#[test]
 fn a_full_file_refuses_a_claim_until_something_expired() {
     let store = Faults::default().store().unwrap();
     at(&store, 0, |tables| {

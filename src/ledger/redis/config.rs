@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Login, Node, TlsError};
+use crate::trace::{Kind, Store};
 
 /// How the servers are arranged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +43,22 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// Between two looks whether the store has forgotten.
     pub watch: Duration,
+}
+
+impl Config {
+    /// What traces tell of it. Behind Sentinels and on a Cluster a call may go to any server, so that
+    /// none is named.
+    pub(super) fn traced(&self) -> Store {
+        let server = match (self.topology, self.nodes.first()) {
+            (Topology::Single, Some(Node::Tcp { host, port, .. })) => {
+                Some((host.clone(), Some(*port)))
+            }
+            (Topology::Single, Some(Node::Unix(path))) => Some((path.display().to_string(), None)),
+            (Topology::Single, None) | (Topology::Sentinel | Topology::Cluster, _) => None,
+        };
+        let namespace = Some(self.database.to_string());
+        Store { system: "redis", kind: Kind::Client, server, namespace }
+    }
 }
 
 /// Why a Redis ledger cannot be used at all. One that is merely not there now is no such reason.

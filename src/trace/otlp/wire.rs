@@ -111,7 +111,8 @@ pub(super) struct Partial {
     pub(super) rejected_spans: i64,
 }
 
-/// `SPAN_KIND_SERVER` and `SPAN_KIND_CLIENT`.
+/// `SPAN_KIND_INTERNAL`, `SPAN_KIND_SERVER` and `SPAN_KIND_CLIENT`.
+const INTERNAL: i32 = 1;
 const SERVER: i32 = 2;
 const CLIENT: i32 = 3;
 /// `STATUS_CODE_ERROR`.
@@ -147,6 +148,7 @@ fn span(span: &Finished) -> Span {
         kind: match span.kind {
             Kind::Server => SERVER,
             Kind::Client => CLIENT,
+            Kind::Internal => INTERNAL,
         },
         start_time_unix_nano: span.start,
         end_time_unix_nano: span.end,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use payonce::sandbox::{Fault, Kind, Strike};
 
-use crate::harness::{Post, Setup, World};
+use crate::harness::{Post, Setup, World, charge, lost};
 
 const CONTENT: &str = r#"
 [[rule]]
@@ -14,14 +14,6 @@ class = "critical"
 identity = "content"
 distinguishes = ["source", "display_name"]
 "#;
-
-fn charge() -> Post {
-    Post::charge("amount=500&currency=usd&source=tok_visa")
-}
-
-fn lost() -> Fault {
-    Fault::new(Kind::ResetAfterEffect { clean: false })
-}
 
 fn limited() -> Fault {
     Fault::new(Kind::RateLimited { reason: None })
@@ -148,4 +140,20 @@ async fn the_note_of_a_call_in_doubt_goes_when_its_retry_brings_the_outcome() {
     }
     world.done(&charge().sdk(1)).await.is(200, "replayed");
     assert_eq!((notes(), keys_and_effects(&world)), (0, (1, 1)));
+}
+
+#[tokio::test]
+async fn whoever_asks_for_a_single_call_is_never_told_that_asking_again_is_safe() {
+    // An SDK makes a key for each call, so that the application's next one is another payment.
+    for call in [charge(), charge().sdk(1)] {
+        let world = Setup::policy("").start().await;
+        world.faults([lost().times(4)]);
+        let unknown = world.done(&call).await;
+        unknown.refused(504, "payonce_outcome_unknown");
+        let said = unknown.json()["error"]["message"].as_str().unwrap().to_owned();
+        assert!(said.contains("Check before repeating"), "{said}");
+        assert!(!said.contains("safe"), "{said}");
+        world.done(&charge().sdk(2)).await.is(200, "executed");
+        assert_eq!(world.effects().len(), 2);
+    }
 }

@@ -4,27 +4,7 @@ use std::collections::BTreeSet;
 
 use payonce::sandbox::{Fault, Kind, Strike};
 
-use crate::harness::{Post, Setup, World};
-
-const CONTENT: &str = r#"
-[[rule]]
-name = "charges"
-match = ["POST /v1/charges"]
-class = "critical"
-identity = "content"
-distinguishes = ["source"]
-"#;
-
-const TWINS: &str = r#"
-[[rule]]
-name = "charges"
-match = ["POST /v1/charges"]
-class = "critical"
-identity = "content"
-distinguishes = ["source"]
-merge = "twins"
-repeat_window = "10m"
-"#;
+use crate::harness::{BY_CONTENT, Post, STRICT, Setup, TWINS, World, charge, hasty, lost};
 
 const CALL: &str = "";
 const OBSERVE: &str = "mode = \"observe\"\n";
@@ -36,20 +16,13 @@ match = ["POST /v1/charges"]
 class = "pass"
 "#;
 
+/// Under which payonce would refuse, add a key, or hold a request to once.
+fn strict() -> String {
+    format!("{STRICT}{TWINS}")
+}
+
 fn observe(rules: &str) -> String {
     format!("{OBSERVE}{rules}")
-}
-
-fn charge() -> Post {
-    Post::charge("amount=500&currency=usd&source=tok_visa")
-}
-
-fn lost() -> Fault {
-    Fault::new(Kind::ResetAfterEffect { clean: false })
-}
-
-async fn hasty(policy: &str) -> World {
-    Setup::policy(policy).set("RETRY__MAX_ATTEMPTS", 1).start().await
 }
 
 /// A call ends in doubt under one policy, and is retried under another.
@@ -67,47 +40,47 @@ async fn retried_after_a_reload(before: &str, after: &str) {
 
 #[tokio::test]
 async fn a_reload_from_content_to_call_keeps_the_key_of_a_call_in_doubt() {
-    retried_after_a_reload(CONTENT, CALL).await;
+    retried_after_a_reload(BY_CONTENT, CALL).await;
 }
 
 #[tokio::test]
 async fn a_reload_from_call_to_content_keeps_the_key_of_a_call_in_doubt() {
-    retried_after_a_reload(CALL, CONTENT).await;
+    retried_after_a_reload(CALL, BY_CONTENT).await;
 }
 
 #[tokio::test]
 async fn a_change_to_observe_keeps_the_key_of_a_call_in_doubt() {
-    retried_after_a_reload(CONTENT, &observe(CONTENT)).await;
-    retried_after_a_reload(CALL, &observe(CONTENT)).await;
+    retried_after_a_reload(BY_CONTENT, &observe(BY_CONTENT)).await;
+    retried_after_a_reload(CALL, &observe(BY_CONTENT)).await;
 }
 
 #[tokio::test]
 async fn a_change_from_observe_keeps_the_key_of_a_call_in_doubt() {
-    retried_after_a_reload(&observe(CONTENT), CONTENT).await;
-    retried_after_a_reload(&observe(CALL), CONTENT).await;
+    retried_after_a_reload(&observe(BY_CONTENT), BY_CONTENT).await;
+    retried_after_a_reload(&observe(CALL), BY_CONTENT).await;
 }
 
 #[tokio::test]
 async fn a_reload_that_lets_a_path_pass_keeps_the_key_of_a_call_in_doubt() {
-    retried_after_a_reload(CONTENT, PASS).await;
+    retried_after_a_reload(BY_CONTENT, PASS).await;
 }
 
 #[tokio::test]
 async fn a_reload_that_makes_uuid4_keys_own_keeps_the_key_of_a_call_in_doubt() {
-    let world = hasty(CONTENT).await;
+    let world = hasty(BY_CONTENT).await;
     let ruby = charge()
         .instead("User-Agent", "Stripe/v1 RubyBindings/19.5.0")
         .key("10000000-0000-4000-8000-000000000001");
     world.faults([lost()]);
     world.done(&ruby).await.refused(504, "payonce_outcome_unknown");
-    world.reload(&format!("uuid4_keys = \"own\"\n{CONTENT}")).await;
+    world.reload(&format!("uuid4_keys = \"own\"\n{BY_CONTENT}")).await;
     world.done(&ruby).await.is(200, "replayed");
     assert_eq!(world.keys().iter().collect::<BTreeSet<_>>().len(), 1);
 }
 
 #[tokio::test]
 async fn a_rate_limit_in_between_does_not_make_payonce_forget_how_a_call_was_sent() {
-    for (before, after) in [(CONTENT, observe(CONTENT)), (CALL, CONTENT.to_owned())] {
+    for (before, after) in [(BY_CONTENT, observe(BY_CONTENT)), (CALL, BY_CONTENT.to_owned())] {
         let world = hasty(before).await;
         if before == CALL {
             world.faults([lost(), Fault::new(Kind::RateLimited { reason: None })]);
@@ -132,7 +105,7 @@ async fn a_rate_limit_in_between_does_not_make_payonce_forget_how_a_call_was_sen
 
 #[tokio::test]
 async fn the_bypass_keeps_the_key_of_what_is_open() {
-    let mut world = Setup::policy(CONTENT)
+    let mut world = Setup::policy(BY_CONTENT)
         .set("RETRY__MAX_ATTEMPTS", 1)
         .set("STORE__KIND", "embedded")
         .start()
@@ -152,43 +125,13 @@ async fn the_bypass_keeps_the_key_of_what_is_open() {
 
 #[tokio::test]
 async fn an_embedded_store_remembers_across_a_restart() {
-    let mut world = Setup::policy(CONTENT).set("STORE__KIND", "embedded").start().await;
+    let mut world = Setup::policy(BY_CONTENT).set("STORE__KIND", "embedded").start().await;
     world.lose(&charge().sdk(1)).await;
     world.restart().await;
     world.done(&charge().sdk(2)).await.is(200, "replayed");
     world.done(&charge().sdk(3)).await.is(200, "repeated");
     assert_eq!((world.effects().len(), world.row("A14"), world.row("A16")), (2, 1, 1));
 }
-
-/// Policies under which payonce would refuse, add a key, or hold this request to once.
-const STRICT: &str = r#"
-[[rule]]
-name = "refused"
-match = ["POST /v1/payouts"]
-class = "refuse"
-
-[[rule]]
-name = "required"
-match = ["POST /v1/customers"]
-class = "critical"
-client_key = "required"
-
-[[rule]]
-name = "fields"
-match = ["POST /v1/products"]
-class = "critical"
-identity = ["metadata[order_id]"]
-otherwise = "refuse"
-
-[[rule]]
-name = "charges"
-match = ["POST /v1/charges"]
-class = "critical"
-identity = "content"
-distinguishes = ["source"]
-merge = "twins"
-repeat_window = "10m"
-"#;
 
 /// Sends one request of every kind; the provider must get each as if payonce were not there.
 async fn everything_passes(world: &World) {
@@ -235,13 +178,13 @@ async fn everything_passes(world: &World) {
 
 #[tokio::test]
 async fn observe_changes_nothing_on_the_wire() {
-    let setup = Setup::policy(&observe(STRICT)).set("LIMITS__BODY", "2KiB");
+    let setup = Setup::policy(&observe(&strict())).set("LIMITS__BODY", "2KiB");
     everything_passes(&setup.start().await).await;
 }
 
 #[tokio::test]
 async fn the_bypass_changes_nothing_on_the_wire() {
-    let setup = Setup::policy(STRICT).set("LIMITS__BODY", "2KiB").set("POLICY__BYPASS", true);
+    let setup = Setup::policy(&strict()).set("LIMITS__BODY", "2KiB").set("POLICY__BYPASS", true);
     everything_passes(&setup.start().await).await;
 }
 

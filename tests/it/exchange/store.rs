@@ -1,190 +1,14 @@
 //! A store that is down, answers late, or holds what cannot be read: what is sent then.
 
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
-use payonce::clock::Clock;
 use payonce::decide::operation::codec;
-use payonce::ledger::memory::Memory;
-use payonce::ledger::{
-    Claimed, Entry, Held, KeyDigest, Ledger, LedgerError, RecordId, Replaced, Version,
-};
+use payonce::ledger::{Entry, Ledger};
 use payonce::sandbox::{Fault, Kind};
 
-use crate::harness::{Post, Setup, World, until};
-
-const DERIVE: &str = r#"
-[[rule]]
-name = "charges"
-match = ["POST /v1/charges"]
-class = "critical"
-identity = "content"
-distinguishes = ["source"]
-"#;
-
-const REFUSE: &str = r#"
-[[rule]]
-name = "charges"
-match = ["POST /v1/charges"]
-class = "critical"
-identity = "content"
-distinguishes = ["source"]
-store_down = "refuse"
-"#;
-
-/// What the store does with a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mood {
-    Fine,
-    /// Nothing happens, and it says so.
-    Down,
-    /// It happens, and nobody hears of it.
-    Unheard,
-    /// The next write is lost, then all is well.
-    DownOnce,
-    /// The next write happens unheard, then all is well.
-    UnheardOnce,
-    /// Reads fine, writes not at all.
-    ReadOnly,
-    /// A read is not answered until the mood changes.
-    Silent,
-}
-
-/// A memory store that fails on demand.
-pub(crate) struct Flaky {
-    inner: Memory,
-    mood: Mutex<Mood>,
-    /// What every record reads as, if not as itself.
-    spoilt: Mutex<Option<&'static str>>,
-    last: Mutex<Option<RecordId>>,
-    /// The one record that cannot be had, whatever the mood.
-    stuck: Mutex<Option<RecordId>>,
-    /// How many reads wait for an answer, or did.
-    silent: AtomicUsize,
-}
-
-impl Flaky {
-    fn new(clock: Clock) -> Arc<Self> {
-        let (mood, spoilt) = (Mutex::new(Mood::Fine), Mutex::default());
-        let (last, stuck, silent) = (Mutex::default(), Mutex::default(), AtomicUsize::new(0));
-        Arc::new(Self { inner: Memory::new(clock, 1_000), mood, spoilt, last, stuck, silent })
-    }
-
-    fn is(&self, mood: Mood) {
-        *self.mood.lock().unwrap() = mood;
-    }
-
-    fn holds(&self, record: &'static str) {
-        *self.spoilt.lock().unwrap() = Some(record);
-    }
-
-    /// The record that was last written cannot be had any more.
-    fn sticks(&self) {
-        *self.stuck.lock().unwrap() = *self.last.lock().unwrap();
-    }
-
-    /// The record that was last written.
-    async fn only(&self) -> Held {
-        let id = self.last.lock().unwrap().expect("something was written");
-        self.inner.get(id).await.unwrap().unwrap()
-    }
-
-    fn mood(&self) -> Mood {
-        *self.mood.lock().unwrap()
-    }
-
-    fn spoil(&self, held: Held) -> Held {
-        let spoilt = *self.spoilt.lock().unwrap();
-        match spoilt {
-            Some(record) => Held { record: Bytes::from(record), ..held },
-            None => held,
-        }
-    }
-
-    async fn write<T>(
-        &self,
-        work: impl Future<Output = Result<T, LedgerError>>,
-    ) -> Result<T, LedgerError> {
-        let down = || LedgerError::Unavailable("a test says so".to_owned());
-        match self.mood() {
-            Mood::Fine => work.await,
-            Mood::DownOnce => {
-                self.is(Mood::Fine);
-                Err(down())
-            }
-            Mood::UnheardOnce => {
-                self.is(Mood::Fine);
-                drop(work.await);
-                Err(down())
-            }
-            Mood::Down | Mood::ReadOnly | Mood::Silent => Err(down()),
-            Mood::Unheard => {
-                drop(work.await);
-                Err(down())
-            }
-        }
-    }
-}
-
-impl Ledger for Flaky {
-    async fn claim(&self, ids: &[RecordId], fresh: Entry) -> Result<Claimed, LedgerError> {
-        *self.last.lock().unwrap() = ids.first().copied();
-        Ok(match self.write(self.inner.claim(ids, fresh)).await? {
-            Claimed::Found(held) => Claimed::Found(self.spoil(held)),
-            fresh @ Claimed::Fresh(_) => fresh,
-        })
-    }
-
-    async fn replace(
-        &self,
-        id: RecordId,
-        seen: Version,
-        entry: Entry,
-    ) -> Result<Replaced, LedgerError> {
-        self.write(self.inner.replace(id, seen, entry)).await
-    }
-
-    async fn remove(&self, id: RecordId, seen: Version) -> Result<Replaced, LedgerError> {
-        self.write(self.inner.remove(id, seen)).await
-    }
-
-    async fn get(&self, id: RecordId) -> Result<Option<Held>, LedgerError> {
-        if *self.stuck.lock().unwrap() == Some(id) {
-            return Err(LedgerError::Damaged("a test says so".to_owned()));
-        }
-        if self.mood() == Mood::Silent {
-            self.silent.fetch_add(1, Ordering::Relaxed);
-        }
-        until("it answers", || self.mood() != Mood::Silent).await;
-        match self.mood() {
-            Mood::Fine | Mood::ReadOnly | Mood::DownOnce | Mood::UnheardOnce => {
-                Ok(self.inner.get(id).await?.map(|held| self.spoil(held)))
-            }
-            Mood::Down | Mood::Unheard | Mood::Silent => {
-                Err(LedgerError::Unavailable("a test".to_owned()))
-            }
-        }
-    }
-
-    async fn open(&self, limit: usize) -> Result<Vec<Held>, LedgerError> {
-        self.inner.open(limit).await
-    }
-
-    async fn by_key(&self, key: KeyDigest) -> Result<Option<Held>, LedgerError> {
-        self.inner.by_key(key).await
-    }
-
-    fn exclusive(&self) -> bool {
-        true
-    }
-
-    fn never_forgets(&self) -> bool {
-        true
-    }
-}
+use crate::harness::{BY_CONTENT, Flaky, Mood, Post, Setup, World, charge, until};
 
 async fn world(policy: &str) -> (World<Arc<Flaky>>, Arc<Flaky>) {
     let mut flaky = None;
@@ -198,8 +22,19 @@ async fn world(policy: &str) -> (World<Arc<Flaky>>, Arc<Flaky>) {
     (world, flaky.unwrap())
 }
 
-fn charge() -> Post {
-    Post::charge("amount=500&currency=usd&source=tok_visa")
+fn refuse() -> String {
+    format!("{BY_CONTENT}store_down = \"refuse\"\n")
+}
+
+/// A charge whose answer is handed over, and which is to settle while the store is in this `mood`:
+/// it waits for the delivery, and settles after the client is gone.
+async fn settle_while(mood: Mood, world: &World<Arc<Flaky>>, store: &Flaky) {
+    let mut client = world.client().await;
+    client.send(&charge()).await;
+    client.reply().await.is(200, "executed");
+    store.is(mood);
+    drop(client);
+    world.settled().await;
 }
 
 fn declined() -> Post {
@@ -208,7 +43,7 @@ fn declined() -> Post {
 
 #[tokio::test]
 async fn without_a_store_the_derived_key_is_sent_and_the_answer_says_degraded() {
-    let (world, store) = world(DERIVE).await;
+    let (world, store) = world(BY_CONTENT).await;
     world.lose(&charge()).await;
     // Another payonce, whose store is down from the first moment, derives the same key.
     store.is(Mood::Down);
@@ -222,7 +57,7 @@ async fn without_a_store_the_derived_key_is_sent_and_the_answer_says_degraded() 
 
 #[tokio::test]
 async fn what_was_done_without_a_store_is_written_once_it_is_back() {
-    let (world, store) = world(DERIVE).await;
+    let (world, store) = world(BY_CONTENT).await;
     store.is(Mood::Down);
     world.done(&charge()).await.is(200, "executed");
     store.is(Mood::Fine);
@@ -235,7 +70,7 @@ async fn what_was_done_without_a_store_is_written_once_it_is_back() {
 
 #[tokio::test]
 async fn while_the_store_is_down_what_this_process_remembers_decides() {
-    let (world, store) = world(DERIVE).await;
+    let (world, store) = world(BY_CONTENT).await;
     store.is(Mood::Down);
     world.done(&declined()).await.is(402, "executed");
     world.done(&declined()).await.is(402, "executed");
@@ -247,7 +82,7 @@ async fn while_the_store_is_down_what_this_process_remembers_decides() {
 
 #[tokio::test]
 async fn a_claim_that_was_written_unheard_is_ours_and_is_settled() {
-    let (world, store) = world(DERIVE).await;
+    let (world, store) = world(BY_CONTENT).await;
     store.is(Mood::Unheard);
     world.faults([Fault::new(Kind::Delay {
         millis: 3_000,
@@ -268,14 +103,8 @@ async fn a_claim_that_was_written_unheard_is_ours_and_is_settled() {
 
 #[tokio::test]
 async fn an_outcome_that_was_written_unheard_counts_as_written() {
-    let (world, store) = world(DERIVE).await;
-    let mut client = world.client().await;
-    client.send(&charge()).await;
-    client.reply().await.is(200, "executed");
-    // It waits for the delivery now, and settles after the client is gone.
-    store.is(Mood::UnheardOnce);
-    drop(client);
-    world.settled().await;
+    let (world, store) = world(BY_CONTENT).await;
+    settle_while(Mood::UnheardOnce, &world, &store).await;
     assert_eq!(world.count("payonce_ledger_errors_total{kind=\"taken_over\"}"), 0);
     assert_eq!(world.count("payonce_ledger_errors_total{kind=\"unavailable\"}"), 1);
     world.done(&charge()).await.is(200, "repeated");
@@ -283,20 +112,15 @@ async fn an_outcome_that_was_written_unheard_counts_as_written() {
 
 #[tokio::test]
 async fn an_outcome_that_is_written_at_the_second_try_is_settled() {
-    let (world, store) = world(DERIVE).await;
-    let mut client = world.client().await;
-    client.send(&charge()).await;
-    client.reply().await.is(200, "executed");
-    store.is(Mood::DownOnce);
-    drop(client);
-    world.settled().await;
+    let (world, store) = world(BY_CONTENT).await;
+    settle_while(Mood::DownOnce, &world, &store).await;
     assert_eq!(world.count("payonce_ledger_errors_total{kind=\"taken_over\"}"), 0);
     assert!(store.inner.open(10).await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn an_outcome_that_cannot_be_written_is_asked_for_again_with_the_same_key() {
-    let (world, store) = world(DERIVE).await;
+    let (world, store) = world(BY_CONTENT).await;
     world.faults([Fault::new(Kind::Delay {
         millis: 3_000,
         effect: payonce::sandbox::Strike::Before,
@@ -315,13 +139,8 @@ async fn an_outcome_that_cannot_be_written_is_asked_for_again_with_the_same_key(
 
 #[tokio::test]
 async fn an_outcome_that_could_not_be_written_is_written_when_the_store_is_back() {
-    let (world, store) = world(DERIVE).await;
-    let mut client = world.client().await;
-    client.send(&charge()).await;
-    client.reply().await.is(200, "executed");
-    store.is(Mood::Down);
-    drop(client);
-    world.settled().await;
+    let (world, store) = world(BY_CONTENT).await;
+    settle_while(Mood::Down, &world, &store).await;
     assert!(!store.inner.open(10).await.unwrap().is_empty(), "it looks as if it were in flight");
     store.is(Mood::Fine);
     let unwritten = &world.payonce().exchange.unwritten;
@@ -332,7 +151,7 @@ async fn an_outcome_that_could_not_be_written_is_written_when_the_store_is_back(
 
 #[tokio::test]
 async fn an_outcome_that_can_never_be_written_keeps_no_other_waiting() {
-    let (world, store) = world(DERIVE).await;
+    let (world, store) = world(BY_CONTENT).await;
     let mut client = world.client().await;
     client.send(&charge()).await;
     client.reply().await.is(200, "executed");
@@ -350,13 +169,8 @@ async fn an_outcome_that_can_never_be_written_keeps_no_other_waiting() {
 
 #[tokio::test]
 async fn an_outcome_that_is_being_written_when_payonce_ends_is_written() {
-    let (world, store) = world(DERIVE).await;
-    let mut client = world.client().await;
-    client.send(&charge()).await;
-    client.reply().await.is(200, "executed");
-    store.is(Mood::Down);
-    drop(client);
-    world.settled().await;
+    let (world, store) = world(BY_CONTENT).await;
+    settle_while(Mood::Down, &world, &store).await;
     store.is(Mood::Silent);
     until("it is under way", || store.silent.load(Ordering::Relaxed) > 0).await;
     world.payonce().shutdown.first.cancel();
@@ -371,7 +185,7 @@ async fn an_outcome_that_is_being_written_when_payonce_ends_is_written() {
 
 #[tokio::test]
 async fn under_refuse_a_claim_that_was_written_unheard_is_taken_back() {
-    let (world, store) = world(REFUSE).await;
+    let (world, store) = world(&refuse()).await;
     store.is(Mood::UnheardOnce);
     world.done(&charge()).await.refused(503, "payonce_store_down");
     assert!(store.inner.open(10).await.unwrap().is_empty(), "it would keep another pod waiting");
@@ -381,7 +195,7 @@ async fn under_refuse_a_claim_that_was_written_unheard_is_taken_back() {
 
 #[tokio::test]
 async fn where_the_policy_says_refuse_nothing_is_sent_without_a_store() {
-    let (world, store) = world(REFUSE).await;
+    let (world, store) = world(&refuse()).await;
     store.is(Mood::Down);
     let refused = world.done(&charge()).await;
     refused.refused(503, "payonce_store_down");
@@ -392,7 +206,7 @@ async fn where_the_policy_says_refuse_nothing_is_sent_without_a_store() {
 
 #[tokio::test]
 async fn nothing_is_finished_without_the_store_and_no_step_of_it_begins_anew() {
-    let (world, store) = world(&format!("{DERIVE}finish = \"30m\"\n")).await;
+    let (world, store) = world(&format!("{BY_CONTENT}finish = \"30m\"\n")).await;
     let gone = Fault::new(Kind::ResetAfterEffect { clean: false });
     let unavailable = Kind::Status { code: 503, effect: payonce::sandbox::Strike::Before };
     world.faults([gone, Fault::new(unavailable).times(3)]);
@@ -418,7 +232,7 @@ async fn nothing_is_finished_without_the_store_and_no_step_of_it_begins_anew() {
 /// It stepped back, or forgot: whatever finishing would send, this process did not leave it so.
 #[tokio::test]
 async fn what_the_store_does_not_hold_as_it_was_left_is_not_finished() {
-    let (world, store) = world(&format!("{DERIVE}finish = \"30m\"\n")).await;
+    let (world, store) = world(&format!("{BY_CONTENT}finish = \"30m\"\n")).await;
     world.faults([Fault::new(Kind::ResetAfterEffect { clean: false }).times(4)]);
     world.done(&charge()).await;
     let asked = world.seen().len();
@@ -442,7 +256,7 @@ async fn a_single_call_needs_no_store() {
 #[tokio::test]
 async fn a_record_that_cannot_be_read_is_left_as_it_is_and_nothing_is_sent() {
     for record in ["not a record", "{\"format\":2}", ""] {
-        let (world, store) = world(DERIVE).await;
+        let (world, store) = world(BY_CONTENT).await;
         world.done(&charge()).await.is(200, "executed");
         store.holds(record);
         let refused = world.done(&charge()).await;
@@ -454,7 +268,7 @@ async fn a_record_that_cannot_be_read_is_left_as_it_is_and_nothing_is_sent() {
 
 #[tokio::test]
 async fn a_store_that_stepped_back_does_not_lead_to_an_older_occurrence() {
-    let (world, store) = world(DERIVE).await;
+    let (world, store) = world(BY_CONTENT).await;
     world.done(&charge()).await.is(200, "executed");
     let old = store.only().await;
     world.done(&charge()).await.is(200, "repeated");
@@ -470,7 +284,7 @@ async fn a_store_that_stepped_back_does_not_lead_to_an_older_occurrence() {
 
 #[tokio::test]
 async fn a_store_that_forgot_all_is_told_again_what_this_process_remembers() {
-    let (world, store) = world(DERIVE).await;
+    let (world, store) = world(BY_CONTENT).await;
     world.lose(&charge()).await;
     let held = store.only().await;
     store.inner.remove(held.id, held.version).await.unwrap();
@@ -495,7 +309,7 @@ fn order() -> Post {
 
 #[tokio::test]
 async fn without_a_store_what_is_remembered_from_before_an_edit_keeps_its_key() {
-    let (world, store) = world(DERIVE).await;
+    let (world, store) = world(BY_CONTENT).await;
     world.lose(&order()).await;
     world.edit(BY_ORDER).await;
     store.is(Mood::Down);
@@ -506,11 +320,34 @@ async fn without_a_store_what_is_remembered_from_before_an_edit_keeps_its_key() 
 
 #[tokio::test]
 async fn a_store_that_forgot_what_stood_before_an_edit_is_told_again() {
-    let (world, store) = world(DERIVE).await;
+    let (world, store) = world(BY_CONTENT).await;
     world.lose(&order()).await;
     let held = store.only().await;
     store.inner.remove(held.id, held.version).await.unwrap();
     world.edit(BY_ORDER).await;
     world.done(&order()).await.is(200, "replayed");
     assert_eq!(world.effects().len(), 1);
+}
+
+/// A request with a mistake in it was refused; what was corrected is paid for at another process while
+/// the store is down, with the key that was not taken up. The record must come to know of it, or
+/// the next process takes the next key.
+#[tokio::test]
+async fn what_was_done_without_a_store_is_written_over_a_refusal_that_stood_there() {
+    let named = |amount: u32| {
+        let body = format!("amount={amount}&currency=usd&source=tok_visa");
+        Post::charge(&body).with("Payonce-Operation", "order-7")
+    };
+    let (one, store) = world(BY_CONTENT).await;
+    one.done(&named(0)).await.is(400, "executed");
+    store.is(Mood::Down);
+    let beside = Setup::policy(BY_CONTENT).clock(&one.clock).upstream(one.sandbox.addr());
+    let shared = Arc::clone(&store);
+    let other: World<Arc<Flaky>> = beside.start_with(|_| shared).await;
+    other.done(&named(500)).await.is(200, "executed");
+    store.is(Mood::Fine);
+    let unwritten = &other.payonce().exchange.unwritten;
+    until("the outcome is written", || unwritten.is_empty()).await;
+    one.done(&named(500)).await.is(200, "replayed");
+    assert_eq!(one.effects().len(), 1);
 }

@@ -3,31 +3,7 @@
 use payonce::sandbox::{Fault, Kind, Outcome, Strike};
 
 use super::stub::{Stub, answer, success};
-use crate::harness::{Post, Reply, Setup, World, until};
-
-const TWINS: &str = r#"
-[[rule]]
-name = "charges"
-match = ["POST /v1/charges"]
-class = "critical"
-identity = "content"
-distinguishes = ["source"]
-merge = "twins"
-repeat_window = "10m"
-"#;
-
-const LOST: &str = r#"
-[[rule]]
-name = "charges"
-match = ["POST /v1/charges"]
-class = "critical"
-identity = "content"
-distinguishes = ["source"]
-"#;
-
-fn charge() -> Post {
-    Post::charge("amount=500&currency=usd&source=tok_visa")
-}
+use crate::harness::{BY_CONTENT, Post, Reply, Setup, TWINS, World, charge, until};
 
 fn unavailable() -> Vec<u8> {
     answer(503, "Content-Type: application/json\r\n", r#"{"error":{"type":"api_error"}}"#)
@@ -99,7 +75,7 @@ async fn a_call_whose_client_is_gone_is_not_tried_again_and_leaves_a_note() {
 #[tokio::test]
 async fn an_exchange_goes_on_when_its_client_hangs_up_and_its_answer_is_kept_for_the_next() {
     for clean in [true, false] {
-        let world = Setup::policy(LOST).start().await;
+        let world = Setup::policy(BY_CONTENT).start().await;
         world.faults([slow()]);
         let mut client = world.client().await;
         client.send(&charge().sdk(1)).await;
@@ -119,7 +95,7 @@ async fn an_exchange_goes_on_when_its_client_hangs_up_and_its_answer_is_kept_for
 #[tokio::test]
 async fn a_client_that_reads_part_of_its_answer_and_resets_has_lost_it() {
     use tokio::io::AsyncReadExt;
-    let world = Setup::policy(LOST).start().await;
+    let world = Setup::policy(BY_CONTENT).start().await;
     let mut client = world.client().await;
     client.send(&charge()).await;
     client.stream.read_exact(&mut [0; 20]).await.unwrap();
@@ -131,7 +107,7 @@ async fn a_client_that_reads_part_of_its_answer_and_resets_has_lost_it() {
 
 #[tokio::test]
 async fn a_kept_connection_tells_by_its_next_request_that_the_answer_was_delivered() {
-    let world = Setup::policy(LOST).start().await;
+    let world = Setup::policy(BY_CONTENT).start().await;
     let mut client = world.client().await;
     for outcome in ["executed", "repeated", "repeated"] {
         client.send(&charge()).await;
@@ -142,7 +118,7 @@ async fn a_kept_connection_tells_by_its_next_request_that_the_answer_was_deliver
 
 #[tokio::test]
 async fn of_two_lost_answers_one_asker_is_served_by_each_replay() {
-    let world = Setup::policy(LOST).start().await;
+    let world = Setup::policy(BY_CONTENT).start().await;
     world.lose(&charge()).await;
     world.lose(&charge()).await;
     world.done(&charge()).await.is(200, "replayed");
@@ -191,12 +167,12 @@ async fn twins_are_one_only_where_the_policy_or_the_application_says_so() {
     for at_once in [false, true] {
         let together = if at_once { "joined" } else { "replayed" };
         let cases = [
-            ("keyless", LOST, charge(), charge(), 2, "repeated"),
-            ("SDK keys", LOST, charge().sdk(1), charge().sdk(2), 2, "repeated"),
-            ("own keys", LOST, charge().key("a"), charge().key("b"), 2, "executed"),
-            ("one own key", LOST, charge().key("a"), charge().key("a"), 1, together),
-            ("one SDK key", LOST, charge().sdk(1), charge().sdk(1), 1, "replayed"),
-            ("one name", LOST, op("a"), op("a"), 1, together),
+            ("keyless", BY_CONTENT, charge(), charge(), 2, "repeated"),
+            ("SDK keys", BY_CONTENT, charge().sdk(1), charge().sdk(2), 2, "repeated"),
+            ("own keys", BY_CONTENT, charge().key("a"), charge().key("b"), 2, "executed"),
+            ("one own key", BY_CONTENT, charge().key("a"), charge().key("a"), 1, together),
+            ("one SDK key", BY_CONTENT, charge().sdk(1), charge().sdk(1), 1, "replayed"),
+            ("one name", BY_CONTENT, op("a"), op("a"), 1, together),
             ("keyless", TWINS, charge(), charge(), 1, together),
             ("SDK keys", TWINS, charge().sdk(1), charge().sdk(2), 1, together),
             ("own keys", TWINS, charge().key("a"), charge().key("b"), 2, "executed"),
@@ -239,7 +215,7 @@ async fn a_joined_decline_is_shared_and_the_next_asker_is_not_answered_with_it()
 
 #[tokio::test]
 async fn while_it_is_not_known_whether_an_answer_arrived_a_twin_shares_it_and_another_waits() {
-    for (policy, outcome, effects) in [(TWINS, "joined", 1), (LOST, "repeated", 2)] {
+    for (policy, outcome, effects) in [(TWINS, "joined", 1), (BY_CONTENT, "repeated", 2)] {
         let world = Setup::policy(policy).start().await;
         let mut silent = world.client().await;
         silent.send(&charge()).await;
@@ -295,7 +271,7 @@ async fn many_twins_at_once_are_one() {
 
 #[tokio::test]
 async fn shutdown_finishes_the_exchange_in_flight() {
-    let mut world = Setup::policy(LOST).set("STORE__KIND", "embedded").start().await;
+    let mut world = Setup::policy(BY_CONTENT).set("STORE__KIND", "embedded").start().await;
     world.faults([slow()]);
     let mut client = world.client().await;
     client.send(&charge()).await;
@@ -316,7 +292,7 @@ async fn shutdown_finishes_the_exchange_in_flight() {
 async fn shutdown_ends_the_trying_and_leaves_it_in_doubt() {
     let stub = Stub::held(|n, _| if n == 0 { unavailable() } else { success("ch_1") }).await;
     let mut world =
-        Setup::policy(LOST).set("STORE__KIND", "embedded").upstream(stub.addr).start().await;
+        Setup::policy(BY_CONTENT).set("STORE__KIND", "embedded").upstream(stub.addr).start().await;
     let mut client = world.client().await;
     client.send(&charge()).await;
     until("the provider has it", || stub.count() == 1).await;

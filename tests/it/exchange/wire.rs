@@ -5,27 +5,10 @@ use std::time::Duration;
 use payonce::sandbox::{Fault, Kind, Strike};
 
 use super::stub::{Stub, answer, success};
-use crate::harness::{Post, Setup, World, until};
-
-const CONTENT: &str = r#"
-[[rule]]
-name = "charges"
-match = ["POST /v1/charges"]
-class = "critical"
-identity = "content"
-distinguishes = ["source"]
-"#;
-
-fn charge() -> Post {
-    Post::charge("amount=500&currency=usd&source=tok_visa")
-}
-
-fn unavailable() -> Fault {
-    Fault::new(Kind::Status { code: 503, effect: Strike::Before })
-}
+use crate::harness::{BY_CONTENT, Post, Setup, World, charge, unavailable, until};
 
 async fn world() -> World {
-    Setup::policy(CONTENT).start().await
+    Setup::policy(BY_CONTENT).start().await
 }
 
 #[tokio::test]
@@ -53,7 +36,7 @@ async fn retry_after_beyond_the_deadline_ends_the_trying_at_once() {
 
 #[tokio::test]
 async fn the_budget_bounds_the_retries_of_all_requests() {
-    let world = Setup::policy(CONTENT)
+    let world = Setup::policy(BY_CONTENT)
         .set("RETRY__BUDGET_RATIO", "0.0")
         .set("RETRY__BUDGET_PER_SECOND", "0.0")
         .set("RETRY__BACKOFF", "1ms")
@@ -71,13 +54,13 @@ async fn the_budget_bounds_the_retries_of_all_requests() {
 
 #[tokio::test]
 async fn attempts_end_by_their_number_and_with_the_deadline() {
-    let world = Setup::policy(CONTENT).set("RETRY__MAX_ATTEMPTS", 3).start().await;
+    let world = Setup::policy(BY_CONTENT).set("RETRY__MAX_ATTEMPTS", 3).start().await;
     world.faults([unavailable().times(1_000)]);
     let gave_up = world.done(&charge()).await;
     assert_eq!((gave_up.status, gave_up.header("payonce-attempts")), (503, Some("3")));
     assert_eq!(gave_up.header("stripe-should-retry"), Some("false"));
 
-    let world = Setup::policy(CONTENT)
+    let world = Setup::policy(BY_CONTENT)
         .set("RETRY__MAX_ATTEMPTS", 20)
         .set("RETRY__DEADLINE", "40s")
         .set("RETRY__ATTEMPT_TIMEOUT", "30s")
@@ -163,7 +146,7 @@ async fn a_rate_limit_without_stripes_shape_does_not_make_the_outcome_unknown() 
 #[tokio::test]
 async fn what_was_in_doubt_stays_so_in_words_when_stripe_cannot_be_reached_again() {
     let stub = Stub::start(|_, _| Vec::new()).await;
-    let mut world = Setup::policy(CONTENT)
+    let mut world = Setup::policy(BY_CONTENT)
         .set("STORE__KIND", "embedded")
         .set("RETRY__MAX_ATTEMPTS", 1)
         .upstream(stub.addr)
@@ -183,7 +166,7 @@ async fn what_was_in_doubt_stays_so_in_words_when_stripe_cannot_be_reached_again
 
 #[tokio::test]
 async fn a_call_over_the_body_limit_streams_once_with_its_key() {
-    let world = Setup::policy(CONTENT).set("LIMITS__BODY", "2KiB").start().await;
+    let world = Setup::policy(BY_CONTENT).set("LIMITS__BODY", "2KiB").start().await;
     let long = |path: &str| Post::new(path, &format!("name=a&metadata[x]={}", "x".repeat(3_000)));
     world.faults([unavailable()]);
     let untried = world.done(&long("/v1/customers")).await;
@@ -205,7 +188,7 @@ async fn an_answer_too_large_to_hold_streams_and_settles() {
     let body = format!("{{\"id\":\"ch_1\",\"x\":\"{}\"}}", "x".repeat(3_000_000));
     let large = body.clone();
     let stub = Stub::start(move |_, _| answer(200, "", &large)).await;
-    let world = Setup::policy(CONTENT).set("LIMITS__ANSWER", "4KiB").upstream(stub.addr);
+    let world = Setup::policy(BY_CONTENT).set("LIMITS__ANSWER", "4KiB").upstream(stub.addr);
     let world = world.start().await;
     for outcome in ["executed", "repeated"] {
         let reply = world.done(&charge()).await;
@@ -222,7 +205,7 @@ async fn an_answer_too_large_to_hold_streams_and_settles() {
 async fn an_answer_too_large_to_hold_is_asked_for_again_by_a_second_asker() {
     let body = format!("{{\"id\":\"ch_1\",\"x\":\"{}\"}}", "x".repeat(50_000));
     let stub = Stub::held(move |_, _| answer(200, "", &body)).await;
-    let world = Setup::policy(CONTENT).set("LIMITS__ANSWER", "4KiB").upstream(stub.addr);
+    let world = Setup::policy(BY_CONTENT).set("LIMITS__ANSWER", "4KiB").upstream(stub.addr);
     let world = world.start().await;
     let named = charge().with("Payonce-Operation", "a");
     let (mut one, mut other) = (world.client().await, world.client().await);
@@ -259,7 +242,7 @@ async fn a_success_in_json_that_is_none_was_cut_short_and_is_asked_for_again() {
         _ => success("ch_1"),
     })
     .await;
-    let world = Setup::policy(CONTENT).upstream(stub.addr).start().await;
+    let world = Setup::policy(BY_CONTENT).upstream(stub.addr).start().await;
     let answer = world.done(&charge()).await;
     answer.is(200, "executed");
     assert_eq!(answer.header("payonce-attempts"), Some("2"));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use payonce::sandbox::Outcome;
 
-use crate::harness::{Post, Setup, World};
+use crate::harness::{Post, STRICT, Setup, World};
 
 const SHIPPED: &str = include_str!("../../../config/policy.toml");
 
@@ -98,25 +98,7 @@ async fn intended_equal_payouts_in_turn_all_happen() {
     assert_eq!(world.effects().len(), 3);
 }
 
-const STRICT: &str = r#"
-[[rule]]
-name = "refused"
-match = ["POST /v1/payouts"]
-class = "refuse"
-
-[[rule]]
-name = "required"
-match = ["POST /v1/customers"]
-class = "critical"
-client_key = "required"
-
-[[rule]]
-name = "by_order"
-match = ["POST /v1/products"]
-class = "critical"
-identity = ["metadata[order_id]"]
-otherwise = "refuse"
-
+const BY_ORDER: &str = r#"
 [[rule]]
 name = "by_order_or_content"
 match = ["POST /v1/charges"]
@@ -133,9 +115,13 @@ identity = ["metadata[order_id]"]
 otherwise = "call"
 "#;
 
+async fn strict() -> World {
+    Setup::policy(&format!("{STRICT}{BY_ORDER}")).start().await
+}
+
 #[tokio::test]
 async fn what_the_policy_refuses_is_not_sent() {
-    let world = Setup::policy(STRICT).start().await;
+    let world = strict().await;
     let payout = Post::new("/v1/payouts", "amount=5&currency=usd").key("mine");
     world.done(&payout).await.refused(403, "payonce_refused_by_policy");
     let customer = || Post::new("/v1/customers", "name=a");
@@ -150,7 +136,7 @@ async fn what_the_policy_refuses_is_not_sent() {
 
 #[tokio::test]
 async fn identity_fields_decide_and_what_lacks_them_goes_where_the_policy_says() {
-    let world = Setup::policy(STRICT).start().await;
+    let world = strict().await;
     let product = |body: &str| Post::new("/v1/products", body);
     let missing = world.done(&product("name=a")).await;
     missing.refused(400, "payonce_identity_missing");
@@ -185,7 +171,7 @@ async fn identity_fields_decide_and_what_lacks_them_goes_where_the_policy_says()
 
 #[tokio::test]
 async fn ill_formed_keys_and_names_are_refused_and_nothing_is_sent() {
-    let world = Setup::policy(STRICT).start().await;
+    let world = strict().await;
     let ask = || Post::new("/v1/plans", "amount=5");
     let long = "k".repeat(256);
     let cases = [
@@ -223,7 +209,7 @@ async fn ill_formed_keys_and_names_are_refused_and_nothing_is_sent() {
 
 #[tokio::test]
 async fn a_name_of_the_application_beats_every_other_identity_and_never_leaves() {
-    let world = Setup::policy(STRICT).start().await;
+    let world = strict().await;
     let charge = |order: u32| {
         let body = format!("amount=500&currency=usd&source=tok_visa&metadata[order_id]={order}");
         Post::charge(&body)

@@ -8,29 +8,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use payonce::chance::Chance;
-use payonce::clients::Clients;
 use payonce::clock::Clock;
-use payonce::decide::policy::Policy;
-use payonce::decide::retry::{self, Budget};
-use payonce::exchange::{Config, Exchange, Guards, Policies, Rooms};
-use payonce::finishing::{self, Finishing};
-use payonce::forward::{Bounds, Forwarder};
-use payonce::inflight::Inflight;
+use payonce::exchange::Exchange;
 use payonce::ledger::memory::Memory;
 use payonce::ledger::{AnyLedger, Kind};
 use payonce::metrics::Metrics;
-use payonce::notes::Notes;
-use payonce::observer::Observer;
-use payonce::recent::Recent;
-use payonce::request::InFlightBytes;
-use payonce::server::{Address, Limits, Listen, Local, Server, ServerConfig, Shutdown, Tasks};
+use payonce::server::Shutdown;
 use payonce::survey::survey;
-use payonce::trace::Tracer;
-use payonce::unwritten::Unwritten;
 use payonce::upstream::{Body, Host, SendError, Upstream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use crate::harness::{Around, fixed, listener};
 
 /// Series on the whole page, whatever was sent. A payonce of the shipped policy has about 450.
 const MOST_SERIES: usize = 1_500;
@@ -74,65 +63,14 @@ impl Upstream for Yes {
     }
 }
 
-struct Fixed(Arc<Policy>);
-
-impl Policies for Fixed {
-    fn current(&self) -> Arc<Policy> {
-        Arc::clone(&self.0)
-    }
-}
-
 type Payonce = Exchange<Arc<AnyLedger>, Yes>;
 
-fn exchange(tasks: &Tasks, shutdown: &Shutdown) -> Payonce {
+fn exchange(shutdown: &Shutdown) -> Payonce {
     let (clock, metrics) = (Clock::System, Metrics::new());
-    let limits = retry::Limits {
-        deadline: Duration::from_secs(70),
-        attempt: Duration::from_secs(40),
-        attempts: 2,
-        backoff: Duration::from_millis(1),
-        backoff_max: Duration::from_millis(2),
-    };
-    let budget = Budget::new(1.0, 1.0, clock.now());
-    let bytes = InFlightBytes::new(1 << 24);
     let memory = Kind::Memory(Memory::new(clock.clone(), 1_000_000));
-    Exchange::new(Rooms {
-        ledger: Arc::new(AnyLedger::new(memory, clock.clone(), metrics.clone())),
-        forwarder: Forwarder::new(
-            Yes,
-            clock.clone(),
-            Chance::System,
-            Bounds { retry: limits, answer_bytes: 65_536, bytes: bytes.clone(), budget },
-            shutdown.first.clone(),
-            metrics.clone(),
-        ),
-        policies: Box::new(Fixed(Arc::new(Policy::parse(POLICY).unwrap()))),
-        guards: Guards::default(),
-        recent: Recent::default(),
-        inflight: Inflight::new(1_000, 100),
-        tasks: tasks.clone(),
-        closing: shutdown.first.clone(),
-        bytes,
-        unwritten: Unwritten::default(),
-        finishing: Finishing::new(finishing::Limits::default(), metrics.clone()),
-        notes: Notes::default(),
-        observer: Observer::new(metrics.clone(), None),
-        chance: Chance::System,
-        clock,
-        clients: Clients::shipped(metrics.clone()).unwrap(),
-        tracer: Tracer::default(),
-        metrics,
-        config: Config {
-            provider: "p".to_owned(),
-            secret: None,
-            other_secrets: Vec::new(),
-            owner: hex::encode(rand::random::<[u8; 8]>()),
-            lease: Duration::from_secs(15),
-            body_bytes: 65_536,
-            bypass: false,
-            caller: None,
-        },
-    })
+    let ledger = Arc::new(AnyLedger::new(memory, clock.clone(), metrics.clone()));
+    let around = Around::new(ledger, Yes, fixed(POLICY), clock, shutdown.first.clone());
+    Exchange::new(around.rooms(metrics))
 }
 
 /// The n-th request: its method, path, operation, key, account and body are its own, and every ten
@@ -198,16 +136,10 @@ async fn ask(address: SocketAddr, from: usize, to: usize) {
 async fn a_hundred_thousand_different_requests_make_no_more_series_than_a_few_and_show_nowhere() {
     let requests = std::env::var("PAYONCE_METRICS_REQUESTS");
     let requests: usize = requests.map_or(100_000, |text| text.parse().unwrap());
-    let (tasks, shutdown) = (Tasks::new(), Shutdown::new());
-    let exchange = exchange(&tasks, &shutdown);
-    let at = Address::Tcp("127.0.0.1:0".parse().unwrap());
-    let config = ServerConfig {
-        listen: vec![Listen { setting: "test", at }],
-        limits: Limits::default(),
-        drain: Duration::from_secs(20),
-    };
-    let server = Server::bind(config, Clock::System).await.unwrap();
-    let Local::Tcp(address) = server.local().remove(0) else { panic!("not TCP") };
+    let shutdown = Shutdown::new();
+    let exchange = exchange(&shutdown);
+    let tasks = exchange.tasks.clone();
+    let (server, address) = listener(Clock::System, Duration::from_secs(20)).await;
     let run = tokio::spawn(server.run(exchange.clone(), tasks, shutdown.clone()));
     let share = requests.div_ceil(8);
     let clients: Vec<_> = (0..8)

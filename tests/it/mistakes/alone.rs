@@ -8,31 +8,22 @@ use payonce::sandbox::{Fault, Kind, Strike};
 
 use super::store::Way;
 use super::{Verdict, charge, effects_of, executed};
-use crate::harness::{Post, Setup, World};
-
-pub(super) const CONTENT: &str = r#"
-[[rule]]
-name = "charges"
-match = ["POST /v1/charges"]
-class = "critical"
-identity = "content"
-distinguishes = ["source"]
-"#;
+use crate::harness::{BY_CONTENT, Post, Setup, World, lost};
 
 /// As long as an epoch: the next one has begun, and the key may still be sent.
 const EPOCH: Duration = Duration::from_hours(22);
 
 async fn world() -> World {
-    Setup::policy(CONTENT).start().await
+    Setup::policy(BY_CONTENT).start().await
 }
 
 /// One attempt an exchange.
 async fn hasty() -> World {
-    Setup::policy(CONTENT).set("RETRY__MAX_ATTEMPTS", 1).start().await
+    Setup::policy(BY_CONTENT).set("RETRY__MAX_ATTEMPTS", 1).start().await
 }
 
 async fn embedded() -> World {
-    Setup::policy(CONTENT).set("STORE__KIND", "embedded").start().await
+    Setup::policy(BY_CONTENT).set("STORE__KIND", "embedded").start().await
 }
 
 /// One that remembers in a store which may go down.
@@ -42,10 +33,6 @@ async fn fragile(policy: &str) -> (World<Arc<Way>>, Arc<Way>) {
         .start_with(|clock| Arc::clone(way.insert(Way::to(&Arc::new(Memory::new(clock, 1_000))))));
     let world = world.await;
     (world, way.unwrap())
-}
-
-fn lost() -> Fault {
-    Fault::new(Kind::ResetAfterEffect { clean: false })
 }
 
 fn named(post: Post) -> Post {
@@ -60,7 +47,7 @@ pub(super) async fn a_lost_answer_is_asked_for_again() -> Verdict {
 }
 
 pub(super) async fn nothing_is_sent_without_the_store() -> Verdict {
-    let (world, store) = fragile(&format!("{CONTENT}store_down = \"refuse\"\n")).await;
+    let (world, store) = fragile(&format!("{BY_CONTENT}store_down = \"refuse\"\n")).await;
     store.goes_down();
     let refused = world.done(&charge("a", 1)).await;
     assert!(refused.message().contains("othing was sent"), "{}", refused.message());
@@ -107,7 +94,7 @@ pub(super) async fn another_amount_is_asked_for_under_the_same_name() -> Verdict
 }
 
 pub(super) async fn two_accounts_charge_the_same_at_once() -> Verdict {
-    let twins = format!("{CONTENT}merge = \"twins\"\nrepeat_window = \"10m\"\n");
+    let twins = format!("{BY_CONTENT}merge = \"twins\"\nrepeat_window = \"10m\"\n");
     let world = Setup::policy(&twins).start().await;
     let of = |post: Post, account| post.with("Stripe-Account", account);
     let (one, other) = (of(charge("a", 1), "acct_1"), of(charge("b", 2), "acct_2"));
@@ -142,7 +129,7 @@ pub(super) async fn a_doubt_is_asked_for_again_when_the_provider_has_forgotten()
 }
 
 pub(super) async fn the_same_is_meant_again_while_the_store_is_down() -> Verdict {
-    let (world, store) = fragile(CONTENT).await;
+    let (world, store) = fragile(BY_CONTENT).await;
     world.done(&charge("a", 1)).await;
     store.goes_down();
     world.done(&charge("b", 2)).await;
@@ -158,7 +145,7 @@ pub(super) async fn a_balancer_gives_up_after_the_effect() -> Verdict {
 }
 
 pub(super) async fn the_key_is_still_in_use() -> Verdict {
-    let world = Setup::policy(CONTENT).set("RETRY__MAX_ATTEMPTS", 2).start().await;
+    let world = Setup::policy(BY_CONTENT).set("RETRY__MAX_ATTEMPTS", 2).start().await;
     world.faults([lost(), Fault::new(Kind::InUse)]);
     let first = world.done(&charge("a", 1)).await;
     if first.status != 200 {
@@ -191,7 +178,7 @@ pub(super) async fn the_policy_is_edited_while_a_charge_is_in_doubt() -> Verdict
     let world = hasty().await;
     world.faults([lost()]);
     world.done(&charge("a", 1)).await;
-    world.reload(&CONTENT.replace("\"content\"", "[\"source\"]\notherwise = \"content\"")).await;
+    world.reload(&BY_CONTENT.replace("\"content\"", "[\"source\"]\notherwise = \"content\"")).await;
     world.done(&charge("a", 2)).await;
     executed(&world, 1, &["a"])
 }
@@ -212,7 +199,7 @@ pub(super) async fn the_sdk_asks_again_after_a_restart() -> Verdict {
 }
 
 pub(super) async fn the_client_is_gone_while_the_provider_stalls() -> Verdict {
-    let setup = Setup::policy(CONTENT).set("UPSTREAM__CONNECT_TIMEOUT", "10s");
+    let setup = Setup::policy(BY_CONTENT).set("UPSTREAM__CONNECT_TIMEOUT", "10s");
     let world = setup.set("RETRY__ATTEMPT_TIMEOUT", "10s").start().await;
     world.faults([Fault::new(Kind::Stall { millis: None, effect: Strike::Before })]);
     let mut client = world.client().await;
@@ -227,7 +214,7 @@ pub(super) async fn the_client_is_gone_while_the_provider_stalls() -> Verdict {
 }
 
 pub(super) async fn a_doubt_is_finished_before_the_job_comes_again() -> Verdict {
-    let finishing = format!("{CONTENT}finish = \"30m\"\n");
+    let finishing = format!("{BY_CONTENT}finish = \"30m\"\n");
     let world = Setup::policy(&finishing).set("RETRY__MAX_ATTEMPTS", 1).start().await;
     world.faults([lost()]);
     world.done(&charge("a", 1)).await;

@@ -6,10 +6,9 @@ use std::time::Duration;
 use payonce::ledger::memory::Memory;
 use payonce::sandbox::{Fault, Kind, Strike};
 
-use super::alone::CONTENT;
 use super::store::Way;
 use super::{Verdict, charge, executed};
-use crate::harness::{Setup, World, until};
+use crate::harness::{BY_CONTENT, Setup, World, until};
 
 struct Pod {
     world: World<Arc<Way>>,
@@ -18,7 +17,7 @@ struct Pod {
 
 /// Two pods; the first has the provider.
 async fn two() -> [Pod; 2] {
-    two_by(CONTENT, 4).await
+    two_by(BY_CONTENT, 4).await
 }
 
 async fn two_by(policy: &str, attempts: u32) -> [Pod; 2] {
@@ -88,7 +87,9 @@ pub(super) async fn the_other_pod_knows_more() -> Verdict {
 
 pub(super) async fn one_pod_has_an_edit_and_the_other_has_not() -> Verdict {
     let [one, other] = two().await;
-    one.world.edit(&CONTENT.replace("\"content\"", "[\"source\"]\notherwise = \"content\"")).await;
+    one.world
+        .edit(&BY_CONTENT.replace("\"content\"", "[\"source\"]\notherwise = \"content\""))
+        .await;
     // A success whose answer was lost.
     one.world.lose(&charge("a", 1)).await;
     other.world.done(&charge("a", 2)).await;
@@ -96,7 +97,7 @@ pub(super) async fn one_pod_has_an_edit_and_the_other_has_not() -> Verdict {
 }
 
 pub(super) async fn the_other_pod_has_finished_it() -> Verdict {
-    let [one, other] = two_by(&format!("{CONTENT}finish = \"30m\"\n"), 1).await;
+    let [one, other] = two_by(&format!("{BY_CONTENT}finish = \"30m\"\n"), 1).await;
     one.world.faults([Fault::new(Kind::ResetAfterEffect { clean: false })]);
     one.world.done(&charge("a", 1)).await;
     other.world.done(&charge("a", 2)).await;

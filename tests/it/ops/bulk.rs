@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::super::running::{CHARGE, Running, effects, fault, post, run};
+use super::super::running::{CHARGE, Ended, Running, effects, fault, post, run};
 use super::{Shared, doubtful, found, ids, ops, said, soon};
 
 const BY: [&str; 4] = ["--by", "ann", "--why", "Stripe incident 4711"];
@@ -28,16 +28,18 @@ fn a_word_on_all_of_a_rule_is_shown_first_and_recorded_with_who_and_why() {
         keys.iter().map(|key| doubtful(&payonce, 1, &[("Idempotency-Key", key)], CHARGE)).collect();
 
     let shown = ops(admin, &bulk(&[]));
-    shown.failed(1, &["nothing was changed: 3 operations", "--expect 3", "--yes"]);
+    shown.failed(1, &["nothing was changed: 3 operations", "--expect 3-"]);
     assert!(doubtful.iter().all(|id| shown.out.contains(id)), "{}", shown.out);
-    ops(admin, &bulk(&["--expect", "2"])).failed(1, &["3 operations", "nothing was changed"]);
+    let these = these(&shown);
+    ops(admin, &bulk(&["--expect", "3-00000000"]))
+        .failed(1, &["3 operations", "nothing was changed"]);
     assert_eq!(ids(admin, &["--state", "in_doubt"]).len(), 3);
     // Nothing is that old, and no other rule is meant.
     assert!(said(admin, &bulk(&["--older", "1h", "--yes"])).contains("0 resolved"));
     let other = ["resolve", "--rule", "refunds", "--as", "declined", "--yes"];
     assert!(said(admin, &[&other[..], &BY].concat()).contains("0 resolved"));
 
-    let done = said(admin, &bulk(&["--expect", "3"]));
+    let done = said(admin, &bulk(&["--expect", &these]));
     assert!(done.contains("3 resolved, 0 being worked on"), "{done}");
     assert!(ids(admin, &["--open"]).is_empty());
     for id in &doubtful {
@@ -85,6 +87,53 @@ fn a_word_on_all_of_a_rule_is_shown_first_and_recorded_with_who_and_why() {
     // Asked again, it is sent again, with the same key: it happened, and Stripe says so.
     let again = post(payonce.proxy(), "/v1/charges", &[("Idempotency-Key", "order-1")], CHARGE);
     assert_eq!((again.status, effects(payonce.sandbox())), (200, 4));
+}
+
+/// What a look calls the operations that it showed.
+fn these(shown: &Ended) -> String {
+    let (_, these) = shown.err.trim().rsplit_once("--expect ").unwrap();
+    these.to_owned()
+}
+
+#[test]
+fn what_is_confirmed_is_what_was_shown_and_not_as_many_others() {
+    let env = [("PAYONCE_RETRY__MAX_ATTEMPTS", "1")];
+    let payonce = Running::serve(&["--sandbox"], &env);
+    let admin = payonce.admin();
+    let ask = |key: &str| super::doubtful(&payonce, 1, &[("Idempotency-Key", key)], CHARGE);
+    ask("order-1");
+    let second = ask("order-2");
+    let shown = these(&ops(admin, &bulk(&[])));
+    // One leaves, and another comes: two, as before.
+    let one = [&["resolve", &second, "--as", "succeeded"][..], &BY].concat();
+    said(admin, &one);
+    ask("order-3");
+    let refused = ops(admin, &bulk(&["--expect", &shown]));
+    refused.failed(1, &["nothing was changed: 2 operations", "not the very ones", "look again"]);
+    assert_eq!(ids(admin, &["--state", "in_doubt"]).len(), 2);
+    // One is asked for once more, and is in doubt again: whoever looked has not seen that.
+    let shown = these(&ops(admin, &bulk(&[])));
+    ask("order-1");
+    ops(admin, &bulk(&["--expect", &shown])).failed(1, &["nothing was changed: 2 operations"]);
+    let shown = these(&ops(admin, &bulk(&[])));
+    assert!(said(admin, &bulk(&["--expect", &shown])).contains("2 resolved"));
+    assert!(ids(admin, &["--open"]).is_empty());
+}
+
+#[test]
+fn an_operation_is_found_by_the_applications_key_after_a_persons_word_too() {
+    let payonce = Running::serve(&["--sandbox"], &[("PAYONCE_RETRY__MAX_ATTEMPTS", "1")]);
+    let admin = payonce.admin();
+    // Its upstream key is derived from its name, so that this key is known by the index alone.
+    let fields = [("Payonce-Operation", "order-7"), ("Idempotency-Key", "job-7-run-1")];
+    let id = super::doubtful(&payonce, 1, &fields, CHARGE);
+    let by_key = || found(admin, &["show", "--key", "job-7-run-1"]);
+    assert_eq!((&by_key()["operation_id"], &by_key()["state"]), (&json!(id), &json!("in_doubt")));
+    // The beginning of an id does, as with `show`.
+    said(admin, &[&["resolve", &id[..8], "--as", "declined"][..], &BY].concat());
+    assert_eq!((&by_key()["operation_id"], &by_key()["state"]), (&json!(id), &json!("declined")));
+    ops(admin, &[&["resolve", &id[..8], "--as", "declined"][..], &BY].concat())
+        .failed(1, &["nothing was changed: no open operation begins with"]);
 }
 
 #[test]
@@ -142,9 +191,19 @@ fn a_word_on_many_must_make_sense() {
         &["resolve", "5f3a", "--as", "declined", "--why", "x", "--yes"],
         &["resolve", "5f3a", "--as", "declined", "--why", "x", "--older", "1h"],
         &[
-            "resolve", "--rule", "charges", "--as", "declined", "--why", "x", "--yes", "--expect",
-            "1",
+            "resolve",
+            "--rule",
+            "charges",
+            "--as",
+            "declined",
+            "--why",
+            "x",
+            "--yes",
+            "--expect",
+            "1-9f2c81d0",
         ],
+        // A number alone does not tell which operations.
+        &["resolve", "--rule", "charges", "--as", "declined", "--why", "x", "--expect", "1"],
         &["resolve", "--rule", "charges", "--as", "succeeded", "--object", "ch_1", "--why", "x"],
         &["resolve", "--rule", "charges", "--as", "declined", "--state", "declined", "--why", "x"],
     ] {

@@ -16,7 +16,7 @@ pub(super) async fn o1_what_never_left_is_tried_again_and_leaves_no_trace() {
 pub(super) async fn o2_what_may_have_happened_is_asked_for_again_with_the_same_key() {
     let status = |code, effect| Fault::new(Kind::Status { code, effect });
     let faults = [
-        lost_after_effect(),
+        lost(),
         Fault::new(Kind::ResetBeforeEffect { clean: true }),
         Fault::new(Kind::CutAfterBytes { bytes: 10, in_body: true, reset: false }),
         Fault::new(Kind::InUse),

@@ -71,7 +71,7 @@ pub(super) async fn a3_the_same_call_after_a_saved_500_is_not_the_next_occurrenc
 pub(super) async fn a4_what_is_in_doubt_for_too_long_waits_for_a_person() {
     let world = hasty(CONTENT_LOST).await;
     let own = good().key("order-42");
-    world.faults([lost_after_effect().times(2)]);
+    world.faults([lost().times(2)]);
     for ask in [&named("order-7"), &own] {
         world.done(ask).await.refused(504, "payonce_outcome_unknown");
     }
@@ -99,7 +99,7 @@ pub(super) async fn a6_content_begins_anew_beyond_retention_whatever_became_of_i
     let world = hasty(CONTENT_LOST).await;
     let other = Post::charge("amount=700&currency=usd&source=tok_visa");
     world.done(&good()).await.is(200, "executed");
-    world.faults([lost_after_effect()]);
+    world.faults([lost()]);
     world.done(&other).await.refused(504, "payonce_outcome_unknown");
     world.clock.advance(23 * HOUR);
     world.done(&good()).await.is(200, "executed");
@@ -166,7 +166,7 @@ pub(super) async fn a10_a_new_call_after_a_saved_500_is_the_next_where_the_polic
 
 pub(super) async fn a11_what_is_in_doubt_is_taken_over_with_the_same_key() {
     let world = hasty(CONTENT_LOST).await;
-    world.faults([lost_after_effect()]);
+    world.faults([lost()]);
     world.done(&good().sdk(1)).await.refused(504, "payonce_outcome_unknown");
     world.done(&good().sdk(2)).await.is(200, "replayed");
     let keys = world.keys();

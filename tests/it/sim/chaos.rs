@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use payonce::sandbox::Unplugged;
+
+use super::people;
 use super::pod::{Pods, Rulebook};
 use super::sky::{Rates, Sky};
 use super::store::Store;
@@ -27,7 +30,7 @@ pub(crate) struct Climate {
     pub(crate) edits: bool,
     /// `observe` and the bypass, for a while.
     pub(crate) toggles: bool,
-    /// The rules say `finish`.
+    /// The rules say `finish`; people and webhooks say what became of what is in doubt.
     pub(crate) finishing: bool,
 }
 
@@ -95,6 +98,7 @@ enum Event {
     Edit,
     Observe,
     Bypass,
+    Word,
 }
 
 /// What makes things happen until the run is told to be calm.
@@ -102,19 +106,22 @@ pub(crate) struct Chaos {
     pub(crate) sky: Arc<Sky>,
     pub(crate) store: Arc<Store>,
     pub(crate) pods: Arc<Pods>,
+    pub(crate) provider: Unplugged,
     pub(crate) climate: Climate,
 }
 
 impl Chaos {
     fn events(&self) -> Vec<Event> {
-        let Climate { crashes, outages, amnesia, leaps, edits, toggles, .. } = self.climate;
-        let groups: [(bool, &[Event]); 6] = [
+        let Climate { crashes, outages, amnesia, leaps, edits, toggles, finishing, .. } =
+            self.climate;
+        let groups: [(bool, &[Event]); 7] = [
             (crashes, &[Event::Crash, Event::Crash, Event::Crash, Event::CrashAll]),
             (outages, &[Event::CutOff, Event::CutOff, Event::Down, Event::Full]),
             (amnesia, &[Event::Flush, Event::FailOver]),
             (leaps, &[Event::Leap]),
             (edits, &[Event::Edit]),
             (toggles, &[Event::Observe, Event::Bypass]),
+            (finishing, &[Event::Word, Event::Word]),
         ];
         let on = groups.iter().filter(|(on, _)| *on);
         on.flat_map(|(_, events)| events.iter().copied()).collect()
@@ -211,6 +218,11 @@ impl Chaos {
                 self.restart_all().await;
                 sky.set_unenforced(false);
             }
+            Event::Word => {
+                if let Some(pod) = self.pods.at(pod) {
+                    people::speak(sky, &self.store, &pod, &self.provider).await;
+                }
+            }
         }
     }
 
@@ -239,7 +251,7 @@ impl Chaos {
 
 #[cfg(test)]
 mod tests {
-    use payonce::sandbox::{Config, Unplugged};
+    use payonce::sandbox::Config;
 
     use super::*;
 
@@ -251,7 +263,7 @@ mod tests {
         let store = Store::new(&sky);
         let provider = Unplugged::new(Config::local(sky.clock.clone(), 6));
         let pods = Pods::new(&sky, &store, &provider, &Arc::default(), 3, 6, climate);
-        let chaos = Chaos { sky, store, pods: Arc::clone(&pods), climate };
+        let chaos = Chaos { sky, store, pods: Arc::clone(&pods), provider, climate };
         pods.set_bypass(true);
         chaos.restart_all().await;
         chaos.sky.sleep(Duration::from_secs(10)).await;

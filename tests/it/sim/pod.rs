@@ -5,24 +5,15 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use payonce::chance::Chance;
-use payonce::clients::Clients;
 use payonce::clock::{Clock, Timestamp};
 use payonce::decide::digest::Secret;
 use payonce::decide::policy::Policy;
 use payonce::decide::retry;
-use payonce::exchange::{self, Exchange, Rooms};
-use payonce::finishing::{self, Finishing};
-use payonce::forward::{Bounds, Forwarder};
+use payonce::exchange::Exchange;
 use payonce::inflight::Inflight;
 use payonce::metrics::Metrics;
-use payonce::notes::Notes;
-use payonce::observer::Observer;
-use payonce::recent::Recent;
-use payonce::request::InFlightBytes;
 use payonce::sandbox::Unplugged;
 use payonce::server::Tasks;
-use payonce::trace::Tracer;
-use payonce::unwritten::Unwritten;
 use payonce::ways::{InForce, Ways};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +24,7 @@ use super::sky::Sky;
 use super::store::{Remote, Store};
 use super::wire::Wire;
 use super::work::{ROLLED, SHOPS};
+use crate::harness::Around;
 
 /// Each kind of rule has a path of its own.
 const RULES: &str = r#"
@@ -297,7 +289,7 @@ impl Pods {
     fn build(&self, pod: usize, run: u64, bypass: bool, metrics: Metrics) -> Pod {
         let (sky, clock) = (Arc::clone(&self.sky), self.clock_of(pod));
         let chance = Chance::seeded(self.seed.wrapping_mul(1_000_003).wrapping_add(run));
-        let (closing, tasks) = (CancellationToken::new(), Tasks::new());
+        let closing = CancellationToken::new();
         let wire = Wire {
             sky: Arc::clone(&sky),
             provider: self.provider.clone(),
@@ -305,7 +297,14 @@ impl Pods {
             sender: run,
             finishes: self.climate.finishing,
         };
-        let bounds = Bounds {
+        let ledger = Remote { sky: Arc::clone(&sky), store: Arc::clone(&self.store), pod };
+        let lease = Duration::from_secs(15);
+        let ways = Ways::new(ledger.clone(), clock.clone(), metrics.clone(), lease);
+        let (ways, in_force) = (Arc::new(ways), File(Arc::new(Mutex::new(self.file.read()))));
+        let taken = in_force.clone();
+        let policies = InForce { policy: move || taken.read(), ways: Arc::clone(&ways) };
+        let mut rooms = Around {
+            chance,
             retry: retry::Limits {
                 deadline: Duration::from_secs(70),
                 attempt: Duration::from_secs(40),
@@ -313,53 +312,18 @@ impl Pods {
                 backoff: Duration::from_millis(500),
                 backoff_max: Duration::from_secs(5),
             },
+            budget: 0.2,
             answer_bytes: 1 << 20,
-            bytes: InFlightBytes::new(1 << 26),
-            budget: retry::Budget::new(0.2, 1.0, clock.now()),
-        };
-        let forwarder = Forwarder::new(
-            wire,
-            clock.clone(),
-            chance.clone(),
-            bounds,
-            closing.clone(),
-            metrics.clone(),
-        );
-        let ledger = Remote { sky: Arc::clone(&sky), store: Arc::clone(&self.store), pod };
-        let lease = Duration::from_secs(15);
-        let ways = Ways::new(ledger.clone(), clock.clone(), metrics.clone(), lease);
-        let (ways, in_force) = (Arc::new(ways), File(Arc::new(Mutex::new(self.file.read()))));
-        let taken = in_force.clone();
-        let exchange = Exchange::new(Rooms {
-            ledger,
-            forwarder,
-            policies: Box::new(InForce { policy: move || taken.read(), ways: Arc::clone(&ways) }),
-            guards: exchange::Guards::default(),
-            recent: Recent::default(),
-            inflight: Inflight::new(10_000, 64),
-            tasks: tasks.clone(),
-            closing: closing.clone(),
-            bytes: InFlightBytes::new(1 << 26),
-            unwritten: Unwritten::default(),
-            finishing: Finishing::new(finishing::Limits::default(), metrics.clone()),
-            notes: Notes::default(),
-            observer: Observer::new(metrics.clone(), None),
-            clock,
-            chance,
-            clients: Clients::shipped(metrics.clone()).unwrap(),
-            metrics,
-            tracer: Tracer::default(),
-            config: exchange::Config {
-                provider: "provider.test".to_owned(),
-                other_secrets: Vec::new(),
-                secret: self.seed.is_multiple_of(2).then(|| Secret::configured(&[7; 32])),
-                owner: format!("pod-{pod}-{run}"),
-                lease,
-                body_bytes: 1 << 20,
-                bypass,
-                caller: None,
-            },
-        });
+            ..Around::new(ledger, wire, Box::new(policies), clock, closing.clone())
+        }
+        .rooms(metrics);
+        rooms.inflight = Inflight::new(10_000, 64);
+        rooms.config.secret = self.seed.is_multiple_of(2).then(|| Secret::configured(&[7; 32]));
+        rooms.config.owner = format!("pod-{pod}-{run}");
+        rooms.config.lease = lease;
+        rooms.config.bypass = bypass;
+        let exchange = Exchange::new(rooms);
+        let tasks = exchange.tasks.clone();
         let writer = exchange.clone();
         let stop = closing.clone();
         tasks.spawn(async move { writer.write_what_is_left(stop).await });

@@ -78,6 +78,7 @@ async fn run(seed: u64, climate: Climate, size: Size) -> Ran {
         sky: Arc::clone(&sky),
         store: Arc::clone(&store),
         pods: Arc::clone(&pods),
+        provider: provider.clone(),
         climate,
     };
     // About one operation in four seconds.

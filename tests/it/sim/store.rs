@@ -47,6 +47,12 @@ impl Store {
     pub(crate) async fn open(&self) -> Vec<Held> {
         self.memory.open(1_000_000).await.unwrap()
     }
+
+    /// Writes over what was read, if it still stands.
+    pub(crate) async fn replace(&self, held: &Held, entry: Entry) -> bool {
+        let replaced = self.memory.replace(held.id, held.version, entry).await.unwrap();
+        matches!(replaced, Replaced::Done(_))
+    }
 }
 
 type Done<T> = Pin<Box<dyn Future<Output = Result<T, LedgerError>> + Send>>;

@@ -70,7 +70,8 @@ impl Secure {
     }
 }
 
-fn certified(name: &str, alpn: &[&str]) -> (TlsAcceptor, NamedTempFile) {
+/// A certificate for this name, and the root that vouches for it.
+pub(crate) fn certified(name: &str, alpn: &[&str]) -> (TlsAcceptor, NamedTempFile) {
     let mut root = CertificateParams::new(Vec::new()).unwrap();
     root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let root_key = KeyPair::generate().unwrap();

@@ -55,6 +55,9 @@
 {{- fail (printf "secrets.keys.%s names %q, which secrets.values has not" $for $key) -}}
 {{- end -}}
 {{- end -}}
+{{- if and .Values.secrets.keys.traceHeaders (not (dig "tracing" "otlp_endpoint" "" .Values.settings)) -}}
+{{- fail "secrets.keys.traceHeaders is for a collector: set settings.tracing.otlp_endpoint" -}}
+{{- end -}}
 {{- if and (gt (int64 .Values.sidecar.preStopSleepSeconds) 0) (semverCompare "<1.30.0-0" .Capabilities.KubeVersion.Version) -}}
 {{- fail "sidecar.preStopSleepSeconds needs Kubernetes 1.30: payonce's image has no shell to sleep with" -}}
 {{- end -}}

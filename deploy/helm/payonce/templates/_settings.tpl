@@ -57,6 +57,10 @@ admin:
 credential:
   file: /run/secrets/payonce/{{ . }}
 {{- end }}
+{{- with $keys.traceHeaders }}
+tracing:
+  headers_file: /run/secrets/payonce/{{ . }}
+{{- end }}
 {{- end }}
 {{- if .Values.webhook.enabled }}
 webhook:

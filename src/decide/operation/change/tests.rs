@@ -1,7 +1,8 @@
 //! What a second look sent back.
 
 use super::super::Occurrence;
-use super::super::table::{Owner, Refused, Row, Then, judge};
+use super::super::record::Event;
+use super::super::table::{Owner, Refused, Row, Then, Way, judge};
 use super::*;
 use crate::decide::digest::WholeDigest;
 use crate::decide::identity::Fingerprint;

@@ -1,8 +1,9 @@
 //! Recorded lines under another policy.
 
 use super::*;
+use crate::decide::identity::Kind;
 use crate::decide::observe::Before;
-use crate::decide::traffic::{FORMAT, KeySaid, Would};
+use crate::decide::traffic::{By, FORMAT, KeySaid, Said, Would};
 
 const CONTENT: &str = "identity = \"content\"\ndistinguishes = [\"source\"]\n";
 

@@ -58,7 +58,7 @@ impl Model {
         self.visit(state, proxy, asked, seat, shown)
     }
 
-    /// `exchange::Exchange::visit`.
+    /// `exchange::turn`, a visit.
     fn visit(
         &self,
         state: &mut State,
@@ -96,7 +96,7 @@ impl Model {
         Ok(())
     }
 
-    /// `exchange::Exchange::shareable`.
+    /// `exchange::turn`, what is shareable.
     fn shareable(&self, state: &State, record: &Record, told: Option<Told>, asked: &Asked) -> bool {
         let key = self.desk.key(&record.key);
         if asked.recalled.is_some_and(|sent| sent != key) {

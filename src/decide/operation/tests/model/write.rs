@@ -3,7 +3,7 @@
 use super::state::{Held, Phase, Rec, Says, Seated, State, Then, Told, Unwritten, Writing};
 use super::store::{Down, Heard, Op, Reply};
 use super::{Model, Outcome, Road};
-use crate::decide::operation::change::Follows;
+use crate::decide::operation::change::{Follows, says_more};
 use crate::decide::operation::record::{Outcome as Ended, Settled, Standing};
 
 const WRITES: usize = 3;
@@ -59,12 +59,15 @@ impl Model {
         Unwritten { claimed: holding.record, found: holding.found, target }
     }
 
-    /// Whether what stands bears the claim of a write, or is what it found.
+    /// Whether what stands bears the claim of a write, or is what it found, or knows less.
     fn is_ours(&self, held: Held, write: Unwritten) -> bool {
         let token =
             |record: Rec| self.desk.record(record).claim.as_ref().map(|claim| claim.token.clone());
         let stands = token(held.record);
-        write.found == Some(held.record) || stands.is_some() && stands == token(write.claimed)
+        let more = |it| says_more(&self.desk.record(it), &self.desk.record(held.record));
+        write.target.is_some_and(more)
+            || write.found == Some(held.record)
+            || stands.is_some() && stands == token(write.claimed)
     }
 
     fn unanswered(&self, state: &mut State, proxy: usize, again: Writing, heard: Heard) -> Outcome {
