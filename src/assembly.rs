@@ -28,7 +28,7 @@ use crate::policy_file::PolicyFile;
 use crate::recent::Recent;
 use crate::request::InFlightBytes;
 use crate::seams::{self, Point};
-use crate::server::{Local, Server, Shutdown, Summary, Tasks};
+use crate::server::{Local, Server, Shutdown, Summary, Tasks, without_ipv6};
 use crate::settings::{Secret, Settings, Token};
 use crate::standing::Serving;
 use crate::unwritten::Unwritten;
@@ -245,7 +245,14 @@ async fn listen(
     setting: &'static str,
     address: std::net::SocketAddr,
 ) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|why| StartError::Port { setting, address, why })
+    let bound = match TcpListener::bind(address).await {
+        Ok(bound) => Ok(bound),
+        Err(why) => match without_ipv6(address, &why) {
+            Some(instead) => TcpListener::bind(instead).await,
+            None => Err(why),
+        },
+    };
+    bound.map_err(|why| StartError::Port { setting, address, why })
 }
 
 /// The admin port, if the settings say so, and the token that opens it.

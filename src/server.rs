@@ -29,6 +29,7 @@ mod timed;
 pub use accept::Counts;
 pub use drain::{Shutdown, Summary};
 pub use limits::Limits;
+pub(crate) use listen::without_ipv6;
 pub use listen::{Address, BindError, Listen, Local};
 pub use tasks::Tasks;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -158,7 +158,23 @@ impl Listener {
     }
 }
 
+/// Where to listen where `address` cannot be had: on a system without IPv6, `[::]` is `0.0.0.0`, so
+/// that one setting serves clusters of either kind.
+pub(crate) fn without_ipv6(address: SocketAddr, why: &io::Error) -> Option<SocketAddr> {
+    let kinds = [io::ErrorKind::AddrInUse, io::ErrorKind::PermissionDenied];
+    let everywhere = address.is_ipv6() && address.ip().is_unspecified();
+    let instead = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+    (everywhere && !kinds.contains(&why.kind())).then_some(instead)
+}
+
 fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
+    bind_one(address).or_else(|why| match without_ipv6(address, &why) {
+        Some(instead) => bind_one(instead),
+        None => Err(why),
+    })
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<Listener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // Connections of a process that just ended must not keep its successor from the port; a live
     // listener still does.
@@ -213,5 +229,24 @@ impl Drop for SocketFile {
             let file = self.path.display();
             tracing::warn!(%file, %error, "the socket's file stays behind; the next start removes it");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_everywhere_is_listened_on_by_ipv4_where_there_is_no_ipv6() {
+        // What Linux says of a socket that it cannot make (EAFNOSUPPORT).
+        let none = || io::Error::from_raw_os_error(97);
+        let at = |address: &str, why: io::Error| {
+            without_ipv6(address.parse().unwrap(), &why).map(|it| it.to_string())
+        };
+        assert_eq!(at("[::]:8422", none()).as_deref(), Some("0.0.0.0:8422"));
+        assert_eq!(at("[::1]:8422", none()), None);
+        assert_eq!(at("0.0.0.0:8422", none()), None);
+        assert_eq!(at("[::]:8422", io::ErrorKind::AddrInUse.into()), None);
+        assert_eq!(at("[::]:80", io::ErrorKind::PermissionDenied.into()), None);
     }
 }

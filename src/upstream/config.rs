@@ -72,7 +72,7 @@ impl Config {
             origins,
             ca_file: None,
             egress_proxy: None,
-            connect_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(8),
             body_timeout: Duration::from_mins(1),
             idle_timeout: Duration::from_secs(55),
             max_connections_per_host: 128,

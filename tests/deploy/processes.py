@@ -91,7 +91,8 @@ class Payonce(Process):
         self.variables = {"NO_COLOR": "1", **listen, **env}
         super().__init__(command, folder, "payonce", self.variables)
         self.proxy = f"http://127.0.0.1:{ports['PROXY']}"
-        self.health = f"http://127.0.0.1:{ports['HEALTH']}"
+        health = self.variables["PAYONCE_LISTEN__HEALTH"].rpartition(":")[2]
+        self.health = f"http://127.0.0.1:{health}"
         until(
             lambda: f"payonce to be ready: {self.said()}",
             lambda: get(f"{self.health}/readyz")[0] == 200 or self.ended(),

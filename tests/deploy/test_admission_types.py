@@ -12,21 +12,40 @@ from google.protobuf import descriptor_pb2, descriptor_pool, struct_pb2
 
 from manifests import CHART, one, render, values_of
 
-POLICY = {"admission": {"mutatingAdmissionPolicy": {"enabled": True}}}
+POLICY = {
+    "admission": {"mutatingAdmissionPolicy": {"enabled": True}},
+    "imagePullSecrets": ["registry"],
+}
 FIELD = descriptor_pb2.FieldDescriptorProto
+PLAIN = {"string": FIELD.TYPE_STRING, "int": FIELD.TYPE_INT64, "bool": FIELD.TYPE_BOOL}
+JSONS = {"any": "google.protobuf.Value", "map": "google.protobuf.Struct"}
 # A message cannot be named like a field beside it, so that dots become underlines.
 MESSAGES = {
     "JSONPatch": {"op": "string", "path": "string", "from": "string", "value": "any"},
-    "Object": {"spec": "Object_spec"},
+    "Object": {"metadata": "Object_metadata", "spec": "Object_spec"},
+    "Object_metadata": {"annotations": "map"},
     "Object_spec": {
         "containers": ["Object_spec_containers"],
         "initContainers": ["Object_spec_initContainers"],
         "volumes": ["Object_spec_volumes"],
+        "imagePullSecrets": ["Object_spec_imagePullSecrets"],
         "terminationGracePeriodSeconds": "int",
+        "hostNetwork": "bool",
     },
-    "Object_spec_containers": {"name": "string", "env": ["Object_spec_containers_env"]},
+    "Object_spec_containers": {
+        "name": "string",
+        "image": "string",
+        "env": ["Object_spec_containers_env"],
+    },
     "Object_spec_containers_env": {"name": "string", "value": "string"},
-    "Object_spec_initContainers": {"name": "string"},
+    "Object_spec_initContainers": {
+        "name": "string",
+        "image": "string",
+        "restartPolicy": "string",
+        "env": ["Object_spec_initContainers_env"],
+    },
+    "Object_spec_initContainers_env": {"name": "string", "value": "string"},
+    "Object_spec_imagePullSecrets": {"name": "string"},
     "Object_spec_volumes": {"name": "string"},
 }
 
@@ -43,12 +62,11 @@ def descriptors():
             kind = kind[0] if many else kind
             label = FIELD.LABEL_REPEATED if many else FIELD.LABEL_OPTIONAL
             one_field = made.field.add(name=field, number=number, label=label)
-            if kind in ("string", "int"):
-                one_field.type = FIELD.TYPE_STRING if kind == "string" else FIELD.TYPE_INT64
+            if kind in PLAIN:
+                one_field.type = PLAIN[kind]
             else:
                 one_field.type = FIELD.TYPE_MESSAGE
-                named = "google.protobuf.Value" if kind == "any" else kind
-                one_field.type_name = f".{named}"
+                one_field.type_name = f".{JSONS.get(kind, kind)}"
     pool = descriptor_pool.DescriptorPool()
     json = descriptor_pb2.FileDescriptorProto()
     struct_pb2.DESCRIPTOR.CopyToProto(json)
@@ -80,11 +98,12 @@ def expressions():
             said["patch"] = (mutation["jsonPatch"]["expression"], "LIST<JSONPatch>")
         else:
             said["apply"] = (mutation["applyConfiguration"]["expression"], "Object")
-    return said
+    (check,) = one(objects, "ValidatingAdmissionPolicy")["spec"]["validations"]
+    return said | {"present": (check["expression"], "BOOL")}
 
 
 def test_every_expression_compiles_to_the_type_that_is_wanted(environment, expressions):
-    assert len(expressions) == 3
+    assert len(expressions) == 4
     for text, wanted in expressions.values():
         assert environment.compile(flat(text)).return_type().name() == wanted
 
@@ -96,7 +115,12 @@ def test_every_expression_compiles_to_the_type_that_is_wanted(environment, expre
         ("apply", "name: c.name", "name: 1"),
         ("apply", "c.env.exists", "c.envs.exists"),
         ("patch", "op:", "operation:"),
-        ("patch", "terminationGracePeriodSeconds >= ", 'terminationGracePeriodSeconds >= "" + '),
+        ("patch", "terminationGracePeriodSeconds : 30", 'terminationGracePeriodSeconds : "30"'),
+        ("patch", "s.name ==", "s.named =="),
+        ("apply", "annotations: {", "annotation: {"),
+        ("apply", "Object.spec.initContainers{", "Object.spec.containers{"),
+        ("present", "c.restartPolicy ==", "c.restart =="),
+        ("present", "object.spec.hostNetwork", "object.spec.hostNet"),
     ],
 )
 def test_an_expression_with_a_mistake_does_not(environment, expressions, name, right, wrong):

@@ -136,8 +136,12 @@ def test_every_setting_can_stand_in_the_values_or_is_the_chart_s():
 
 def test_what_a_collector_asks_for_is_read_from_the_secret():
     tracing = {"otlp_endpoint": "https://otel.example.com", "sample_ratio": 0.1}
+    anywhere = [{"ipBlock": {"cidr": "0.0.0.0/0"}}]
     values = values_of(
-        REDIS, settings={"tracing": tracing}, secrets={"keys": {"traceHeaders": "trace-headers"}}
+        REDIS,
+        settings={"tracing": tracing},
+        secrets={"keys": {"traceHeaders": "trace-headers"}},
+        networkPolicy={"egress": {"collectorTo": anywhere}},
     )
     text = one(render(values), "ConfigMap", "settings")["data"]["payonce.toml"]
     told = tomllib.loads(text)["tracing"]
@@ -157,6 +161,90 @@ def test_the_five_minutes_of_the_readme_render():
     objects = render(values)
     manifests.validate(objects, "1.37")
     assert one(objects, "Deployment")
+
+
+def test_a_watcher_is_payonce_alone_and_is_surveyed_like_the_others():
+    more = {"watcher": {"enabled": True}, "webhook": {"service": {"enabled": False}}}
+    objects = render(values_of(REDIS, **more, imagePullSecrets=["registry"]))
+    deployment = one(objects, "Deployment", "watcher")["spec"]
+    template = deployment["template"]
+    pod = template["spec"]
+    assert deployment["replicas"] == 1
+    assert deployment["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    (container,) = pod["containers"]
+    (sidecar,) = one(objects, "Deployment", "example")["spec"]["template"]["spec"]["initContainers"]
+    own = {"restartPolicy", "ports", "env"}
+    assert {k: v for k, v in container.items() if k not in own} == {
+        k: v for k, v in sidecar.items() if k not in own
+    }
+    assert "restartPolicy" not in container and "initContainers" not in pod
+    assert container["env"] == [{"name": "PAYONCE_WEBHOOK__LISTEN", "value": "off"}]
+    assert pod["terminationGracePeriodSeconds"] == 75 + 5
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    selector = one(objects, "PodMonitor")["spec"]["selector"]["matchLabels"]
+    assert selector.items() <= template["metadata"]["labels"].items()
+
+
+def test_each_deployment_selects_its_own_pods():
+    objects = render(values_of(CHART / "ci/sentinel-values.yaml"), "1.36")
+    selectors = [o["spec"]["selector"]["matchLabels"] for o in objects if o["kind"] == "Deployment"]
+    labels = [
+        o["spec"]["template"]["metadata"]["labels"] for o in objects if o["kind"] == "Deployment"
+    ]
+    assert len(selectors) == 2
+    for selector in selectors:
+        assert sum(selector.items() <= each.items() for each in labels) == 1
+
+
+def service_for_webhooks(**webhook):
+    """The Service, if there is one."""
+    objects = render(values_of(REDIS, webhook=webhook))
+    return next((o for o in objects if o["kind"] == "Service"), None)
+
+
+def test_webhooks_have_a_service_at_the_pod_s_port():
+    service = service_for_webhooks(service={"port": 80, "annotations": {"team": "shop"}})
+    template = one(render(values_of(REDIS)), "Deployment")["spec"]["template"]
+    assert service["metadata"]["name"] == "payonce-webhooks"
+    assert service["metadata"]["annotations"] == {"team": "shop"}
+    assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+    (port,) = service["spec"]["ports"]
+    (sidecar,) = template["spec"]["initContainers"]
+    assert port["port"] == 80
+    assert port["targetPort"] in [p["containerPort"] for p in sidecar["ports"]]
+    # Stripe comes again; a pod that is not ready would only turn it away.
+    assert "publishNotReadyAddresses" not in service["spec"]
+
+
+def test_no_service_is_made_that_nobody_asked_for():
+    assert service_for_webhooks(service={"enabled": False}) is None
+    assert service_for_webhooks(enabled=False) is None
+
+
+def alerts_of(**alerts):
+    """The rendered alerts, by name, and the groups as they were written."""
+    values = values_of(REDIS, monitoring={"alerts": alerts})
+    groups = one(render(values), "PrometheusRule")["spec"]["groups"]
+    return {r["alert"]: r for g in groups for r in g["rules"] if "alert" in r}, groups
+
+
+def test_the_rules_are_rendered_as_they_are_written():
+    written = yaml.safe_load((ROOT / "deploy/alerts/payonce.rules.yaml").read_text())
+    assert alerts_of()[1] == written["groups"]
+
+
+def test_alerts_bear_the_platform_s_labels_and_lead_to_its_runbook():
+    written, _ = alerts_of()
+    base = "https://git.example.com/payonce/blob/main"
+    alerts, groups = alerts_of(runbookBase=f"{base}/", labels={"team": "payments", "area": "x"})
+    for name, alert in alerts.items():
+        assert alert["labels"] == {"team": "payments", "area": "x", **written[name]["labels"]}
+        path = written[name]["annotations"]["runbook_url"]
+        assert alert["annotations"]["runbook_url"] == f"{base}/{path}"
+        assert (ROOT / path.partition("#")[0]).exists()
+    records = [r for g in groups for r in g["rules"] if "record" in r]
+    assert records
+    assert not any("team" in r.get("labels", {}) for r in records)
 
 
 # --- What the schema refuses ---------------------------------------------------------------------
@@ -193,6 +281,17 @@ BAD = [
     ({"webhook": {"endpoints": {"orders": {"path": "orders"}}}}, "orders"),
     ({"networkPolicy": {"applicationPorts": [8421]}}, "applicationPorts"),
     ({"networkPolicy": {"egress": {"exceptFromStripe": ["private"]}}}, "exceptFromStripe"),
+    # Everything but everything.
+    ({"networkPolicy": {"egress": {"exceptFromStripe": ["0.0.0.0/0"]}}}, "exceptFromStripe"),
+    ({"networkPolicy": {"egress": {"exceptFromStripe": ["::/0"]}}}, "exceptFromStripe"),
+    ({"networkPolicy": {"egress": {"dnsPorts": []}}}, "dnsPorts"),
+    ({"networkPolicy": {"egress": {"storeTo": [{}]}}}, "storeTo"),
+    ({"networkPolicy": {"monitoringFrom": [{}]}}, "monitoringFrom"),
+    ({"networkPolicy": {"webhookFrom": [{}]}}, "webhookFrom"),
+    ({"sidecar": {"listenOn": "127.0.0.1"}}, "listenOn"),
+    ({"webhook": {"service": {"port": 0}}}, "port"),
+    ({"monitoring": {"alerts": {"labels": {"severity": "page"}}}}, "severity"),
+    ({"monitoring": {"alerts": {"runbookBase": "git.example.com"}}}, "runbookBase"),
     ({"monitoring": {"kind": "prometheus"}}, "kind"),
     ({"monitoring": {"interval": "often"}}, "interval"),
     ({"admission": {"failurePolicy": "Warn"}}, "failurePolicy"),
@@ -230,6 +329,8 @@ UNFIT = [
     (REDIS, {"sidecar": {"preStopSleepSeconds": 5}}, "of no use to a native sidecar"),
     (PLAIN, {"sidecar": {"preStopSleepSeconds": 11}}, "must be at least 91"),
     (PLAIN, {"admission": {"kyverno": {"enabled": True}}}, "leave sidecar.native true"),
+    (SINGLE, {"watcher": {"enabled": True}}, "cannot be watched from another pod"),
+    (REDIS, {"watcher": {"enabled": True}}, "would lead some of them to the watcher"),
 ]
 
 

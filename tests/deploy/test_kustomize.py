@@ -54,6 +54,20 @@ def test_the_sidecar_is_the_chart_s(built, folder):
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
+def test_it_listens_where_the_chart_does_and_bears_its_annotation(built, folder):
+    of_chart = render(values_of(CHART / "ci/single-values.yaml"))
+    (wanted,) = [
+        line
+        for line in one(of_chart, "ConfigMap", "settings")["data"]["payonce.toml"].splitlines()
+        if line.startswith("health = ")
+    ]
+    text = one(built[folder], "ConfigMap", "settings")["data"]["payonce.toml"]
+    assert wanted in text.splitlines()
+    template = one(built[folder], "Deployment")["spec"]["template"]
+    assert template["metadata"]["annotations"] == {"payonce/sidecar": "own"}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_a_new_policy_keeps_its_name_and_new_settings_do_not(built, folder):
     names = {o["metadata"]["name"] for o in built[folder] if o["kind"] == "ConfigMap"}
     assert "payonce-policy" in names

@@ -98,6 +98,19 @@ def test_a_pod_starts_and_is_ready_while_its_redis_is_not_there(payonce, tmp_pat
         assert get(f"{running.health}/livez")[0] == 200
 
 
+def test_a_watcher_takes_no_webhooks_and_is_ready(payonce, tmp_path):
+    more = {"watcher": {"enabled": True}, "webhook": {"service": {"enabled": False}}}
+    objects = render(values_of(CHART / "ci/redis-values.yaml", **more))
+    watcher = one(objects, "Deployment", "watcher")["spec"]["template"]["spec"]
+    nobody = "rediss://127.0.0.1:1"
+    settings = mounted(objects, tmp_path, watcher)
+    settings.write_text(settings.read_text().replace("rediss://redis.payments.svc:6379", nobody))
+    env = {each["name"]: each["value"] for each in watcher["containers"][0]["env"]}
+    with Payonce(payonce, settings, tmp_path, **env) as running:
+        assert get(f"{running.health}/readyz")[0] == 200
+        assert "8423" not in running.said()
+
+
 def test_all_that_is_written_lies_in_the_state_directory(pod, tmp_path):
     """So that the root and all else can be read-only."""
     ours = {"payonce.log"}

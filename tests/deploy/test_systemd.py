@@ -1,14 +1,16 @@
 """The unit file, as systemd's own tools judge it."""
 
+import hashlib
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
 import urllib.request
 
 from conftest import ROOT
-from processes import Payonce, Sandbox
+from processes import Payonce, Sandbox, get
 
 FILES = ROOT / "deploy/systemd"
 # Out of 100, less is better; systemd calls up to 20 "OK". What remains is what a proxy needs: the
@@ -70,6 +72,57 @@ def test_payonce_takes_the_settings_that_come_with_it(payonce, tmp_path):
     asked = [payonce, "check", "--settings", settings]
     said = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
     assert said.returncode == 0, said.stdout + said.stderr
+
+
+def installs(tmp_path, payonce):
+    """The commands of the unit's head, done below `tmp_path` to the files that they name."""
+    head = (FILES / "payonce.service").read_text().partition("[Unit]")[0]
+    commands = re.findall(r"^#   install (?:-D )?-m (\d+) (\S+) (/\S+)$", head, re.MULTILINE)
+    assert len(commands) == 4
+    for mode, source, target in commands:
+        # The binary that the tests have, in the place of a release.
+        source = payonce if source == "target/release/payonce" else ROOT / source
+        at = tmp_path / target.lstrip("/")
+        at.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, at)
+        at.chmod(int(mode, 8))
+    return tmp_path / "etc/payonce/payonce.toml"
+
+
+def test_what_the_head_says_is_installed_runs_and_is_asked_from_any_folder(payonce, tmp_path):
+    settings = installs(tmp_path, payonce)
+    state = tmp_path / "var/lib/payonce"
+    state.mkdir(parents=True)
+    elsewhere = tmp_path / "root"
+    elsewhere.mkdir()
+    head = (FILES / "payonce.service").read_text().partition("[Unit]")[0]
+    (asked,) = re.findall(r"^#   payonce (ops list --settings) (\S+)$", head, re.MULTILINE)
+    assert asked[1] == "/etc/payonce/payonce.toml"
+    text = settings.read_text()
+    for prefix in ["/etc/payonce/", "/var/lib/payonce/"]:
+        text = text.replace(f'"{prefix}', f'"{tmp_path}{prefix}')
+    settings.write_text(text)
+    policy = tmp_path / "etc/payonce/policy/policy.toml"
+    version = hashlib.sha256(policy.read_bytes()).hexdigest()[:12]
+    with Payonce(tmp_path / "usr/local/bin/payonce", settings, state) as running:
+        assert f"policy: version {version}" in get(f"{running.health}/readyz")[1]
+        said = subprocess.run(
+            [payonce, *asked[0].split(), settings],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=running.variables,
+            cwd=elsewhere,
+            check=False,
+        )
+        assert said.returncode == 0, said.stdout + said.stderr
+
+
+def test_the_settings_that_the_head_warns_of_end_with_64(payonce, tmp_path):
+    asked = [payonce, "serve", "--settings", ROOT / "config/payonce.toml"]
+    said = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert said.returncode == 64, said.stderr
+    assert "single_instance" in said.stderr
 
 
 def system_calls(group):

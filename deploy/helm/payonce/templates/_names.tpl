@@ -31,8 +31,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 payonce: enabled
 {{- end -}}
 
+{{/* On a pod whose owner wrote the sidecar: the admission policies then add none, whatever its image. */}}
+{{- define "payonce.ownSidecar" -}}
+payonce/sidecar: own
+{{- end -}}
+
+{{- define "payonce.repository" -}}
+{{- required "image.repository must be set: where your registry has payonce's image" .Values.image.repository -}}
+{{- end -}}
+
 {{- define "payonce.image" -}}
-{{- $repository := required "image.repository must be set: where your registry has payonce's image" .Values.image.repository -}}
+{{- $repository := include "payonce.repository" . -}}
 {{- if .Values.image.digest -}}
 {{ $repository }}@{{ .Values.image.digest }}
 {{- else -}}

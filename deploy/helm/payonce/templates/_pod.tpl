@@ -144,6 +144,7 @@ volumeMounts:
 {{/* Settings are read at start: a change must roll the pods. (The policy is taken while they run.) */}}
 {{- define "payonce.podAnnotations" -}}
 payonce/settings: {{ include "payonce.settings" . | sha256sum | trunc 16 | quote }}
+{{ include "payonce.ownSidecar" . }}
 {{- end -}}
 
 {{/* For the application's container. No SDK reads it: the application passes it to its SDK. */}}

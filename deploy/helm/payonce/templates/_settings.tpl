@@ -8,10 +8,11 @@ rather than with toToml, which makes floats of whole numbers; payonce takes no 4
 {{- $secret := include "payonce.secretName" . -}}
 {{- $keys := .Values.secrets.keys -}}
 listen:
-  # The proxy and the admin port are for the pod alone; probes and Prometheus come from outside.
+  # The proxy and the admin port are for the pod alone: its loopback has 127.0.0.1 also where the pod
+  # has no other address of IPv4. Probes and Prometheus come from outside.
   proxy: "127.0.0.1:8420"
   admin: "127.0.0.1:8421"
-  health: "0.0.0.0:8422"
+  health: {{ printf "%s:8422" .Values.sidecar.listenOn | quote }}
 store:
   kind: {{ .Values.store.kind }}
   single_instance: {{ .Values.store.singleInstance }}
@@ -65,7 +66,7 @@ tracing:
 {{- if .Values.webhook.enabled }}
 webhook:
   # Stripe's events come from outside the pod.
-  listen: "0.0.0.0:8423"
+  listen: {{ printf "%s:8423" .Values.sidecar.listenOn | quote }}
   endpoints:
     {{- range $name, $endpoint := .Values.webhook.endpoints }}
     {{ $name }}:
