@@ -1,4 +1,4 @@
-"""A network of its own for a container: a name server that knows one name, and TLS behind it.
+"""A network of its own for a container: a name server that knows two names, and TLS behind them.
 
 Run as `unshare --net python image_peers.py DIRECTORY`. Writes the authority that it made to
 DIRECTORY/ca.pem, says `ready`, then each name that it is asked for.
@@ -15,6 +15,10 @@ import sys
 import trustme
 
 NAME = "stripe.payonce.test"
+# Has more addresses than an answer by UDP holds (512 bytes, RFC 1035 §4.2.1), so that none are in it.
+LARGE = "large.payonce.test"
+# Search domains that answer all names below them with a code of RFC 1035 §4.1.1; 0 is no addresses.
+DOMAINS = {"empty.test": 0, "servfail.test": 2, "refused.test": 5}
 SANDBOX = 12111
 
 
@@ -27,27 +31,50 @@ def loopback_up():
         fcntl.ioctl(any_socket, set_flags, struct.pack("16sH14x", b"lo", flags | up))
 
 
-class NameServer(asyncio.DatagramProtocol):
-    """Answers for NAME with 127.0.0.1, for all else that there is no such name (RFC 1035)."""
+def answer(query, how):
+    """127.0.0.1 for the two names; for all else what DOMAINS says, or that there is no such name."""
+    labels, at = [], 12
+    while query[at]:
+        labels.append(query[at + 1 : at + 1 + query[at]].decode())
+        at += 1 + query[at]
+    question = query[12 : at + 5]
+    (kind,) = struct.unpack(">H", query[at + 1 : at + 3])
+    name = ".".join(labels)
+    print("asked for", name, kind, "by", how, flush=True)
+    code, last, cut = 3, [], 0
+    if name in (NAME, LARGE):
+        code = 0
+        last = [1] * (kind == 1) if name == NAME else list(range(1, 41)) * (kind == 1)
+    for domain in DOMAINS:
+        if name.endswith(f".{domain}"):
+            code = DOMAINS[domain]
+    if how == "UDP" and len(last) > 25:
+        last, cut = [], 0x0200
+    record = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 60, 4)
+    records = b"".join(record + bytes([127, 0, 0, each]) for each in last)
+    counts = struct.pack(">HHHHH", 0x8180 | cut | code, 1, len(last), 0, 0)
+    return query[:2] + counts + question + records
+
+
+class ByUdp(asyncio.DatagramProtocol):
+    """A name server's usual way."""
 
     def connection_made(self, transport):
         self.transport = transport
 
     def datagram_received(self, data, addr):
-        labels, at = [], 12
-        while data[at]:
-            labels.append(data[at + 1 : at + 1 + data[at]].decode())
-            at += 1 + data[at]
-        question = data[12 : at + 5]
-        (kind,) = struct.unpack(">H", data[at + 1 : at + 3])
-        name = ".".join(labels)
-        print("asked for", name, kind, flush=True)
-        answer = b""
-        if name == NAME and kind == 1:
-            answer = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 60, 4) + bytes([127, 0, 0, 1])
-        code = 0 if name == NAME else 3
-        counts = struct.pack(">HHHHH", 0x8180 | code, 1, 1 if answer else 0, 0, 0)
-        self.transport.sendto(data[:2] + counts + question + answer, addr)
+        self.transport.sendto(answer(data, "UDP"), addr)
+
+
+async def by_tcp(reader, writer):
+    """The way for what is too long for a datagram: each message after its length."""
+    try:
+        while True:
+            (length,) = struct.unpack(">H", await reader.readexactly(2))
+            said = answer(await reader.readexactly(length), "TCP")
+            writer.write(struct.pack(">H", len(said)) + said)
+    except asyncio.IncompleteReadError:
+        writer.close()
 
 
 async def copy(reader, writer):
@@ -69,10 +96,12 @@ async def main(directory):
     authority = trustme.CA()
     authority.cert_pem.write_to_path(directory / "ca.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(NAME).configure_cert(context)
+    authority.issue_cert(NAME, LARGE).configure_cert(context)
     loop = asyncio.get_running_loop()
-    await loop.create_datagram_endpoint(NameServer, ("127.0.0.1", 53))
-    server = await asyncio.start_server(relay, "127.0.0.1", 443, ssl=context)
+    await loop.create_datagram_endpoint(ByUdp, ("127.0.0.1", 53))
+    await asyncio.start_server(by_tcp, "127.0.0.1", 53)
+    # Whichever of the addresses is tried.
+    server = await asyncio.start_server(relay, "0.0.0.0", 443, ssl=context)
     print("ready", flush=True)
     await server.serve_forever()
 
