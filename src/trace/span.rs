@@ -4,7 +4,6 @@
 //! to may be known later. So it is handed on when the last task that works on it is done, with the
 //! end that it had.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -16,8 +15,10 @@ use crate::decide::path::{Api, Target};
 use crate::decide::policy::operations;
 use crate::upstream::{Cause, Host};
 
+mod attributes;
 mod call;
 
+pub use attributes::{Attributes, Value};
 pub use call::{Call, Store};
 
 /// What a span is to its parent.
@@ -29,24 +30,6 @@ pub enum Kind {
     Client,
     /// Work within this process.
     Internal,
-}
-
-/// The value of an attribute.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// Text.
-    Text(Cow<'static, str>),
-    /// A number.
-    Number(i64),
-}
-
-/// What is told of a span.
-#[derive(Debug, Default)]
-pub struct Attributes {
-    list: Vec<(&'static str, Value)>,
-    failed: bool,
-    /// Nanoseconds since the Unix epoch; 0 while it goes on.
-    end: u64,
 }
 
 /// A span that is over, for export.
@@ -97,58 +80,6 @@ struct Kept {
     start: u64,
     attributes: Mutex<Attributes>,
     calls: call::Calls,
-}
-
-impl Attributes {
-    /// Tells `value` under the name `key`, instead of what was told under it before.
-    pub fn tell(&mut self, key: &'static str, value: impl Into<Value>) {
-        let value = value.into();
-        match self.list.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, told)) => *told = value,
-            None => self.list.push((key, value)),
-        }
-    }
-
-    /// Tells `value`, if there is one.
-    pub fn tell_some(&mut self, key: &'static str, value: Option<impl Into<Value>>) {
-        if let Some(value) = value {
-            self.tell(key, value);
-        }
-    }
-
-    /// Says that it failed, and how, in a word.
-    pub fn fail(&mut self, how: impl Into<Value>) {
-        self.tell("error.type", how);
-        self.failed = true;
-    }
-
-    fn told(&self, key: &str) -> Option<&Value> {
-        self.list.iter().find(|(known, _)| *known == key).map(|(_, value)| value)
-    }
-}
-
-impl From<&'static str> for Value {
-    fn from(text: &'static str) -> Self {
-        Self::Text(Cow::Borrowed(text))
-    }
-}
-
-impl From<String> for Value {
-    fn from(text: String) -> Self {
-        Self::Text(Cow::Owned(text))
-    }
-}
-
-impl From<u32> for Value {
-    fn from(number: u32) -> Self {
-        Self::Number(number.into())
-    }
-}
-
-impl From<u16> for Value {
-    fn from(number: u16) -> Self {
-        Self::Number(number.into())
-    }
 }
 
 impl Span {
